@@ -1,0 +1,27 @@
+"""What a user sees when something is wrong: one clear line, and an exit code that means something."""
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_NOT_NOW = 75  # sysexits.h EX_TEMPFAIL
+
+
+class MaejobsError(Exception):
+    """A message fit for a user: names the thing, the place and the mend."""
+
+    exit_code = EXIT_FAILED
+
+
+class UserError(MaejobsError):
+    """Bad usage or bad input; nothing was written."""
+
+    exit_code = EXIT_USAGE
+
+
+class NotNow(MaejobsError):
+    """A gate said no: the run is recorded as skipped for `reason`, and a later slot may succeed."""
+
+    exit_code = EXIT_NOT_NOW
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason

@@ -1,0 +1,126 @@
+"""The home: one directory that holds everything maejobs owns, and its `maejobs.toml`."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from maejobs import clock
+from maejobs.errors import UserError
+from maejobs.files import make_private_directory
+
+CONFIG_NAME = "maejobs.toml"
+KEYS = {"database_url": str, "crontab": str, "clock_shift": (int, float)}
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where things lie. `crontab` is "user" (the host's) or the path of a file that stands for it."""
+
+    root: Path
+    crontab: str = "user"
+    configured_database_url: str | None = None
+    is_default: bool = field(default=False, compare=False)
+
+    @property
+    def config_file(self) -> Path:
+        return self.root / CONFIG_NAME
+
+    @property
+    def jobs_dir(self) -> Path:
+        return self.root / "jobs.d"
+
+    @property
+    def runs_dir(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def locks_dir(self) -> Path:
+        return self.root / "locks"
+
+    @property
+    def spool_dir(self) -> Path:
+        return self.root / "spool"
+
+    @property
+    def paused_dir(self) -> Path:
+        return self.root / "paused"
+
+    @property
+    def crontab_backups_dir(self) -> Path:
+        return self.root / "crontab-backups"
+
+    @property
+    def database_file(self) -> Path:
+        return self.root / "db" / "runs.db"
+
+    @property
+    def database_url(self) -> str:
+        return self.configured_database_url or f"sqlite:///{self.database_file}"
+
+    @property
+    def exists(self) -> bool:
+        return self.jobs_dir.is_dir()
+
+    def create_directories(self) -> None:
+        """Make every directory of the home, 0700. Harmless where they exist."""
+        for path in (
+            self.root,
+            self.jobs_dir,
+            self.runs_dir,
+            self.locks_dir,
+            self.spool_dir,
+            self.paused_dir,
+            self.crontab_backups_dir,
+            self.database_file.parent,
+        ):
+            make_private_directory(path)
+
+
+def default_root() -> Path:
+    """The user's data directory for maejobs (platformdirs), found without a terminal or login."""
+    from platformdirs import user_data_path
+
+    return user_data_path("maejobs")
+
+
+def open_home(option: str | None) -> Home:
+    """The home named by `--home`, else `MAEJOBS_HOME`, else the user's default; config applied.
+
+    Raises UserError for a config file that cannot be read, with the key and the nearest known one.
+    """
+    named = option or os.environ.get("MAEJOBS_HOME")
+    root = Path(named).expanduser().absolute() if named else default_root()
+    config = _read_config(root / CONFIG_NAME)
+    if shift := config.get("clock_shift"):
+        os.environ[clock.SHIFT_VARIABLE] = str(shift)
+    crontab = config.get("crontab", "user")
+    if crontab != "user":
+        crontab = str((root / crontab).absolute())
+    is_default = not named or root == default_root()
+    return Home(root, crontab, config.get("database_url"), is_default)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    import tomllib
+
+    try:
+        config = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path}: {error}") from error
+    for key, value in config.items():
+        if key not in KEYS:
+            from difflib import get_close_matches
+
+            near = get_close_matches(key, KEYS, 1)
+            hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(KEYS)}"
+            raise UserError(f"{path}: unknown key {key}{hint}")
+        if not isinstance(value, KEYS[key]) or isinstance(value, bool):
+            raise UserError(f"{path}: {key} = {value!r} has the wrong type")
+    return config
