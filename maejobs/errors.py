@@ -1,4 +1,4 @@
-"""What a user sees when something is wrong: one clear line, and an exit code that means something."""
+"""What a user sees when something is wrong: one clear line and a stable exit code."""
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2

@@ -10,12 +10,16 @@ from maejobs.errors import UserError
 from maejobs.files import make_private_directory
 
 CONFIG_NAME = "maejobs.toml"
-KEYS = {"database_url": str, "crontab": str, "clock_shift": (int, float)}
+KEYS: dict[str, tuple[type, ...]] = {
+    "database_url": (str,),
+    "crontab": (str,),
+    "clock_shift": (int, float),
+}
 
 
 @dataclass(frozen=True)
 class Home:
-    """Where things lie. `crontab` is "user" (the host's) or the path of a file that stands for it."""
+    """Where things lie. `crontab` is "user" (the host's) or the path of a file in its stead."""
 
     root: Path
     crontab: str = "user"

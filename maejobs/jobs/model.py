@@ -1,0 +1,76 @@
+"""What a job is: the keys of a `jobs.d/NAME.toml`, their types, defaults and limits."""
+
+import re
+from datetime import time, timedelta
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from maejobs.jobs.placeholders import check_placeholders
+from maejobs.jobs.units import parse_duration, parse_size, parse_time_of_day
+
+JOB_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_OURS = "MAEJOBS_"
+
+
+def _no_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("a NUL character cannot be passed to a program")
+    return text
+
+
+def _lock_name(text: str) -> str:
+    if not JOB_NAME.fullmatch(text):
+        raise ValueError(f"{text!r} is not a lock name; use lower-case letters, digits, - and _")
+    return text
+
+
+def _variable(text: str) -> str:
+    if not _VARIABLE.fullmatch(text):
+        raise ValueError(f"{text!r} is not the name of an environment variable")
+    if text.startswith(_OURS):
+        raise ValueError(f"{text} is set by maejobs itself; choose a name without {_OURS}")
+    return text
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Size = Annotated[int, BeforeValidator(parse_size)]
+TimeOfDay = Annotated[time, BeforeValidator(parse_time_of_day)]
+Text = Annotated[str, AfterValidator(_no_nul)]
+Argument = Annotated[str, AfterValidator(_no_nul), AfterValidator(check_placeholders)]
+LockName = Annotated[str, AfterValidator(_lock_name)]
+Variable = Annotated[str, AfterValidator(_variable)]
+
+_STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DiskRoom(BaseModel):
+    """Start only where `path` has `free` bytes left."""
+
+    model_config = _STRICT
+    path: Argument
+    free: Size
+
+
+class Job(BaseModel):
+    """One job as its file describes it. `command` and `env` may hold placeholders."""
+
+    model_config = _STRICT
+
+    name: str
+    command: Annotated[list[Argument], Field(min_length=1)]
+    summary: Text = ""
+    schedule: Text | None = None
+    until: TimeOfDay | None = None
+    timeout: Duration | None = None
+    grace: Duration = timedelta(seconds=30)
+    overlap: Literal["skip", "wait", "replace"] = "skip"
+    wait: Duration = timedelta(hours=1)
+    locks: list[LockName] = []
+    disk: DiskRoom | None = None
+    retries: Annotated[int, Field(ge=0, le=20)] = 0
+    retry_delay: Duration = timedelta(minutes=1)
+    late_after: Duration = timedelta(minutes=10)
+    env: dict[Variable, Argument] = {}
+    nice: Annotated[int, Field(ge=0, le=19)] = 0

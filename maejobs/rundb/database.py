@@ -1,0 +1,118 @@
+"""Opens the run database: pragmas, write locks taken at once, and the version check."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from maejobs.errors import MaejobsError, UserError
+from maejobs.files import FILE_MODE
+from maejobs.home import Home
+from maejobs.rundb.schema import REVISION
+
+BUSY_TIMEOUT_SECONDS = 30.0
+
+
+class DatabaseUnavailable(MaejobsError):
+    """The database cannot be used now; the message says why and what to do."""
+
+
+def open_engine(url: str, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> Engine:
+    """An engine for `url`. SQLite: WAL, synchronous=FULL, foreign keys, `BEGIN IMMEDIATE`.
+
+    Deferred transactions that read and then write fail at once under contention, whatever the
+    timeout, so every `begin()` takes the write lock first. Raises UserError for a bad URL.
+    """
+    try:
+        parsed = make_url(url)
+        engine = create_engine(parsed, poolclass=NullPool)
+    except (SQLAlchemyError, ImportError) as error:
+        raise UserError(f"database_url {url!r} cannot be used: {error}") from error
+    if parsed.get_backend_name() == "sqlite":
+        _configure_sqlite(engine, busy_timeout)
+    return engine
+
+
+def _configure_sqlite(engine: Engine, busy_timeout: float) -> None:
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {int(busy_timeout * 1000)}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def revision_of(engine: Engine) -> str | None:
+    """The Alembic revision of the database; None where it has no tables of ours."""
+    with engine.connect() as connection:
+        try:
+            revision: str | None = connection.execute(
+                text("SELECT version_num FROM alembic_version")
+            ).scalar()
+        except (OperationalError, ProgrammingError) as error:
+            if "alembic_version" in str(error.orig):
+                return None
+            raise
+        return revision
+
+
+@contextmanager
+def open_database(home: Home, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> Iterator[Engine]:
+    """The home's database, checked to be of this version.
+
+    Raises DatabaseUnavailable: missing, unreadable, locked past the timeout, of another version.
+    """
+    file = home.database_file
+    if home.configured_database_url is None and not file.exists():
+        raise DatabaseUnavailable(f"no run database at {file}; `maejobs init` makes it")
+    engine = open_engine(home.database_url, busy_timeout)
+    try:
+        with _explained(home):
+            found = revision_of(engine)
+        if found != REVISION:
+            raise DatabaseUnavailable(_other_version(home, found))
+        with _explained(home):
+            yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _explained(home: Home) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        place = home.configured_database_url or home.database_file
+        raise DatabaseUnavailable(f"run database {place}: {error.orig}") from error
+
+
+def _other_version(home: Home, found: str | None) -> str:
+    place = home.configured_database_url or home.database_file
+    if found is None:
+        return f"run database {place} has no tables yet; `maejobs db upgrade` makes them"
+    if found < REVISION:
+        return (
+            f"run database {place} is of version {found}, this maejobs needs {REVISION}; "
+            "`maejobs db upgrade` brings it up"
+        )
+    return (
+        f"run database {place} is of version {found}, newer than this maejobs ({REVISION}); "
+        "upgrade maejobs"
+    )
+
+
+def protect_file(home: Home) -> None:
+    """Give a SQLite file the mode 0600, which SQLite copies to its -wal and -shm files."""
+    if home.configured_database_url is None and home.database_file.exists():
+        home.database_file.chmod(FILE_MODE)

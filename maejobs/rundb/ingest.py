@@ -1,0 +1,97 @@
+"""Takes a run's event stream up into the database, each byte once."""
+
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, insert, select, update
+
+from maejobs import clock
+from maejobs.rundb.events import Batch, Event, read_events
+from maejobs.rundb.schema import checkpoints, events, jobs, metrics, runs
+
+RESUMED_FROM = "checkpoint_in"  # the name of the artifact event that says what a run went on from
+
+
+def ingest(engine: Engine, run_id: str, stream: Path) -> int:
+    """Take up what `stream` holds beyond the run's `events_offset`; the number of new events.
+
+    Each batch and its offset are one transaction, so that doing it twice, or dying in the middle,
+    neither loses nor doubles an event.
+    """
+    with engine.connect() as connection:
+        offset = connection.execute(
+            select(runs.c.events_offset).where(runs.c.id == run_id)
+        ).scalar()
+    if offset is None or not stream.exists() or stream.stat().st_size <= offset:
+        return 0
+    count = 0
+    for batch in read_events(stream, offset, clock.now()):
+        with engine.begin() as connection:
+            if not _advance(connection, run_id, offset, batch):
+                return count  # somebody else took this batch up
+            _store(connection, run_id, batch)
+        count += len(batch.events)
+        offset = batch.offset
+    return count
+
+
+def _advance(connection: Connection, run_id: str, offset: int, batch: Batch) -> bool:
+    changed = connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id, runs.c.events_offset == offset)
+        .values(events_offset=batch.offset, broken_events=runs.c.broken_events + batch.broken)
+    )
+    return changed.rowcount == 1
+
+
+def _store(connection: Connection, run_id: str, batch: Batch) -> None:
+    progress: Event | None = None
+    changes: dict[str, str] = {}
+    rows: dict[str, list[dict[str, object]]] = {"metric": [], "checkpoint": [], "event": []}
+    for event in batch.events:
+        base = {"run": run_id, "offset": event.offset, "time": event.time}
+        if event.kind == "progress":
+            progress = event
+        elif event.kind == "metric" and (name := event.words("name")):
+            rows["metric"].append(
+                base | {"name": name, "step": event.integer("step"), "value": event.number("value")}
+            )
+        elif event.kind == "checkpoint" and (path := event.words("path")):
+            rows["checkpoint"].append(
+                base
+                | {
+                    "path": path,
+                    "step": event.integer("step"),
+                    "bytes": event.integer("bytes"),
+                    "sha256": event.words("sha256"),
+                }
+            )
+            changes["checkpoint_out"] = path
+        else:
+            rows["event"].append(base | {"kind": event.kind, "body": event.body})
+            changes |= _what_it_says_of_the_run(event)
+    for table, kind in ((metrics, "metric"), (checkpoints, "checkpoint"), (events, "event")):
+        if rows[kind]:
+            connection.execute(insert(table), rows[kind])
+    values: dict[str, object] = dict(changes)
+    if progress:
+        values |= {
+            "step": progress.integer("step"),
+            "total_steps": progress.integer("total"),
+            "epoch": progress.number("epoch"),
+        }
+    if values:
+        connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
+    if "outcome" in changes:
+        connection.execute(
+            update(jobs).where(jobs.c.last_run == run_id).values(last_outcome=changes["outcome"])
+        )
+
+
+def _what_it_says_of_the_run(event: Event) -> dict[str, str]:
+    if event.kind == "outcome" and (status := event.words("status")):
+        reason = event.words("reason")
+        return {"outcome": status} | ({"reason": reason} if reason else {})
+    if event.kind == "artifact" and event.body.get("name") == RESUMED_FROM:
+        path = event.words("path")
+        return {"checkpoint_in": path} if path else {}
+    return {}

@@ -1,0 +1,110 @@
+"""The named queries that the CLI and the dashboards share."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine, Row, Select, func, select
+
+from maejobs.errors import UserError
+from maejobs.rundb.run import UNFINISHED
+from maejobs.rundb.schema import checkpoints, events, jobs, metrics, runs
+
+Rows = Sequence[Row[Any]]
+
+
+def job_rows(engine: Engine) -> dict[str, Row[Any]]:
+    """Every job's row, with its denormalised last state, by name."""
+    return {row.name: row for row in _all(engine, select(jobs))}
+
+
+def newest_runs(
+    engine: Engine, limit: int, job: str | None = None, state: str | None = None
+) -> Rows:
+    """The newest runs, newest first; of one job, in one state, if asked."""
+    query = select(runs).order_by(runs.c.queued.desc(), runs.c.id.desc()).limit(limit)
+    if job:
+        query = query.where(runs.c.job == job)
+    if state:
+        query = query.where(runs.c.state == state)
+    return _all(engine, query)
+
+
+def find_run(engine: Engine, name: str) -> Row[Any]:
+    """The run called `name`, or the newest run of the job `name`.
+
+    Raises UserError where there is neither.
+    """
+    exact = _all(engine, select(runs).where(runs.c.id == name))
+    found = exact or newest_runs(engine, 1, job=name)
+    if not found:
+        raise UserError(f"no run and no job with runs is called {name!r}; see `maejobs runs`")
+    return found[0]
+
+
+def unfinished_runs(engine: Engine, job: str | None = None) -> Rows:
+    """Runs that are queued or running, oldest first."""
+    query = (
+        select(runs)
+        .where(runs.c.finished.is_(None), runs.c.state.in_(UNFINISHED))
+        .order_by(runs.c.queued)
+    )
+    return _all(engine, query.where(runs.c.job == job) if job else query)
+
+
+def attempts_at(engine: Engine, job: str, slot: datetime | None) -> int:
+    """How many attempts the slot has seen."""
+    query = select(func.max(runs.c.attempt)).where(runs.c.job == job, runs.c.slot == slot)
+    with engine.connect() as connection:
+        return connection.execute(query).scalar() or 0
+
+
+def slots_with_runs(engine: Engine, job: str, since: datetime) -> set[datetime]:
+    """The slots after `since` for which the job has a run in whatever state."""
+    query = select(runs.c.slot).where(runs.c.job == job, runs.c.slot > since).distinct()
+    return {row.slot for row in _all(engine, query)}
+
+
+def last_metrics(engine: Engine, run_id: str) -> Rows:
+    """Each metric's last value in a run: name, step, value."""
+    last = (
+        select(metrics.c.name, func.max(metrics.c.offset).label("offset"))
+        .where(metrics.c.run == run_id)
+        .group_by(metrics.c.name)
+        .subquery()
+    )
+    query = (
+        select(metrics.c.name, metrics.c.step, metrics.c.value)
+        .join(last, (metrics.c.name == last.c.name) & (metrics.c.offset == last.c.offset))
+        .where(metrics.c.run == run_id)
+        .order_by(metrics.c.name)
+    )
+    return _all(engine, query)
+
+
+def checkpoints_of(engine: Engine, run_id: str) -> Rows:
+    """The checkpoints that a run wrote, oldest first."""
+    query = select(checkpoints).where(checkpoints.c.run == run_id).order_by(checkpoints.c.offset)
+    return _all(engine, query)
+
+
+def events_of(engine: Engine, run_id: str) -> Rows:
+    """A run's other events (notes, artefacts, outcome, unknown ones), oldest first."""
+    query = select(events).where(events.c.run == run_id).order_by(events.c.offset)
+    return _all(engine, query)
+
+
+def run_names(engine: Engine, prefix: str, limit: int = 50) -> list[str]:
+    """The newest run ids that begin with `prefix`, for shell completion."""
+    query = (
+        select(runs.c.id)
+        .where(runs.c.id.startswith(prefix, autoescape=True))
+        .order_by(runs.c.queued.desc())
+        .limit(limit)
+    )
+    return [row.id for row in _all(engine, query)]
+
+
+def _all(engine: Engine, query: Select[Any]) -> Rows:
+    with engine.connect() as connection:
+        return connection.execute(query).all()

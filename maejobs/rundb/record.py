@@ -1,0 +1,99 @@
+"""Writes runs: inserted once, changed by compare-and-set, and summed up on their job's row."""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from maejobs.errors import MaejobsError
+from maejobs.rundb.run import PREDECESSORS, SKIPPED, SUCCEEDED, Run
+from maejobs.rundb.schema import jobs, runs
+
+_NEVER_OVERWRITTEN = frozenset({"id", "job", "slot", "attempt", "trigger"})
+
+
+class SlotTaken(MaejobsError):
+    """Another run has this job, slot and attempt already."""
+
+
+def write_run(engine: Engine, run: Run) -> bool:
+    """Bring the run's row to what `run` says; insert it if it is not there.
+
+    Returns False, writing nothing, where the row's state does not allow it: somebody else's
+    verdict stands. Raises SlotTaken for a second run of one (job, slot, attempt).
+    """
+    with engine.begin() as connection:
+        ensure_job(connection, run.job)
+        stored = connection.execute(select(runs.c.state).where(runs.c.id == run.id)).scalar()
+        if stored is None:
+            _insert(connection, run)
+        elif not _update(connection, run):
+            return False
+        _sum_up(connection, run)
+        return True
+
+
+def ensure_job(connection: Connection, name: str) -> None:
+    """Make sure the job has a row."""
+    if connection.execute(select(jobs.c.name).where(jobs.c.name == name)).scalar() is None:
+        connection.execute(insert(jobs).values(name=name, summary=""))
+
+
+def set_job(engine: Engine, name: str, **values: Any) -> None:
+    """Set columns of the job's row, making the row if need be."""
+    with engine.begin() as connection:
+        ensure_job(connection, name)
+        connection.execute(update(jobs).where(jobs.c.name == name).values(**values))
+
+
+def _insert(connection: Connection, run: Run) -> None:
+    try:
+        connection.execute(insert(runs).values(**asdict(run), events_offset=0, broken_events=0))
+    except IntegrityError as error:
+        raise SlotTaken(
+            f"{run.job} has a run for slot {_minute(run.slot)}, attempt {run.attempt}"
+        ) from error
+
+
+def _update(connection: Connection, run: Run) -> bool:
+    values = {
+        name: value
+        for name, value in asdict(run).items()
+        # What the event stream told (an outcome) is not unsaid by a record that does not know it.
+        if name not in _NEVER_OVERWRITTEN and value is not None
+    }
+    allowed = PREDECESSORS.get(run.state, frozenset()) | {run.state}
+    changed = connection.execute(
+        update(runs).where(runs.c.id == run.id, runs.c.state.in_(allowed)).values(**values)
+    )
+    return changed.rowcount == 1
+
+
+def _sum_up(connection: Connection, run: Run) -> None:
+    newest = connection.execute(
+        select(runs.c.id)
+        .where(runs.c.job == run.job)
+        .order_by(runs.c.queued.desc(), runs.c.attempt.desc())
+        .limit(1)
+    ).scalar()
+    values: dict[str, Any] = {}
+    if newest == run.id:
+        values = {
+            "last_run": run.id,
+            "last_state": run.state,
+            "last_reason": run.reason,
+            "last_outcome": run.outcome,
+            "last_slot": run.slot,
+            "last_started": run.started,
+            "last_finished": run.finished if run.state != SKIPPED else None,
+        }
+    if run.state == SUCCEEDED:
+        values["last_success"] = run.finished
+    if values:
+        connection.execute(update(jobs).where(jobs.c.name == run.job).values(**values))
+
+
+def _minute(slot: datetime | None) -> str:
+    return f"{slot:%Y-%m-%d %H:%M} UTC" if slot else "none"

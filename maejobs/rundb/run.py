@@ -1,0 +1,91 @@
+"""A run as a record: its fields, its states, and which state may follow which."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from typing import Any
+
+QUEUED, RUNNING = "queued", "running"
+SUCCEEDED, FAILED, TIMED_OUT, CANCELLED = "succeeded", "failed", "timed_out", "cancelled"
+LOST, SKIPPED, MISSED = "lost", "skipped", "missed"
+
+UNFINISHED = frozenset({QUEUED, RUNNING})
+FINISHED = frozenset({SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, LOST, SKIPPED, MISSED})
+
+# The states a run may have just before each: a supervisor that was thought lost may still finish,
+# so that a late success beats a wrong verdict.
+PREDECESSORS: dict[str, frozenset[str]] = {
+    RUNNING: frozenset({QUEUED, LOST}),
+    SUCCEEDED: frozenset({RUNNING, LOST}),
+    FAILED: frozenset({QUEUED, RUNNING, LOST}),
+    TIMED_OUT: frozenset({RUNNING, LOST}),
+    CANCELLED: frozenset({QUEUED, RUNNING, LOST}),
+    SKIPPED: frozenset({QUEUED, LOST}),
+    LOST: frozenset({QUEUED, RUNNING}),
+}
+
+_INSTANTS = frozenset({"slot", "queued", "started", "finished", "deadline"})
+
+
+@dataclass
+class Run:
+    """One attempt at one slot of one job. Times are aware UTC, memory is bytes."""
+
+    id: str
+    job: str
+    trigger: str  # cron, manual, retry
+    attempt: int
+    queued: datetime
+    host: str
+    directory: str
+    state: str = QUEUED
+    slot: datetime | None = None
+    reason: str | None = None
+    outcome: str | None = None
+    retry_of: str | None = None
+    boot_id: str | None = None
+    supervisor_pid: int | None = None
+    supervisor_started: float | None = None
+    pid: int | None = None
+    pid_started: float | None = None
+    started: datetime | None = None
+    finished: datetime | None = None
+    deadline: datetime | None = None
+    command: list[str] | None = None
+    config_hash: str | None = None
+    revision: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    peak_memory: int | None = None
+    cpu_seconds: float | None = None
+    gpu_seconds: float | None = None
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from start to finish, if both are known."""
+        if self.started is None or self.finished is None:
+            return None
+        return (self.finished - self.started).total_seconds()
+
+    def to_json(self) -> str:
+        """The record as one JSON object; times in ISO 8601."""
+        return json.dumps(asdict(self), default=datetime.isoformat, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Run":
+        """The record that `to_json` wrote. Raises ValueError where the text is not one."""
+        data = json.loads(text)
+        known = {field.name for field in fields(cls)}
+        if not isinstance(data, dict):
+            raise ValueError("a run's record is a JSON object")
+        try:
+            values = {name: _revive(name, value) for name, value in data.items() if name in known}
+            return cls(**values)
+        except TypeError as error:
+            raise ValueError(f"not a run's record: {error}") from error
+
+
+def _revive(name: str, value: Any) -> Any:
+    if name in _INSTANTS and value is not None:
+        return datetime.fromisoformat(value).astimezone(UTC)
+    return value

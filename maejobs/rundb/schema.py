@@ -1,0 +1,150 @@
+"""The tables of the run database. Instants are stored as epoch seconds, so views need no functions.
+
+`REVISION` is the Alembic revision this code reads and writes; a test holds it against
+`migrations/`, so that running a job need not import Alembic.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import BigInteger, TypeDecorator
+
+REVISION = "0001"
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+class Instant(TypeDecorator[datetime]):
+    """A timezone-aware datetime in Python, seconds since 1970 UTC (double) in the database."""
+
+    impl = Double
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> float | None:
+        return None if value is None else value.timestamp()
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        return None if value is None else datetime.fromtimestamp(value, UTC)
+
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("summary", Text, nullable=False, default=""),
+    Column("schedule", Text),  # the crontab's expressions, one a line; null: not scheduled
+    Column("scheduled_since", Instant),
+    Column("paused_since", Instant),
+    Column("checked_until", Instant),  # slots up to here have been looked at for missed ones
+    Column("last_run", Text),
+    Column("last_state", Text),
+    Column("last_reason", Text),
+    Column("last_outcome", Text),
+    Column("last_slot", Instant),
+    Column("last_started", Instant),
+    Column("last_finished", Instant),
+    Column("last_success", Instant),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("job", Text, ForeignKey("jobs.name"), nullable=False),
+    Column("slot", Instant),  # null: started by hand
+    Column("attempt", Integer, nullable=False),
+    Column("trigger", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("outcome", Text),
+    Column("retry_of", Text),
+    Column("host", Text, nullable=False),
+    Column("boot_id", Text),
+    Column("supervisor_pid", Integer),
+    Column("supervisor_started", Double),  # psutil's create_time: with the pid, an identity
+    Column("pid", Integer),
+    Column("pid_started", Double),
+    Column("queued", Instant, nullable=False),
+    Column("started", Instant),
+    Column("finished", Instant),
+    Column("deadline", Instant),
+    Column("command", JSON),
+    Column("config_hash", Text),
+    Column("revision", Text),
+    Column("exit_code", Integer),
+    Column("signal", Integer),
+    Column("peak_memory", BigInteger),  # bytes
+    Column("cpu_seconds", Double),
+    Column("gpu_seconds", Double),
+    Column("step", BigInteger),
+    Column("total_steps", BigInteger),
+    Column("epoch", Double),
+    Column("checkpoint_in", Text),
+    Column("checkpoint_out", Text),
+    Column("directory", Text, nullable=False),
+    Column("events_offset", BigInteger, nullable=False, default=0),  # bytes taken up
+    Column("broken_events", Integer, nullable=False, default=0),
+    UniqueConstraint("job", "slot", "attempt"),
+)
+Index("ix_runs_job_queued", runs.c.job, runs.c.queued.desc())
+Index("ix_runs_queued", runs.c.queued.desc())
+Index(
+    "ix_runs_unfinished",
+    runs.c.job,
+    sqlite_where=runs.c.finished.is_(None),
+    postgresql_where=runs.c.finished.is_(None),
+)
+
+metrics = Table(
+    "metrics",
+    metadata,
+    Column("run", Text, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("offset", BigInteger, primary_key=True),  # of the event's line: makes ingest idempotent
+    Column("name", Text, nullable=False),
+    Column("step", BigInteger),
+    Column("value", Double),  # null: not a number, or infinite
+    Column("time", Instant, nullable=False),
+)
+Index("ix_metrics_name_run", metrics.c.name, metrics.c.run)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("run", Text, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("offset", BigInteger, primary_key=True),
+    Column("path", Text, nullable=False),
+    Column("step", BigInteger),
+    Column("bytes", BigInteger),
+    Column("sha256", Text),
+    Column("time", Instant, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("run", Text, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("offset", BigInteger, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("body", JSON, nullable=False),
+    Column("time", Instant, nullable=False),
+)
