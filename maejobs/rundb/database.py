@@ -1,5 +1,6 @@
 """Opens the run database: pragmas, write locks taken at once, and the version check."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,7 @@ from maejobs.home import Home
 from maejobs.rundb.schema import REVISION
 
 BUSY_TIMEOUT_SECONDS = 30.0
+READS_ONLY = "maejobs_reads_only"
 
 
 class DatabaseUnavailable(MaejobsError):
@@ -50,12 +52,18 @@ def _configure_sqlite(engine: Engine, busy_timeout: float) -> None:
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        reads_only = connection.get_execution_options().get(READS_ONLY)
+        connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+
+def reading(engine: Engine) -> Connection:
+    """A connection that only reads, and so waits for no writer."""
+    return engine.connect().execution_options(**{READS_ONLY: True})
 
 
 def revision_of(engine: Engine) -> str | None:
     """The Alembic revision of the database; None where it has no tables of ours."""
-    with engine.connect() as connection:
+    with reading(engine) as connection:
         try:
             revision: str | None = connection.execute(
                 text("SELECT version_num FROM alembic_version")
@@ -92,9 +100,10 @@ def open_database(home: Home, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> Ite
 def _explained(home: Home) -> Iterator[None]:
     try:
         yield
-    except DBAPIError as error:
+    except (DBAPIError, sqlite3.Error) as error:
         place = home.configured_database_url or home.database_file
-        raise DatabaseUnavailable(f"run database {place}: {error.orig}") from error
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise DatabaseUnavailable(f"run database {place}: {cause}") from error
 
 
 def _other_version(home: Home, found: str | None) -> str:

@@ -17,7 +17,7 @@ _LARGEST_INTEGER = 2**63 - 1
 
 @dataclass(frozen=True)
 class Event:
-    """One line: `offset` is its first byte in the file, `body` what it says beyond kind and time."""
+    """One line: `offset` is its first byte in the file, `body` what else it says."""
 
     kind: str
     offset: int

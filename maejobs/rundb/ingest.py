@@ -5,6 +5,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, insert, select, update
 
 from maejobs import clock
+from maejobs.rundb.database import reading
 from maejobs.rundb.events import Batch, Event, read_events
 from maejobs.rundb.schema import checkpoints, events, jobs, metrics, runs
 
@@ -17,10 +18,9 @@ def ingest(engine: Engine, run_id: str, stream: Path) -> int:
     Each batch and its offset are one transaction, so that doing it twice, or dying in the middle,
     neither loses nor doubles an event.
     """
-    with engine.connect() as connection:
-        offset = connection.execute(
-            select(runs.c.events_offset).where(runs.c.id == run_id)
-        ).scalar()
+    with reading(engine) as connection:
+        query = select(runs.c.events_offset).where(runs.c.id == run_id)
+        offset = connection.execute(query).scalar()
     if offset is None or not stream.exists() or stream.stat().st_size <= offset:
         return 0
     count = 0

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Engine, Row, Select, func, select
 
 from maejobs.errors import UserError
+from maejobs.rundb.database import reading
 from maejobs.rundb.run import UNFINISHED
 from maejobs.rundb.schema import checkpoints, events, jobs, metrics, runs
 
@@ -55,7 +56,7 @@ def unfinished_runs(engine: Engine, job: str | None = None) -> Rows:
 def attempts_at(engine: Engine, job: str, slot: datetime | None) -> int:
     """How many attempts the slot has seen."""
     query = select(func.max(runs.c.attempt)).where(runs.c.job == job, runs.c.slot == slot)
-    with engine.connect() as connection:
+    with reading(engine) as connection:
         return connection.execute(query).scalar() or 0
 
 
@@ -106,5 +107,5 @@ def run_names(engine: Engine, prefix: str, limit: int = 50) -> list[str]:
 
 
 def _all(engine: Engine, query: Select[Any]) -> Rows:
-    with engine.connect() as connection:
+    with reading(engine) as connection:
         return connection.execute(query).all()

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from maejobs.errors import MaejobsError
-from maejobs.rundb.run import PREDECESSORS, SKIPPED, SUCCEEDED, Run
+from maejobs.rundb.run import PREDECESSORS, SUCCEEDED, Run
 from maejobs.rundb.schema import jobs, runs
 
 _NEVER_OVERWRITTEN = frozenset({"id", "job", "slot", "attempt", "trigger"})
@@ -73,21 +73,21 @@ def _update(connection: Connection, run: Run) -> bool:
 
 def _sum_up(connection: Connection, run: Run) -> None:
     newest = connection.execute(
-        select(runs.c.id)
+        select(runs)
         .where(runs.c.job == run.job)
         .order_by(runs.c.queued.desc(), runs.c.attempt.desc())
         .limit(1)
-    ).scalar()
+    ).one()
     values: dict[str, Any] = {}
-    if newest == run.id:
+    if newest.id == run.id:
         values = {
-            "last_run": run.id,
-            "last_state": run.state,
-            "last_reason": run.reason,
-            "last_outcome": run.outcome,
-            "last_slot": run.slot,
-            "last_started": run.started,
-            "last_finished": run.finished if run.state != SKIPPED else None,
+            "last_run": newest.id,
+            "last_state": newest.state,
+            "last_reason": newest.reason,
+            "last_outcome": newest.outcome,
+            "last_slot": newest.slot,
+            "last_started": newest.started,
+            "last_finished": newest.finished,
         }
     if run.state == SUCCEEDED:
         values["last_success"] = run.finished
