@@ -1,0 +1,1 @@
+"""What stays: retention policy, checkpoint rotation, verified backups, clean-up of run logs."""

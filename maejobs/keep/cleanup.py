@@ -1,0 +1,154 @@
+"""Logs of past runs bounded by age and size; a running run's files are out of reach.
+
+runs/<job>/<run id>/…     one directory a run; it goes as a whole or stays as a whole
+"""
+
+import os
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from maejobs.errors import UserError
+from maejobs.keep.checkpoint import STEP_NAME
+from maejobs.keep.lock import hold
+from maejobs.keep.trash import erase, set_aside, sweep
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """What the decision needs to know of one. `held` says why it stays in any case; None: free."""
+
+    path: Path
+    job: str
+    bytes: int
+    newest: datetime  # when the last of its files was written
+    held: str | None = None
+
+
+@dataclass(frozen=True)
+class Removal:
+    path: Path
+    bytes: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class CleanupReport:
+    """What went, or, in a dry run, what would go; `kept_bytes` is what the rest still takes."""
+
+    removed: list[Removal]
+    kept: int
+    kept_bytes: int
+    freed: int
+    dry_run: bool = False
+
+
+def clean_up(
+    runs_dir: Path,
+    now: datetime,
+    max_age_days: float | None,
+    max_bytes: int | None,
+    is_active: Callable[[Path], bool],
+    dry_run: bool = False,
+    protected: Collection[str] = (),
+) -> CleanupReport:
+    """Delete run directories too old, then the oldest until at most `max_bytes` are left.
+
+    Never one that `is_active`, one whose run id is `protected`, each job's newest, or one that
+    holds checkpoints. Links are neither followed nor deleted. None: no such limit.
+
+    Raises UserError for a negative limit.
+    """
+    runs = read_runs(runs_dir, is_active, protected)
+    removals = plan_cleanup(runs, now, max_age_days, max_bytes)
+    if removals and not dry_run:
+        removals = _carry_out(runs_dir, removals, is_active)
+    freed = sum(removal.bytes for removal in removals)
+    kept_bytes = sum(run.bytes for run in runs) - freed
+    return CleanupReport(removals, len(runs) - len(removals), kept_bytes, freed, dry_run)
+
+
+def plan_cleanup(
+    runs: Sequence[RunDirectory],
+    now: datetime,
+    max_age_days: float | None,
+    max_bytes: int | None,
+) -> list[Removal]:
+    """Decide what goes, oldest first: what is past its age, then what is over the size.
+
+    Raises UserError for a negative limit: a limit that is not understood deletes nothing.
+    """
+    if (max_age_days or 0) < 0 or (max_bytes or 0) < 0:
+        raise UserError("a limit of age or size cannot be negative")
+    oldest_first = sorted(runs, key=lambda run: (run.newest, run.path.name))
+    newest_of_job = {run.job: run.path for run in oldest_first}
+    total = sum(run.bytes for run in runs)
+    removals = []
+    free = [run for run in oldest_first if not run.held and newest_of_job[run.job] != run.path]
+    # Being sorted by age, all that is too old comes before all that only makes the total too large.
+    for run in free:
+        age = now - run.newest
+        if max_age_days is not None and age > timedelta(days=max_age_days):
+            reason = f"{age.days} days old"
+        elif max_bytes is not None and total > max_bytes:
+            reason = f"all runs together take more than {max_bytes} bytes"
+        else:
+            break
+        removals.append(Removal(run.path, run.bytes, reason))
+        total -= run.bytes
+    return removals
+
+
+def read_runs(
+    runs_dir: Path, is_active: Callable[[Path], bool], protected: Collection[str] = ()
+) -> list[RunDirectory]:
+    """Every run directory below `runs_dir`, measured; none where there is no such directory."""
+    return [
+        _measure(path, job.name, is_active(path), path.name in protected)
+        for job in _directories(runs_dir)
+        for path in _directories(job)
+    ]
+
+
+def _carry_out(
+    runs_dir: Path, removals: list[Removal], is_active: Callable[[Path], bool]
+) -> list[Removal]:
+    removed = []
+    with hold(runs_dir):
+        for job in _directories(runs_dir):
+            sweep(job)
+        for removal in removals:
+            # Asked again, because deleting takes a while and a run may have been taken up again.
+            if removal.path.exists() and not is_active(removal.path):
+                erase(set_aside(removal.path))
+                removed.append(removal)
+    return removed
+
+
+def _measure(path: Path, job: str, active: bool, protected: bool) -> RunDirectory:
+    """One run directory's size, age and whether anything holds it. Links count for nothing."""
+    held = "active" if active else "protected" if protected else None
+    total, dates = 0, []
+    for directory, names, files in os.walk(path):
+        if any(STEP_NAME.fullmatch(name) for name in names):
+            held = held or "holds checkpoints"
+        for name in files:
+            try:
+                status = (Path(directory) / name).lstat()
+            except FileNotFoundError:
+                continue  # a running run tidies up after itself
+            total += status.st_size
+            dates.append(status.st_mtime)
+    newest = max(dates) if dates else path.lstat().st_mtime
+    return RunDirectory(path, job, total, datetime.fromtimestamp(newest, UTC), held)
+
+
+def _directories(parent: Path) -> list[Path]:
+    if not parent.is_dir():
+        return []
+    return sorted(
+        path
+        for path in parent.iterdir()
+        if path.is_dir() and not path.is_symlink() and not path.name.startswith(".")
+    )

@@ -1,0 +1,104 @@
+"""Deleting the checkpoints a policy lets go, after the one to go on from is proven good."""
+
+from dataclasses import dataclass, replace
+from datetime import tzinfo
+from pathlib import Path
+
+from maejobs.keep.checkpoint import (
+    StoredCheckpoint,
+    checkpoints_directory,
+    is_pinned,
+    read_checkpoints,
+    verified,
+)
+from maejobs.keep.lock import hold
+from maejobs.keep.retention import Decision, Policy, plan_retention, remarks
+from maejobs.keep.trash import erase, put_back, set_aside, sweep
+
+
+@dataclass(frozen=True)
+class RotationReport:
+    """What went, or, in a dry run, what would go. `swept` are leftovers of killed processes."""
+
+    decisions: list[Decision]
+    removed: list[str]
+    freed: int
+    swept: list[str]
+    remarks: tuple[str, ...] = ()
+    dry_run: bool = False
+
+
+def rotate(
+    campaign: Path, policy: Policy, dry_run: bool = False, zone: tzinfo | None = None
+) -> RotationReport:
+    """Apply `policy` to the campaign's checkpoints; a dry run decides the same and writes nothing.
+
+    1. Take the campaign's lock, and sweep up what a killed process left.
+    2. Decide. If anything is to go, compare the newest valid checkpoint with its SHA-256 first;
+       should it turn out damaged, decide again without it, until one proves good.
+    3. Rename what goes to trash, make that durable, delete the trash. A kill at any point leaves
+       whole checkpoints, the newest valid one among them, and at most some trash.
+
+    Raises UserError for an unknown campaign or metric; NotNow while another keeper is at work.
+    """
+    directory = checkpoints_directory(campaign)
+    if dry_run:
+        decisions = decide(read_checkpoints(campaign), policy, zone)
+        return _report(decisions, policy, [], dry_run=True)
+    with hold(campaign):
+        swept = sweep(directory) if directory.is_dir() else []
+        decisions = decide(read_checkpoints(campaign), policy, zone)
+        return _report([_carry_out(d) for d in decisions], policy, swept)
+
+
+def decide(
+    checkpoints: list[StoredCheckpoint], policy: Policy, zone: tzinfo | None = None
+) -> list[Decision]:
+    """`plan_retention`, with the newest valid checkpoint proven good if anything is to go."""
+    decisions = plan_retention(checkpoints, policy, zone)
+    if all(decision.keep for decision in decisions):
+        return decisions
+    return plan_retention(_prove_newest(checkpoints), policy, zone)
+
+
+def remove(checkpoint: StoredCheckpoint) -> bool:
+    """Delete a checkpoint unless it has been pinned meanwhile; whether it went."""
+    trash = set_aside(checkpoint.path)
+    # Only now can no further pin arrive under the checkpoint's own name.
+    if is_pinned(trash):
+        put_back(trash)
+        return False
+    erase(trash)
+    return True
+
+
+def _prove_newest(newest_first: list[StoredCheckpoint]) -> list[StoredCheckpoint]:
+    proven = False
+    judged = []
+    for checkpoint in newest_first:
+        if checkpoint.valid and not proven:
+            checkpoint = verified(checkpoint)
+            proven = checkpoint.valid
+        judged.append(checkpoint)
+    return judged
+
+
+def _carry_out(decision: Decision) -> Decision:
+    if decision.keep or remove(decision.checkpoint):
+        return decision
+    pinned = replace(decision.checkpoint, pinned=True)
+    return Decision(pinned, True, ("pinned",))
+
+
+def _report(
+    decisions: list[Decision], policy: Policy, swept: list[str], dry_run: bool = False
+) -> RotationReport:
+    gone = [decision.checkpoint for decision in decisions if not decision.keep]
+    return RotationReport(
+        decisions,
+        [checkpoint.name for checkpoint in gone],
+        sum(checkpoint.bytes for checkpoint in gone),
+        swept,
+        remarks([decision.checkpoint for decision in decisions], policy),
+        dry_run,
+    )
