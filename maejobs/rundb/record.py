@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from maejobs.errors import MaejobsError
-from maejobs.rundb.run import PREDECESSORS, SUCCEEDED, Run
+from maejobs.rundb.run import PREDECESSORS, SUCCEEDED, UNFINISHED, Run
 from maejobs.rundb.schema import jobs, runs
 
 _NEVER_OVERWRITTEN = frozenset({"id", "job", "slot", "attempt", "trigger"})
@@ -64,6 +64,8 @@ def _update(connection: Connection, run: Run) -> bool:
         # What the event stream told (an outcome) is not unsaid by a record that does not know it.
         if name not in _NEVER_OVERWRITTEN and value is not None
     }
+    if run.state in UNFINISHED:
+        values |= {"finished": None, "reason": run.reason}  # a verdict that came too early
     allowed = PREDECESSORS.get(run.state, frozenset()) | {run.state}
     changed = connection.execute(
         update(runs).where(runs.c.id == run.id, runs.c.state.in_(allowed)).values(**values)

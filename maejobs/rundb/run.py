@@ -15,6 +15,7 @@ FINISHED = frozenset({SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, LOST, SKIPPED, MI
 # The states a run may have just before each: a supervisor that was thought lost may still finish,
 # so that a late success beats a wrong verdict.
 PREDECESSORS: dict[str, frozenset[str]] = {
+    QUEUED: frozenset({MISSED}),
     RUNNING: frozenset({QUEUED, LOST}),
     SUCCEEDED: frozenset({RUNNING, LOST}),
     FAILED: frozenset({QUEUED, RUNNING, LOST}),

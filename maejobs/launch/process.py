@@ -1,0 +1,61 @@
+"""Who a process is: a pid alone may be somebody else's by tomorrow, pid and start time may not."""
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import psutil
+
+START_TOLERANCE_SECONDS = 1.0  # psutil derives the start from the boot time, which may be adjusted
+
+
+def host_name() -> str:
+    return socket.gethostname()
+
+
+def boot_id() -> str | None:
+    """The kernel's name for this boot; None where there is no /proc."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None
+
+
+def start_time(pid: int) -> float | None:
+    """When the process started, in Unix seconds; None where it is gone or a zombie."""
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return process.create_time()
+    except psutil.Error:
+        return None
+
+
+def is_alive(pid: int | None, started: float | None) -> bool:
+    """Whether the very process that had this pid and start time still runs."""
+    if pid is None or started is None:
+        return False
+    found = start_time(pid)
+    return found is not None and abs(found - started) < START_TOLERANCE_SECONDS
+
+
+def group_members(group: int) -> list[int]:
+    """The living processes of a process group, zombies left out."""
+    members = []
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                members.append(process.pid)
+        except (OSError, psutil.Error):
+            continue
+    return members
+
+
+def signal_group(group: int, number: signal.Signals) -> None:
+    """Send a signal to every process of the group; a group that is gone is fine."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return

@@ -1,0 +1,99 @@
+"""Who may run a slot: the run's directory is made exclusively, so one slot has one run, always.
+
+The claim needs no database, so that two supervisors cannot both win while it is away.
+"""
+
+import time
+from datetime import datetime
+from pathlib import Path
+
+from maejobs.errors import NotNow
+from maejobs.files import make_private_directory
+from maejobs.home import Home
+from maejobs.launch.process import boot_id, is_alive
+from maejobs.rundb.run import SUCCEEDED, UNFINISHED, Run
+
+RECORD_NAME = "run.json"
+_SETTLING_SECONDS = 60  # a directory this young without a record belongs to a supervisor starting
+
+
+def run_directory(home: Home, job: str, run_id: str) -> Path:
+    return home.runs_dir / job / run_id
+
+
+def run_name(job: str, slot: datetime, attempt: int) -> str:
+    """`pretrain-20261124T0200Z-1`: job, slot in UTC, attempt."""
+    return f"{job}-{slot:%Y%m%dT%H%MZ}-{attempt}"
+
+
+def claim_slot(home: Home, job: str, slot: datetime) -> tuple[str, int]:
+    """The name and attempt of a new run of `slot`, its directory made.
+
+    A slot whose runs all failed may be tried again. Raises NotNow for one that has succeeded or
+    is being run.
+    """
+    attempt = 1
+    while True:
+        name = run_name(job, slot, attempt)
+        directory = run_directory(home, job, name)
+        if _make(directory):
+            return name, attempt
+        if reason := _why_taken(directory):
+            raise NotNow(
+                "slot_taken",
+                f"{job}: slot {slot:%Y-%m-%d %H:%M} UTC {reason} ({name}); "
+                f"`maejobs run {job}` starts one by hand",
+            )
+        attempt += 1
+
+
+def claim_by_hand(home: Home, job: str, now: datetime) -> str:
+    """The name of a new run without a slot, its directory made."""
+    number = 0
+    while True:
+        suffix = f"{number}" if number else ""
+        name = f"{job}-{now:%Y%m%dT%H%M%SZ}-m{suffix}"
+        if _make(run_directory(home, job, name)):
+            return name
+        number += 1
+
+
+def read_record(directory: Path) -> Run | None:
+    """What the run's supervisor wrote last into its directory; None if nothing readable."""
+    try:
+        return Run.from_json((directory / RECORD_NAME).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def has_process(run: Run) -> bool:
+    """Whether the run's supervisor or command still lives on this boot."""
+    if run.boot_id != boot_id():
+        return False
+    return is_alive(run.supervisor_pid, run.supervisor_started) or is_alive(
+        run.pid, run.pid_started
+    )
+
+
+def _make(directory: Path) -> bool:
+    make_private_directory(directory.parent)
+    try:
+        directory.mkdir(mode=0o700)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _why_taken(directory: Path) -> str | None:
+    run = read_record(directory)
+    if run is None:
+        try:
+            age = time.time() - directory.stat().st_mtime
+        except FileNotFoundError:
+            return None
+        return "is just being started" if age < _SETTLING_SECONDS else None
+    if run.state == SUCCEEDED:
+        return "has succeeded"
+    if run.state in UNFINISHED and has_process(run):
+        return "is being run"
+    return None

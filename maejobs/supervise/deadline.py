@@ -1,0 +1,33 @@
+"""When a run must have stopped. Pure: times in, a time out."""
+
+from datetime import UTC, datetime, time, timedelta, tzinfo
+
+
+def deadline_of(
+    base: datetime,
+    start: datetime,
+    until: time | None,
+    timeout: timedelta | None,
+    zone: tzinfo,
+) -> datetime | None:
+    """The earlier of `start + timeout` and the first `until` after `base`; None for neither.
+
+    `base` is the slot (or the start, for a run by hand), so that a run that starts after its
+    window has a deadline in the past instead of one tomorrow. `until` is local time in `zone`.
+    """
+    ends = []
+    if timeout is not None:
+        ends.append(start + timeout)
+    if until is not None:
+        ends.append(next_time_of_day(base, until, zone))
+    return min(ends, default=None)
+
+
+def next_time_of_day(after: datetime, at: time, zone: tzinfo) -> datetime:
+    """The first instant after `after` at which the clocks of `zone` show `at`, in UTC."""
+    day = after.astimezone(zone).date()
+    for days in range(3):
+        instant = datetime.combine(day + timedelta(days=days), at, zone).astimezone(UTC)
+        if instant > after:
+            return instant
+    raise AssertionError("a time of day comes within two days")

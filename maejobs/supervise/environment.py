@@ -1,0 +1,63 @@
+"""The environment a command gets: built, not inherited, so that nights equal runs by hand."""
+
+import os
+import pwd
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+from maejobs import clock
+from maejobs.home import Home
+from maejobs.jobs.model import Job
+from maejobs.jobs.placeholders import expand
+
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PASSED_ON = ("TZ", "LANG", "LC_ALL", "TMPDIR", clock.SHIFT_VARIABLE)
+
+
+def placeholder_values(home: Home, job: Job, run_id: str, run_dir: Path) -> dict[str, str]:
+    """What the words in braces of a job file stand for in this run."""
+    return {
+        "python": sys.executable,
+        "maejobs": str(Path(sys.executable).parent / "maejobs"),
+        "home": str(home.root),
+        "job": job.name,
+        "run_id": run_id,
+        "run_dir": str(run_dir),
+    }
+
+
+def build_environment(
+    home: Home,
+    job: Job,
+    values: Mapping[str, str],
+    events: Path,
+    deadline: datetime | None,
+    inherited: Mapping[str, str],
+) -> dict[str, str]:
+    """The variables of a run: account, PATH with our interpreter first, the contract, the job's.
+
+    `deadline` is on maejobs's clock; the child is told real Unix seconds.
+    """
+    user = pwd.getpwuid(os.getuid())
+    environment = {
+        "HOME": inherited.get("HOME", user.pw_dir),
+        "LOGNAME": user.pw_name,
+        "USER": user.pw_name,
+        "SHELL": "/bin/sh",
+        "LANG": "C.UTF-8",
+        "PATH": f"{Path(sys.executable).parent}:{SYSTEM_PATH}",
+        "PYTHONUNBUFFERED": "1",
+    }
+    environment |= {name: inherited[name] for name in _PASSED_ON if name in inherited}
+    environment |= {name: expand(value, values) for name, value in job.env.items()}
+    environment |= {
+        "MAEJOBS_HOME": str(home.root),
+        "MAEJOBS_RUN_ID": values["run_id"],
+        "MAEJOBS_RUN_DIR": values["run_dir"],
+        "MAEJOBS_EVENTS": str(events),
+    }
+    if deadline is not None:
+        environment["MAEJOBS_DEADLINE"] = f"{(deadline - clock.shift()).timestamp():.3f}"
+    return environment

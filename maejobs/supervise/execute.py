@@ -1,0 +1,232 @@
+"""One run from the call to the verdict: claim, record, gates, command, outcome, retry."""
+
+import hashlib
+import os
+import signal as signals_module
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from maejobs import __version__, clock
+from maejobs.cron.fires import host_zone
+from maejobs.errors import EXIT_FAILED, EXIT_NOT_NOW, NotNow, UserError
+from maejobs.home import Home
+from maejobs.jobs.load import load_job
+from maejobs.jobs.model import Job
+from maejobs.jobs.placeholders import expand
+from maejobs.launch.local import CouldNotStart, start
+from maejobs.launch.process import boot_id, host_name, start_time
+from maejobs.rundb import run as states
+from maejobs.rundb.events import Event
+from maejobs.rundb.record import SlotTaken
+from maejobs.rundb.run import Run
+from maejobs.rundb.spool import EVENTS_NAME
+from maejobs.supervise.child import CANCEL, DEADLINE, Ending, Signals, caught_signals, supervise
+from maejobs.supervise.claim import claim_by_hand, claim_slot, run_directory
+from maejobs.supervise.deadline import deadline_of
+from maejobs.supervise.environment import build_environment, placeholder_values
+from maejobs.supervise.gates import check_disk, check_pause, check_window, take_locks
+from maejobs.supervise.log import LOG_NAME, TIMES_NAME, LogClock
+from maejobs.supervise.recorder import Recorder
+
+Watcher = Callable[[Run, list[Event]], None]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a call of `execute` came to: the last attempt's record, and the exit code."""
+
+    run: Run
+    exit_code: int
+
+
+def execute(
+    home: Home,
+    job_name: str,
+    trigger: str,
+    slot: datetime | None = None,
+    retry_of: str | None = None,
+    watch: Watcher | None = None,
+) -> Verdict:
+    """Run the job once for `slot` (None: by hand), with the retries its file allows.
+
+    Every call leaves a record: also of a bad job file, of a gate that said no, of a command that
+    could not be started. `watch` sees the run and its new events about twice a second.
+    Raises NotNow where the slot is somebody else's, UserError for a job that does not exist.
+    """
+    with caught_signals() as signals:
+        attempts_left = None
+        while True:
+            run = _claim(home, job_name, trigger, slot, retry_of)
+            recorder = Recorder(home, run)
+            try:
+                job = load_job(home.jobs_dir, job_name)
+            except UserError as error:
+                _finish(recorder, states.FAILED, f"bad job file: {error}")
+                raise
+            try:
+                _attempt(home, job, recorder, signals, watch)
+            except SlotTaken as error:
+                raise NotNow("slot_taken", str(error)) from error
+            if attempts_left is None:
+                attempts_left = job.retries
+            if run.state != states.FAILED or attempts_left == 0 or run.exit_code is None:
+                return Verdict(run, _exit_code(run))
+            if not _wait_for_retry(job, run, signals):
+                return Verdict(run, _exit_code(run))
+            attempts_left -= 1
+            trigger, retry_of = "retry", run.id
+
+
+def _claim(home: Home, job: str, trigger: str, slot: datetime | None, retry_of: str | None) -> Run:
+    now = clock.now()
+    if slot is None:
+        name, attempt = claim_by_hand(home, job, now), 1
+    else:
+        name, attempt = claim_slot(home, job, slot)
+    return Run(
+        id=name,
+        job=job,
+        trigger=trigger,
+        attempt=attempt,
+        slot=slot,
+        retry_of=retry_of,
+        queued=now,
+        host=host_name(),
+        boot_id=boot_id(),
+        directory=str(run_directory(home, job, name)),
+        supervisor_pid=os.getpid(),
+        supervisor_started=start_time(os.getpid()),
+        revision=f"maejobs {__version__}",
+        config_hash=_hash_of(home.jobs_dir / f"{job}.toml"),
+    )
+
+
+def _attempt(
+    home: Home, job: Job, recorder: Recorder, signals: Signals, watch: Watcher | None
+) -> None:
+    run = recorder.run
+    recorder.save()
+    with ExitStack() as stack:
+        try:
+            base = run.slot or run.queued
+            zone = host_zone()
+            deadline = deadline_of(base, clock.now(), job.until, job.timeout, zone)
+            check_pause(home, job.name)
+            check_window(deadline, clock.now())
+            values = placeholder_values(home, job, run.id, Path(run.directory))
+            if job.disk:
+                check_disk(Path(expand(job.disk.path, values)), job.disk.free)
+            patience = job.wait.total_seconds()
+            if deadline is not None:
+                patience = min(patience, (deadline - clock.now()).total_seconds())
+            held, locks = take_locks(home, job, run.id, patience, lambda: signals.count > 0)
+            stack.enter_context(held)
+        except NotNow as no:
+            if signals.count:
+                _finish(recorder, states.CANCELLED, "stopped by a signal before it started")
+                return
+            _finish(recorder, states.SKIPPED, no.reason, str(no))
+            return
+        # A run that waited for its turn has as long as one that did not, but no longer window.
+        run.deadline = deadline_of(base, clock.now(), job.until, job.timeout, zone)
+        run.command = [expand(word, values) for word in job.command]
+        events = Path(run.directory) / EVENTS_NAME
+        environment = build_environment(home, job, values, events, run.deadline, os.environ)
+        log = Path(run.directory) / LOG_NAME
+        try:
+            child = start(
+                run.command,
+                environment,
+                Path(environment["HOME"]),
+                log,
+                job.nice,
+                [lock.descriptor for lock in locks],
+            )
+        except CouldNotStart as error:
+            _finish(recorder, states.FAILED, str(error))
+            return
+        run.state, run.started = states.RUNNING, clock.now()
+        run.pid, run.pid_started = child.pid, start_time(child.pid)
+        recorder.save()
+        log_clock = LogClock(log, Path(run.directory) / TIMES_NAME)
+
+        def on_tick() -> None:
+            log_clock.tick()
+            recorder.ingest()
+            if watch:
+                watch(run, recorder.new_events())
+
+        left = None if run.deadline is None else (run.deadline - clock.now()).total_seconds()
+        ending = supervise(child, left, job.grace.total_seconds(), signals, on_tick)
+        log_clock.close()
+        if watch:
+            watch(run, recorder.new_events())
+        run.exit_code, run.signal = ending.exit_code, ending.signal
+        run.cpu_seconds, run.peak_memory = ending.cpu_seconds, ending.peak_memory
+        state, reason = judge(ending)
+        _finish(recorder, state, reason)
+
+
+def judge(ending: Ending) -> tuple[str, str | None]:
+    """The state and the reason that follow from how the command ended.
+
+    A command that was told to stop and ends with 0 has stopped in good order: at the deadline that
+    is success, on a signal it is what was asked for.
+    """
+    if ending.stopped_for == CANCEL:
+        return states.CANCELLED, "stopped by a signal to the supervisor"
+    if ending.exit_code == 0:
+        return states.SUCCEEDED, None
+    if ending.signal is not None:
+        how = f"ended by {signals_module.Signals(ending.signal).name}"
+    else:
+        how = f"exit code {ending.exit_code}"
+    if ending.stopped_for == DEADLINE:
+        return states.TIMED_OUT, f"told to stop at the deadline; {how}"
+    return states.FAILED, how
+
+
+def _finish(recorder: Recorder, state: str, reason: str | None, message: str | None = None) -> None:
+    run = recorder.run
+    run.state, run.reason, run.finished = state, reason, clock.now()
+    if message:
+        _append(Path(run.directory) / LOG_NAME, f"maejobs: {message}\n")
+    recorder.save()
+
+
+def _append(log: Path, text: str) -> None:
+    try:
+        with log.open("a") as file:
+            file.write(text)
+    except OSError:
+        return
+
+
+def _wait_for_retry(job: Job, run: Run, signals: Signals) -> bool:
+    """Whether to try again, after the delay; not past the deadline, nor once told to stop."""
+    if run.deadline and clock.now() + job.retry_delay >= run.deadline:
+        return False
+    stop_count = signals.drain()
+    give_up = time.monotonic() + job.retry_delay.total_seconds()
+    while time.monotonic() < give_up:
+        if signals.drain() > stop_count:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def _exit_code(run: Run) -> int:
+    if run.state == states.SUCCEEDED:
+        return 0
+    return EXIT_NOT_NOW if run.state == states.SKIPPED else EXIT_FAILED
+
+
+def _hash_of(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    except OSError:
+        return None

@@ -1,0 +1,87 @@
+"""What must hold before a run's command starts. Each gate lets through or raises NotNow."""
+
+import json
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+
+import humanize
+
+from maejobs.errors import NotNow
+from maejobs.home import Home
+from maejobs.jobs.model import Job
+from maejobs.supervise.cancel import stop_run
+from maejobs.supervise.claim import read_record, run_directory
+from maejobs.supervise.locks import Lock, acquire, holder_of
+
+
+def pause_file(home: Home, job: str) -> Path:
+    """The file whose presence means that the job is paused."""
+    return home.paused_dir / f"{job}.json"
+
+
+def check_pause(home: Home, job: str) -> None:
+    """Raises NotNow while the job is paused."""
+    try:
+        text = pause_file(home, job).read_text()
+    except FileNotFoundError:
+        return
+    try:
+        reason = json.loads(text).get("reason") or ""
+    except (ValueError, AttributeError):
+        reason = ""
+    told = f": {reason}" if reason else ""
+    raise NotNow("paused", f"{job} is paused{told}; `maejobs resume {job}` lets it run")
+
+
+def check_window(deadline: datetime | None, now: datetime) -> None:
+    """Raises NotNow where the deadline has passed before the start."""
+    if deadline is not None and now >= deadline:
+        raise NotNow("outside_window", f"its deadline was {deadline:%Y-%m-%d %H:%M} UTC")
+
+
+def check_disk(path: Path, free: int) -> None:
+    """Raises NotNow where `path`, or what of it exists, has less than `free` bytes left."""
+    existing = next(p for p in (path, *path.parents) if p.exists())
+    available = shutil.disk_usage(existing).free
+    if available < free:
+        raise NotNow(
+            "disk_low",
+            f"{existing} has {humanize.naturalsize(available)} free, "
+            f"the job asks for {humanize.naturalsize(free)}",
+        )
+
+
+def take_locks(
+    home: Home, job: Job, run_id: str, patience: float, give_up: Callable[[], bool]
+) -> tuple[ExitStack, list[Lock]]:
+    """The job's own lock (one run at a time) and its named locks, all or none.
+
+    `overlap` decides what a second run of the job does: skip it, wait up to `patience` seconds,
+    or stop the first. Named locks are waited for by `overlap = "wait"` only. They are taken in
+    one order, so that two jobs never wait for each other. Raises NotNow.
+    """
+    stack, locks = ExitStack(), []
+    wait = patience if job.overlap == "wait" else 0.0
+    try:
+        own = home.locks_dir / f"job-{job.name}.lock"
+        lock = acquire(own, run_id, wait, give_up)
+        if lock is None and job.overlap == "replace":
+            if first := read_record(run_directory(home, job.name, holder_of(own))):
+                stop_run(first)
+            lock = acquire(own, run_id, patience, give_up)
+        if lock is None:
+            raise NotNow("overlap", f"{job.name} still runs: {holder_of(own)}")
+        locks.append(stack.enter_context(lock))
+        for name in sorted(set(job.locks)):
+            path = home.locks_dir / f"lock-{name}.lock"
+            lock = acquire(path, run_id, wait, give_up)
+            if lock is None:
+                raise NotNow("locked", f"{holder_of(path)} holds the lock {name}")
+            locks.append(stack.enter_context(lock))
+    except BaseException:
+        stack.close()
+        raise
+    return stack, locks

@@ -1,0 +1,76 @@
+"""Locks that the kernel releases on death: of the supervisor, and of the command it started.
+
+`flock(2)` locks belong to the open file, which the child inherits: should the supervisor be
+killed, the lock stays taken for as long as the command lives, and not a moment longer.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from maejobs.files import FILE_MODE, make_private_directory
+
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A lock that is held; released by `release`, at the end of a `with`, or by death."""
+
+    path: Path
+    descriptor: int
+
+    def release(self) -> None:
+        """Unlock for everybody who inherited it, and close our descriptor."""
+        fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+        os.close(self.descriptor)
+
+    def __enter__(self) -> "Lock":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
+def acquire(
+    path: Path, holder: str, timeout: float = 0.0, give_up: Callable[[], bool] = lambda: False
+) -> Lock | None:
+    """The lock at `path`, waited for up to `timeout` seconds; None if somebody keeps it.
+
+    `holder` is written into the file for `holder_of`. `give_up` is asked while waiting.
+    """
+    make_private_directory(path.parent)
+    latest = time.monotonic() + timeout
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= latest or give_up():
+                os.close(descriptor)
+                return None
+            time.sleep(POLL_SECONDS)
+            continue
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, holder.encode(), 0)
+        return Lock(path, descriptor)
+
+
+def holder_of(path: Path) -> str:
+    """Who took the lock last, for messages."""
+    try:
+        return path.read_text(errors="replace").strip() or "another run"
+    except OSError:
+        return "another run"

@@ -1,0 +1,147 @@
+"""Sets the record straight: spooled runs taken up, runs without a process lost, slots missed."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, Row
+
+from maejobs import clock
+from maejobs.cron.block import read_entries
+from maejobs.cron.fires import host_zone, next_fire
+from maejobs.cron.grammar import Expression, parse_expression
+from maejobs.cron.target import open_target
+from maejobs.errors import MaejobsError
+from maejobs.home import Home
+from maejobs.jobs.load import load_job
+from maejobs.launch.process import boot_id, host_name, is_alive
+from maejobs.rundb.database import open_database
+from maejobs.rundb.ingest import ingest
+from maejobs.rundb.queries import find_run, job_rows, slots_with_runs, unfinished_runs
+from maejobs.rundb.record import SlotTaken, set_job, write_run
+from maejobs.rundb.run import LOST, MISSED, SUCCEEDED, Run
+from maejobs.rundb.spool import EVENTS_NAME, take_up
+from maejobs.watch.missed import missed_slots
+
+LATE_AFTER = timedelta(minutes=10)  # for jobs whose file cannot be read
+LOOK_BACK = timedelta(days=30)
+GOOD_ENDINGS = frozenset({"completed", "paused"})
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Findings:
+    """What a reconciliation changed: names of runs."""
+
+    taken_up: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    ended_well: list[str] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)
+
+
+def reconcile(home: Home) -> Findings:
+    """Bring the database in line with what is on this host. Raises DatabaseUnavailable."""
+    findings = Findings()
+    with open_database(home) as engine:
+        findings.taken_up = take_up(engine, home.spool_dir)
+        for row in unfinished_runs(engine):
+            _settle(engine, row, findings)
+        _note_missed(home, engine, findings)
+    return findings
+
+
+def _settle(engine: Engine, row: Row[Any], findings: Findings) -> None:
+    """Judge one unfinished run: alive, ended well by its own word, or lost.
+
+    A run on another host is that host's to judge.
+    """
+    if row.host != host_name():
+        return
+    same_boot = row.boot_id == boot_id()
+    if same_boot and is_alive(row.supervisor_pid, row.supervisor_started):
+        return
+    ingest(engine, row.id, Path(row.directory) / EVENTS_NAME)
+    if same_boot and is_alive(row.pid, row.pid_started):
+        return
+    run = Run(
+        **{name: getattr(row, name) for name in Run.__dataclass_fields__},
+    )
+    run.finished = clock.now()
+    if find_run(engine, row.id).outcome in GOOD_ENDINGS:
+        run.state = SUCCEEDED
+        run.reason = "its supervisor was lost; the command reported a good end"
+        names = findings.ended_well
+    else:
+        run.state = LOST
+        run.reason = "the host restarted" if not same_boot else "its process is gone"
+        names = findings.lost
+    if write_run(engine, run):
+        names.append(run.id)
+
+
+def _note_missed(home: Home, engine: Engine, findings: Findings) -> None:
+    try:
+        entries = read_entries(open_target(home.crontab).read() or b"")
+    except MaejobsError as error:
+        _log.warning("missed slots not looked for: %s", error)
+        return
+    now, zone, rows = clock.now(), host_zone(), job_rows(engine)
+    for job in sorted({entry.job for entry in entries}):
+        texts = [entry.expression for entry in entries if entry.job == job]
+        schedule = "\n".join(texts)
+        row = rows.get(job)
+        if row is None or row.schedule != schedule:
+            set_job(engine, job, schedule=schedule, scheduled_since=now, checked_until=now)
+            continue
+        since = max(row.checked_until or row.scheduled_since, now - LOOK_BACK)
+        late_after = _late_after(home, job)
+        slots = missed_slots(
+            now,
+            since,
+            late_after,
+            lambda after, texts=texts: _next_of([parse_expression(t) for t in texts], after, zone),
+            slots_with_runs(engine, job, since),
+        )
+        findings.missed += [
+            run.id for slot in slots if _write_missed(engine, run := _missed_run(home, job, slot))
+        ]
+        set_job(engine, job, checked_until=max(since, now - late_after))
+
+
+def _next_of(expressions: Iterable[Expression], after: datetime, zone: tzinfo) -> datetime | None:
+    fires = [next_fire(expression, after, zone) for expression in expressions]
+    return min((fire for fire in fires if fire is not None), default=None)
+
+
+def _late_after(home: Home, job: str) -> timedelta:
+    try:
+        return load_job(home.jobs_dir, job).late_after
+    except MaejobsError:
+        return LATE_AFTER
+
+
+def _missed_run(home: Home, job: str, slot: datetime) -> Run:
+    name = f"{job}-{slot:%Y%m%dT%H%MZ}-1"
+    return Run(
+        id=name,
+        job=job,
+        trigger="cron",
+        attempt=1,
+        slot=slot,
+        state=MISSED,
+        reason="no run was started for this slot",
+        queued=slot,
+        finished=slot,
+        host=host_name(),
+        directory=str(home.runs_dir / job / name),
+    )
+
+
+def _write_missed(engine: Engine, run: Run) -> bool:
+    try:
+        return write_run(engine, run)
+    except SlotTaken:
+        return False
