@@ -14,12 +14,12 @@ PATIENCE = 2.0  # seconds; whoever holds it may be hashing gigabytes, and a late
 
 
 @contextmanager
-def hold(campaign: Path, patience: float = PATIENCE) -> Iterator[None]:
+def hold(campaign: Path) -> Iterator[None]:
     """Hold the campaign's lock; the kernel releases it when this process dies, however it dies.
 
     Raises NotNow("lock", …) while another keeper holds it, MaejobsError where nobody can.
     """
-    lock = FileLock(campaign / LOCK_NAME, timeout=patience, mode=FILE_MODE)
+    lock = FileLock(campaign / LOCK_NAME, timeout=PATIENCE, mode=FILE_MODE)
     try:
         lock.acquire()
     except Timeout as error:

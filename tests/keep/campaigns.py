@@ -21,16 +21,16 @@ def write_checkpoint(
     created: datetime | None = None,
     metrics: Mapping[str, Any] | None = None,
     extra_files: int = 0,
-    **manifest: Any,
+    said: Mapping[str, Any] | None = None,
 ) -> Path:
-    """A checkpoint as mae leaves it; `manifest` overrides what its manifest says."""
+    """A checkpoint as mae leaves it; `said` overrides what its manifest says."""
     directory = campaign / "checkpoints" / name_of(step)
     directory.mkdir(parents=True)
     names = ["weights.safetensors", "state.pt", *(f"part-{i}" for i in range(extra_files))]
     contents = {name: random.Random(f"{step} {name}").randbytes(500) for name in names}
     for name, content in contents.items():
         (directory / name).write_bytes(content)
-    said = {
+    manifest = {
         "format": 1,
         "step": step,
         "epoch": step / 10,
@@ -44,7 +44,7 @@ def write_checkpoint(
             for name, content in contents.items()
         },
     }
-    (directory / "manifest.json").write_text(json.dumps(said | manifest))
+    (directory / "manifest.json").write_text(json.dumps(manifest | dict(said or {})))
     return directory
 
 
