@@ -1,0 +1,135 @@
+"""The `mae` command: parsing and printing; the work is done elsewhere, and imported when needed."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mae.errors import BadInput, Busy, TrainingFailed
+
+
+class Commands(click.Group):
+    """Turns what a user can mend into one line on stderr, unless --debug asks for all of it."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (BadInput, Busy, TrainingFailed) as error:
+            if ctx.params["debug"]:
+                raise
+            click.echo(f"mae: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """Pretrain Masked Autoencoders, a night at a time, and see what they have learnt."""
+
+
+@main.command()
+@click.option(
+    "--config", "name", required=True, metavar="PRESET|FILE", help="A preset's name or a TOML file."
+)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The campaign's directory. Training resumes from its newest valid checkpoint by itself.",
+)
+@click.option(
+    "--data", help="Images: sample, fashion-mnist, or a directory of idx files or of images."
+)
+@click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps of the whole campaign.")
+@click.option("--seed", type=click.IntRange(min=0), help="Decides weights, order, crops and masks.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any other setting.")
+@click.option("--until-step", type=click.IntRange(min=1), help="Pause this night at a step.")
+def pretrain(
+    name: str,
+    output: Path,
+    data: str | None,
+    steps: int | None,
+    seed: int | None,
+    settings: tuple[str, ...],
+    until_step: int | None,
+) -> None:
+    """Train for a night: to the end, MAEJOBS_DEADLINE, or TERM, and leave a checkpoint.
+
+    Run it again to go on. The config is frozen in the campaign on the first night.
+
+    \b
+    mae pretrain --config fashion-tiny --output campaigns/tiny
+    mae pretrain --config my.toml --output runs/a --set recipe.epochs=30
+    """
+    from mae.train.stopping import Stop
+
+    stop = Stop.listen()  # before the slow imports: a signal must not be lost in them
+    from mae.config import read_config
+    from mae.train.events import Events
+
+    options = {"data.source": data, "recipe.steps": steps, "recipe.seed": seed}
+    given = tuple(f"{k}={json.dumps(v)}" for k, v in options.items() if v is not None)
+    config = read_config(name, (*settings, *given))
+    from mae.train.loop import pretrain as train
+
+    status, reason = train(output, config, stop, Events.from_environment(), until_step)
+    click.echo(f"{status}: {reason}")
+
+
+@main.command()
+@click.argument("campaign", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path), help="Default: the newest valid one."
+)
+@click.option("--data", help="Other images than the campaign's.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def evaluate(campaign: Path, checkpoint: Path | None, data: str | None, as_json: bool) -> None:
+    """Score a checkpoint on held-out images and draw pictures.
+
+    \b
+    mae evaluate campaigns/tiny
+    mae evaluate campaigns/tiny --checkpoint step-000001500 --json
+    """
+    from mae.train.stopping import Paused, Stop
+
+    stop = Stop.listen()
+    from mae.evaluate.run import evaluate as score
+    from mae.train.events import Events
+
+    events = Events.from_environment()
+    try:
+        result = score(campaign, stop, events, checkpoint, data)
+    except Paused as reason:
+        events.outcome("paused", str(reason))
+        click.echo(f"paused: {reason}", err=True)
+        return
+    events.outcome("completed", f"{result['checkpoint']} is evaluated")
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+        return
+    click.echo(f"{result['checkpoint']} on {result['data']}")
+    for metric, value in result["metrics"].items():
+        click.echo(f"  {metric:<22}{value:>10.4f}")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def presets(as_json: bool) -> None:
+    """List the configs that ship with mae.
+
+    \b
+    mae presets
+    """
+    from mae.config import presets as known
+
+    if as_json:
+        click.echo(json.dumps(known(), indent=2))
+        return
+    for name, summary in known().items():
+        click.echo(f"{name:<14}{summary}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

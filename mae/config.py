@@ -1,0 +1,230 @@
+"""What a pretraining run is told: model, data and recipe, read from TOML and checked."""
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from mae.errors import BadInput, nearest
+
+PRESETS = Path(__file__).with_name("presets")
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Range = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelConfig(Section):
+    """The network's shape; `image_size` is a number or [height, width]."""
+
+    image_size: Positive | tuple[Positive, Positive] = 224
+    patch_size: Positive = 16
+    channels: Positive = 3
+    width: Positive = 768
+    depth: Positive = 12
+    heads: Positive = 12
+    decoder_width: Positive = 512
+    decoder_depth: Positive = 8
+    decoder_heads: Positive = 16
+    mlp_ratio: Annotated[float, Field(gt=0)] = 4.0
+    norm_pix_loss: bool = True
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the network's input, in pixels."""
+        return (self.image_size,) * 2 if isinstance(self.image_size, int) else self.image_size
+
+    @property
+    def patches(self) -> int:
+        """How many patches an image has."""
+        return (self.size[0] // self.patch_size) * (self.size[1] // self.patch_size)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "ModelConfig":
+        if any(side % self.patch_size for side in self.size):
+            raise ValueError(
+                f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}"
+            )
+        for prefix in ("", "decoder_"):
+            width, heads = getattr(self, f"{prefix}width"), getattr(self, f"{prefix}heads")
+            if width % 4 or width % heads:
+                raise ValueError(
+                    f"{prefix}width {width} is not a multiple of 4 and of {prefix}heads {heads}"
+                )
+        return self
+
+
+class DataConfig(Section):
+    """Where images come from and how they are cropped; mean and std are per channel, for 0..1."""
+
+    source: str = "sample"
+    crop_scale: Range = (0.2, 1.0)
+    crop_ratio: Range = (3 / 4, 4 / 3)
+    flip: bool = True
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[Annotated[float, Field(gt=0)], ...] = (0.229, 0.224, 0.225)
+
+    @field_validator("crop_scale", "crop_ratio")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise ValueError("give the smaller number first")
+        return value
+
+    @field_validator("crop_scale")
+    @classmethod
+    def _within_the_image(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[1] > 1:
+            raise ValueError("a crop cannot be larger than the image: at most 1")
+        return value
+
+
+class RecipeConfig(Section):
+    """How the network learns. The learning rate is base_lr × batch_size / 256."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    epochs: Annotated[float, Field(gt=0)] = 800.0
+    steps: Positive | None = None  # a total that replaces epochs; the warm-up keeps its share
+    batch_size: Positive = 4096
+    mask_ratio: Share = 0.75
+    base_lr: Annotated[float, Field(gt=0)] = 1.5e-4
+    min_lr: Annotated[float, Field(ge=0)] = 0.0
+    warmup_epochs: Annotated[float, Field(ge=0)] = 40.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    betas: tuple[Share, Share] = (0.9, 0.95)
+    clip_grad: Annotated[float, Field(gt=0)] | None = None  # largest norm of the gradient
+
+    @model_validator(mode="after")
+    def _warm_up_ends(self) -> "RecipeConfig":
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(f"warmup_epochs {self.warmup_epochs} exceeds epochs {self.epochs}")
+        return self
+
+
+class RunConfig(Section):
+    """How this machine does the work; may differ from night to night."""
+
+    workers: Annotated[int, Field(ge=0)] = 2  # processes that decode image files
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    micro_batch: Positive | None = None  # images at once; a batch's gradients are added up
+    log_every_steps: Positive = 20
+    checkpoint_every_seconds: Annotated[float, Field(gt=0)] = 900.0
+    checkpoint_every_steps: Positive | None = None
+
+
+class Config(Section):
+    """All of it."""
+
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    recipe: RecipeConfig = RecipeConfig()
+    run: RunConfig = RunConfig()
+
+    @model_validator(mode="after")
+    def _channels_agree(self) -> "Config":
+        for name in ("mean", "std"):
+            given = len(getattr(self.data, name))
+            if given != self.model.channels:
+                raise ValueError(
+                    f"data.{name} has {given} numbers for model.channels = {self.model.channels}"
+                )
+        if int(self.model.patches * (1 - self.recipe.mask_ratio)) < 1:
+            raise ValueError(
+                f"recipe.mask_ratio {self.recipe.mask_ratio} leaves none of "
+                f"{self.model.patches} patches visible"
+            )
+        return self
+
+    @property
+    def hash(self) -> str:
+        """Identity of what is learnt and how: a hash of everything but the run section."""
+        told = self.model_dump(mode="json", exclude={"run"})
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def presets() -> dict[str, str]:
+    """The presets that ship with mae: name to summary, the file's first comment."""
+    files = sorted(PRESETS.glob("*.toml"))
+    return {f.stem: f.read_text().partition("\n")[0].removeprefix("# ") for f in files}
+
+
+def read_config(name: str, settings: tuple[str, ...] = ()) -> Config:
+    """The config in a preset or TOML file, with "section.key=value" settings on top.
+
+    Raises BadInput naming the place for anything unknown, malformed or out of range.
+    """
+    path = PRESETS / f"{name}.toml" if name in presets() else Path(name)
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise BadInput(
+            f"config {name!r}: {error.strerror}{nearest(name, presets())}; "
+            f"name a TOML file or one of: {', '.join(presets())}"
+        ) from None
+    try:
+        told = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(f"{path}: not TOML: {error}") from None
+    for setting in settings:
+        _apply(told, setting)
+    return check(told, str(path))
+
+
+def check(told: dict[str, Any], place: str) -> Config:
+    """The config that nested tables mean; raises BadInput naming `place` and the key."""
+    try:
+        return Config.model_validate(told)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        where = f"{place}: {key}" if key else place
+        if first["type"] == "extra_forbidden":
+            raise BadInput(f"{where}: unknown key{_hint(first['loc'])}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        given = "" if isinstance(first["input"], dict | BaseModel) else f", not {first['input']!r}"
+        raise BadInput(f"{where}: {message}{given}") from None
+
+
+def dump(config: Config) -> str:
+    """The config as TOML; `read_config` gives the same one back."""
+    lines: list[str] = []
+    for section, values in config.model_dump(mode="json", exclude_none=True).items():
+        # JSON's strings, numbers, booleans and arrays are TOML's as well.
+        lines += [f"[{section}]", *(f"{k} = {json.dumps(v)}" for k, v in values.items()), ""]
+    return "\n".join(lines)
+
+
+def differences(before: Section, after: Section) -> list[str]:
+    """Where two sections differ: "key = old, not new" for each key."""
+    old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
+    return [
+        f"{k} = {json.dumps(old[k])}, not {json.dumps(new[k])}" for k in old if old[k] != new[k]
+    ]
+
+
+def _apply(told: dict[str, Any], setting: str) -> None:
+    key, equals, text = setting.partition("=")
+    section, dot, name = key.strip().partition(".")
+    if not equals or not dot:
+        raise BadInput(f"--set {setting}: write it as section.key=value, e.g. recipe.epochs=30")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    table = told.setdefault(section, {})
+    if isinstance(table, dict):
+        table[name] = value
+
+
+def _hint(location: tuple[int | str, ...]) -> str:
+    section, *rest = (str(part) for part in location)
+    if not rest:
+        return nearest(section, Config.model_fields)
+    return nearest(rest[0], type(getattr(Config(), section)).model_fields)

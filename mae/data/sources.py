@@ -1,0 +1,145 @@
+"""Where images come from: the bundled sample, idx files, folders. Lists them; decodes none."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mae.data.idx import find_idx, read_idx
+from mae.errors import BadInput, nearest
+
+SAMPLE = Path(__file__).with_name("sample")
+FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+NAMED = {"sample": SAMPLE, "fashion-mnist": FASHION_MNIST}
+SUFFIXES = {".jpg", ".jpeg", ".png"}
+HELD_OUT_NAMES = ("val", "valid", "test")
+HELD_OUT_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Images in memory: `pixels` (N, C, H, W) uint8, `labels` (N,) int64 if known."""
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64] | None
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Images to decode when asked for: one path each, `labels` (N,) int64 if known."""
+
+    paths: tuple[Path, ...]
+    labels: NDArray[np.int64] | None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+Images = Arrays | Files
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The images to learn from and those held out."""
+
+    train: Images
+    held_out: Images
+
+
+def locate(source: str) -> str:
+    """A source as it should be frozen in a campaign: a known name, or an absolute path."""
+    return source if source in NAMED else str(Path(source).expanduser().resolve())
+
+
+def open_source(source: str) -> Splits:
+    """The splits of a source: "sample", "fashion-mnist", a directory of idx files or of images.
+
+    Raises BadInput if there is nothing usable, with what to do about it.
+    """
+    directory = NAMED.get(source, Path(source).expanduser())
+    if source == "fashion-mnist" and not directory.is_dir():
+        raise BadInput(f"{directory} is missing: run `apt install dataset-fashion-mnist`")
+    if not directory.is_dir():
+        hint = "" if directory.exists() else nearest(source, NAMED)
+        raise BadInput(
+            f"data source {source!r} is not a directory{hint}; "
+            f"name a folder of images or idx files, or one of: {', '.join(NAMED)}"
+        )
+    if find_idx(directory, "train-images-idx3-ubyte"):
+        return Splits(_read_arrays(directory, "train"), _read_arrays(directory, "t10k"))
+    return _list_files(directory)
+
+
+def _read_arrays(directory: Path, split: str) -> Arrays:
+    images = find_idx(directory, f"{split}-images-idx3-ubyte")
+    if images is None:
+        raise BadInput(f"{directory}: {split}-images-idx3-ubyte[.gz] is missing; add it")
+    pixels = read_idx(images)
+    if pixels.ndim != 3:
+        raise BadInput(f"{images}: expected images in 3 dimensions, found {pixels.ndim}")
+    path = find_idx(directory, f"{split}-labels-idx1-ubyte")
+    labels = None if path is None else read_idx(path).astype(np.int64)
+    if labels is not None and labels.shape != pixels.shape[:1]:
+        raise BadInput(f"{path}: {labels.size} labels for {len(pixels)} images; fetch both again")
+    return Arrays(pixels[:, None], labels)
+
+
+def _list_files(directory: Path) -> Splits:
+    train, held_out = (
+        directory / "train",
+        next((directory / name for name in HELD_OUT_NAMES if (directory / name).is_dir()), None),
+    )
+    if train.is_dir() and held_out is not None:
+        classes = sorted(_folders(train) | _folders(held_out))
+        return Splits(
+            _with_labels(train, _images_below(train), classes),
+            _with_labels(held_out, _images_below(held_out), classes),
+        )
+    paths = _images_below(directory)
+    groups: dict[bool, list[Path]] = {False: [], True: []}
+    for path in paths:
+        groups[is_held_out(path.relative_to(directory))].append(path)
+    if not groups[False] or not groups[True]:
+        raise BadInput(
+            f"{directory}: {len(paths)} images are too few to hold some out; "
+            "add more, or split them into train/ and val/"
+        )
+    classes = sorted(_folders(directory))
+    return Splits(
+        _with_labels(directory, groups[False], classes),
+        _with_labels(directory, groups[True], classes),
+    )
+
+
+def is_held_out(relative: Path) -> bool:
+    """Whether an image of an unsplit folder is held out: by its name, so additions move nothing."""
+    digest = hashlib.blake2b(relative.as_posix().encode(), digest_size=4).digest()
+    return int.from_bytes(digest) / 2**32 < HELD_OUT_SHARE
+
+
+def _images_below(directory: Path) -> list[Path]:
+    paths = sorted(
+        path
+        for path in directory.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
+    if not paths:
+        raise BadInput(f"{directory}: no JPEG or PNG images in it; name a folder that has some")
+    return paths
+
+
+def _folders(directory: Path) -> set[str]:
+    return {p.name for p in directory.iterdir() if p.is_dir() and not p.name.startswith(".")}
+
+
+def _with_labels(directory: Path, paths: list[Path], classes: list[str]) -> Files:
+    """Label each image by its first folder; images lying flat mean that there are no classes."""
+    parts = [path.relative_to(directory).parts for path in paths]
+    if any(len(each) < 2 for each in parts):
+        return Files(tuple(paths), None)
+    return Files(tuple(paths), np.array([classes.index(each[0]) for each in parts], np.int64))

@@ -1,0 +1,1 @@
+"""What a checkpoint has learnt: reconstruction, neighbours, a linear probe, pictures."""

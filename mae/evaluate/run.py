@@ -1,0 +1,176 @@
+"""Evaluate one checkpoint of a campaign: numbers into JSON and events, and pictures."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mae.build import build_model, view_of
+from mae.config import Config
+from mae.data.loader import Batch, plain_batches
+from mae.data.sources import Images, Splits, locate, open_source
+from mae.errors import BadInput
+from mae.evaluate.features import features
+from mae.evaluate.knn import knn_top1
+from mae.evaluate.linear import linear_top1
+from mae.evaluate.reconstruction import reconstruct, reconstruction_metrics
+from mae.files import write_atomically
+from mae.model import MaskedAutoencoderViT
+from mae.train import checkpoint as checkpoints
+from mae.train.campaign import Campaign, open_campaign, read_history
+from mae.train.checkpoint import Checkpoint
+from mae.train.device import choose_attention, choose_device, choose_precision
+from mae.train.events import Events
+from mae.train.stopping import Stop
+
+BATCH = 250
+PICTURED = 10
+
+
+def evaluate(
+    root: Path, stop: Stop, events: Events, chosen: Path | None = None, data: str | None = None
+) -> dict[str, Any]:
+    """Score a checkpoint, the newest valid one by default; the result as it is written to JSON.
+
+    Raises Paused when there is a reason to stop; then nothing has been written.
+    """
+    campaign, config = open_campaign(root)
+    checkpoint = _choose(campaign, chosen, events)
+    source = locate(data) if data else config.data.source
+    bench = Bench(config, open_source(source), stop)
+
+    model = bench.model(checkpoint)
+    metrics = bench.reconstruction(model)
+    picture = campaign.pictures / f"reconstruction-{checkpoint.path.name}.png"
+    bench.picture(model, picture, f"step {checkpoint.step}, {source}")
+    if bench.labelled:
+        metrics |= bench.classification(model)
+        metrics |= _random_init(campaign, bench, source)
+
+    result = {
+        "step": checkpoint.step,
+        "checkpoint": checkpoint.path.name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": config.recipe.seed,
+        "data": source,
+        "metrics": metrics,
+    }
+    _write_json(campaign.evaluations / f"{checkpoint.path.name}.json", result)
+    curves = campaign.pictures / "loss.png"
+    from mae.evaluate.pictures import save_curves
+
+    save_curves(curves, read_history(campaign), read_evaluations(campaign, source))
+    for name, value in metrics.items():
+        events.metric(name, checkpoint.step, value)
+    events.artifact("reconstruction", picture)
+    events.artifact("loss", curves)
+    return result
+
+
+class Bench:
+    """Images and a device, ready to try networks on."""
+
+    def __init__(self, config: Config, splits: Splits, stop: Stop) -> None:
+        self.config, self.splits, self.stop = config, splits, stop
+        self.view = view_of(config)
+        self.device = choose_device()
+        self.precision = choose_precision(self.device, config.model.width, config.run.precision)
+        self.labelled = splits.train.labels is not None and splits.held_out.labels is not None
+
+    def model(self, checkpoint: Checkpoint | None) -> MaskedAutoencoderViT:
+        """The network with a checkpoint's weights, or with those it had before it learnt."""
+        model = build_model(self.config.model, self.config.recipe.seed)
+        if checkpoint is not None:
+            try:
+                model.load_state_dict(checkpoints.load_weights(checkpoint))
+            except RuntimeError:
+                raise BadInput(
+                    f"{checkpoint.path}: its weights do not fit the campaign's config.toml"
+                ) from None
+        choose_attention(model, self.device, self.precision)
+        return model.eval().to(self.device)
+
+    def reconstruction(self, model: MaskedAutoencoderViT) -> dict[str, float]:
+        """Errors of filling in the held-out images."""
+        batches, ratio = self._batches(self.splits.held_out), self.config.recipe.mask_ratio
+        return reconstruction_metrics(model, batches, self.view, ratio, self.precision, self.stop)
+
+    def picture(self, model: MaskedAutoencoderViT, path: Path, title: str) -> None:
+        """The first held-out images, filled in."""
+        from mae.evaluate.pictures import save_reconstruction
+
+        self.stop.check()
+        batch = next(plain_batches(self.splits.held_out, self.view, PICTURED, self.device, 0))
+        ratio = self.config.recipe.mask_ratio
+        save_reconstruction(
+            path, reconstruct(model, batch, self.view, ratio, self.precision), title
+        )
+
+    def classification(self, model: MaskedAutoencoderViT) -> dict[str, float]:
+        """Percent right by nearest neighbours and by a linear probe, both fitted on the train split."""
+        train, test = (
+            self._labelled_features(model, images)
+            for images in (self.splits.train, self.splits.held_out)
+        )
+        return {
+            "knn_top1": knn_top1(*train, *test),
+            "linear_top1": linear_top1(*train, *test, self.stop),
+        }
+
+    def _labelled_features(
+        self, model: MaskedAutoencoderViT, images: Images
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        found, samples = features(model, self._batches(images), self.precision, self.stop)
+        labels = np.asarray(images.labels)[samples]
+        return found, torch.from_numpy(labels).to(self.device)
+
+    def _batches(self, images: Images) -> Iterator[Batch]:
+        return plain_batches(images, self.view, BATCH, self.device, self.config.run.workers)
+
+
+def read_evaluations(campaign: Campaign, source: str) -> list[dict[str, Any]]:
+    """What has been evaluated on these data, by step."""
+    found = []
+    for path in sorted(campaign.evaluations.glob("step-*.json")):
+        try:
+            result = json.loads(path.read_text())
+        except ValueError:
+            continue
+        if result.get("data") == source:
+            found.append(result)
+    return found
+
+
+def _choose(campaign: Campaign, chosen: Path | None, events: Events) -> Checkpoint:
+    if chosen is not None:
+        named = campaign.checkpoints / chosen.name
+        return checkpoints.read(chosen if chosen.exists() else named, hashes=True)
+    newest = checkpoints.newest_valid(campaign.checkpoints, events.note)
+    if newest is None:
+        raise BadInput(f"{campaign.checkpoints}: no valid checkpoint yet; run `mae pretrain` first")
+    return newest
+
+
+def _random_init(campaign: Campaign, bench: Bench, source: str) -> dict[str, float]:
+    """What the network scores before it learns anything; measured once a campaign."""
+    path = campaign.evaluations / "random-init.json"
+    identity = {"config_hash": bench.config.hash, "data": source}
+    try:
+        cached = json.loads(path.read_text())
+        if {k: cached[k] for k in identity} == identity:
+            return dict(cached["metrics"])
+    except (OSError, ValueError, KeyError):
+        pass
+    scores = bench.classification(bench.model(None))
+    metrics = {f"random_{name}": value for name, value in scores.items()}
+    _write_json(path, {**identity, "metrics": metrics})
+    return metrics
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())

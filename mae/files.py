@@ -1,0 +1,62 @@
+"""Files that are either whole or not there."""
+
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mae.errors import Busy
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace `path` by `content`: temporary name, fsync, rename, fsync of the directory."""
+    temporary = path.with_name(f".tmp-{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        sync(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Put a file's bytes, or the names in a directory, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of the file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def held(lock: Path, patience: float = 10.0) -> Iterator[None]:
+    """Hold `lock` alone for the length of a block; raises Busy after `patience` seconds.
+
+    The patience outlasts the data workers of a killed run: they inherit the lock, and leave a few
+    seconds after their parent.
+    """
+    with lock.open("a") as file:
+        give_up = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > give_up:
+                    raise Busy(
+                        f"{lock.parent}: another mae process trains this campaign; "
+                        "wait for it, or stop it"
+                    ) from None
+                time.sleep(0.2)
+        yield

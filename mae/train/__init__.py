@@ -1,0 +1,1 @@
+"""Pretraining: nights that add up to a campaign."""

@@ -1,0 +1,142 @@
+"""Checkpoints that are whole or not there.
+
+    checkpoints/step-000001500/
+        weights.safetensors   the network, under the published key names
+        state.pt              optimiser and position; loads with weights_only=True
+        manifest.json         written last: step, sizes and SHA-256 of the two files
+
+A checkpoint grows under `.tmp-step-...`, every file is fsynced, and one rename publishes it. The
+newest valid one is found by reading manifests: there is no pointer that could dangle.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mae.errors import BadInput
+from mae.files import sha256_of, sync
+
+FORMAT = 1
+WEIGHTS, STATE, MANIFEST = "weights.safetensors", "state.pt", "manifest.json"
+TEMPORARY = ".tmp-"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One on the disk: its directory and what its manifest says."""
+
+    path: Path
+    manifest: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps done when it was written."""
+        return int(self.manifest["step"])
+
+    @property
+    def size(self) -> int:
+        """Bytes of its weights and state."""
+        return sum(file["bytes"] for file in self.manifest["files"].values())
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of its weights."""
+        return str(self.manifest["files"][WEIGHTS]["sha256"])
+
+
+def save(
+    directory: Path, weights: dict[str, Tensor], state: dict[str, Any], facts: dict[str, Any]
+) -> Checkpoint:
+    """Write a checkpoint below `directory`; `facts` go into the manifest and have the step."""
+    final = directory / f"step-{facts['step']:09d}"
+    temporary = directory / f"{TEMPORARY}{final.name}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, temporary / WEIGHTS)
+    torch.save(state, temporary / STATE)
+    files = {
+        name: {"bytes": (temporary / name).stat().st_size, "sha256": sha256_of(temporary / name)}
+        for name in (WEIGHTS, STATE)
+    }
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    manifest = {"format": FORMAT, **facts, "created": created, "files": files}
+    (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    for path in (*(temporary / name for name in (WEIGHTS, STATE, MANIFEST)), temporary):
+        sync(path)
+    if final.exists():
+        # Only a damaged one can be in the way: we resume from valid ones, so it goes.
+        shutil.rmtree(final)
+    temporary.rename(final)
+    sync(directory)
+    return Checkpoint(final, manifest)
+
+
+def read(path: Path, hashes: bool = False) -> Checkpoint:
+    """The checkpoint in a directory, if its files have the sizes (and hashes) of its manifest.
+
+    Raises BadInput saying what is wrong otherwise.
+    """
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+        if manifest["format"] != FORMAT:
+            raise BadInput(f"{path}: format {manifest['format']} is not known to this mae")
+        for name, told in manifest["files"].items():
+            if (path / name).stat().st_size != told["bytes"]:
+                raise BadInput(f"{path / name}: not the {told['bytes']} bytes of its manifest")
+            if hashes and sha256_of(path / name) != told["sha256"]:
+                raise BadInput(f"{path / name}: not the SHA-256 of its manifest")
+        checkpoint = Checkpoint(path, manifest)
+        _ = checkpoint.step, checkpoint.sha256
+    except OSError as error:
+        raise BadInput(f"{error.filename or path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"{path / MANIFEST}: not a manifest ({error!r})") from None
+    return checkpoint
+
+
+def newest_valid(
+    directory: Path, complain: Callable[[str], None], hashes: bool = True
+) -> Checkpoint | None:
+    """The newest checkpoint below `directory` that is what its manifest says; complains of others."""
+    for path in sorted(directory.glob("step-*"), reverse=True):
+        try:
+            return read(path, hashes)
+        except BadInput as error:
+            complain(f"checkpoint {path.name} is damaged and left out: {error}")
+    return None
+
+
+def all_valid(directory: Path) -> Iterator[Checkpoint]:
+    """The checkpoints below `directory` whose sizes are right, oldest first."""
+    for path in sorted(directory.glob("step-*")):
+        try:
+            yield read(path)
+        except BadInput:
+            continue
+
+
+def load_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The network's state dict, on the CPU."""
+    return load_file(checkpoint.path / WEIGHTS)
+
+
+def load_state(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Optimiser and position, as given to `save`, on the CPU."""
+    state: dict[str, Any] = torch.load(
+        checkpoint.path / STATE, map_location="cpu", weights_only=True
+    )
+    return state
+
+
+def clean(directory: Path) -> None:
+    """Remove what killed runs left half written."""
+    for path in directory.glob(f"{TEMPORARY}*"):
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,79 @@
+"""Telling a supervisor what happens: JSON lines appended to the file that MAEJOBS_EVENTS names."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+PROGRESS_SECONDS = 1.0
+METRIC_SECONDS = 5.0
+
+
+class Events:
+    """The event stream. Without a file nothing is written; a file that fails stops nothing."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._last: dict[str, float] = {}
+
+    @classmethod
+    def from_environment(cls) -> "Events":
+        """The stream that our supervisor asked for, if there is a supervisor."""
+        path = os.environ.get("MAEJOBS_EVENTS")
+        return cls(Path(path) if path else None)
+
+    def progress(self, step: int, total: int, epoch: float) -> None:
+        """How far the campaign is; at most once a second, except for the end."""
+        if step >= total or self._due("progress", PROGRESS_SECONDS):
+            self._write("progress", step=step, total=total, epoch=round(epoch, 4))
+
+    def training_metrics(self, step: int, values: dict[str, float]) -> None:
+        """Several metrics of a training step, every few seconds; the history file has them all."""
+        if self._due("metric", METRIC_SECONDS):
+            for name, value in values.items():
+                self.metric(name, step, value)
+
+    def metric(self, name: str, step: int, value: float) -> None:
+        """One number, measured at a step."""
+        self._write("metric", name=name, step=step, value=value)
+
+    def checkpoint(self, path: Path, step: int, size: int, sha256: str) -> None:
+        """A checkpoint is on the disk: its bytes in all, and the SHA-256 of its weights."""
+        self._write("checkpoint", path=str(path), step=step, bytes=size, sha256=sha256)
+
+    def artifact(self, name: str, path: Path) -> None:
+        """A file worth looking at."""
+        self._write("artifact", name=name, path=str(path))
+
+    def note(self, text: str) -> None:
+        """Something a person should know; it goes to stderr as well."""
+        print(f"mae: {text}", file=sys.stderr, flush=True)
+        self._write("note", text=text)
+
+    def outcome(self, status: str, reason: str) -> None:
+        """How it ended: "completed" or "paused", and why."""
+        self._write("outcome", status=status, reason=reason)
+
+    def _due(self, kind: str, seconds: float) -> bool:
+        now = time.monotonic()
+        if now - self._last.get(kind, -seconds) < seconds:
+            return False
+        self._last[kind] = now
+        return True
+
+    def _write(self, event: str, **fields: Any) -> None:
+        if self._path is None:
+            return
+        line = json.dumps({"event": event, "time": time.time(), **fields}) + "\n"
+        try:
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                # One write a line, so that lines of several writers never mix.
+                os.write(descriptor, line.encode())
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            print(f"mae: events are lost from here: {error}", file=sys.stderr, flush=True)
+            self._path = None

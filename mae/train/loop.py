@@ -1,0 +1,293 @@
+"""One night of pretraining: from the newest valid checkpoint to the end, or to a reason to stop."""
+
+import math
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mae.build import build_model, view_of
+from mae.config import Config
+from mae.data.loader import Batch, steps_per_epoch, training_batches
+from mae.data.sources import Images, open_source
+from mae.errors import BadInput, TrainingFailed
+from mae.files import held
+from mae.masking import training_noise
+from mae.train import checkpoint as checkpoints
+from mae.train.campaign import (
+    Campaign,
+    append_history,
+    frozen_config,
+    read_history,
+    rewind_history,
+)
+from mae.train.checkpoint import Checkpoint
+from mae.train.device import autocast, choose_attention, choose_device, choose_precision
+from mae.train.events import Events
+from mae.train.progress import Show, progress
+from mae.train.schedule import learning_rate, parameter_groups
+from mae.train.stopping import Stop
+
+SLACK_SECONDS = 1.5
+# A guess at how fast a disk takes a checkpoint, until one has been timed.
+DISK_BYTES_PER_SECOND = 100e6
+
+
+@dataclass
+class Trainer:
+    """Everything that changes as steps are done, and what it takes to do them."""
+
+    config: Config
+    images: Images
+    device: torch.device
+    step: int = 0  # steps done
+    night: int = 1
+
+    def __post_init__(self) -> None:
+        recipe = self.config.recipe
+        self.model = build_model(self.config.model, recipe.seed).to(self.device)
+        self.precision = choose_precision(
+            self.device, self.config.model.width, self.config.run.precision
+        )
+        choose_attention(self.model, self.device, self.precision)
+        groups = parameter_groups(self.model.named_parameters(), recipe.weight_decay)
+        self.optimiser = torch.optim.AdamW(groups, lr=0.0, betas=recipe.betas, fused=True)
+        self.per_epoch = steps_per_epoch(self.images, recipe.batch_size)
+        self.total = recipe.steps or max(1, round(recipe.epochs * self.per_epoch))
+
+    @property
+    def epoch(self) -> float:
+        """Epochs done."""
+        return self.step / self.per_epoch
+
+    def train_on(self, batch: Batch) -> tuple[Tensor, float]:
+        """One optimiser step: the loss, still on the device, and the learning rate."""
+        recipe = self.config.recipe
+        rate = learning_rate(
+            self.step,
+            self.total,
+            warmup=self.total * recipe.warmup_epochs / recipe.epochs,
+            peak=recipe.base_lr * recipe.batch_size / 256,
+            floor=recipe.min_lr,
+        )
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        noise = training_noise(recipe.seed, batch.epoch, batch.samples, self.config.model.patches)
+        size = self.config.run.micro_batch or len(batch.imgs)
+        self.optimiser.zero_grad()
+        loss = torch.zeros((), device=self.device)
+        for imgs, part in zip(
+            batch.imgs.split(size), noise.to(self.device).split(size), strict=True
+        ):
+            with autocast(self.device, self.precision):
+                share = self.model.training_loss(imgs, recipe.mask_ratio, part)
+            share = share * (len(imgs) / len(batch.imgs))
+            share.backward()
+            loss += share.detach()
+        if recipe.clip_grad is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_grad)
+        self.optimiser.step()
+        self.step += 1
+        return loss, rate
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Continue where a checkpoint left off."""
+        state = checkpoints.load_state(checkpoint)
+        if state["train_samples"] != len(self.images):
+            raise BadInput(
+                f"{self.config.data.source}: the campaign learns from {state['train_samples']} "
+                f"images, now there are {len(self.images)}; restore them, or start another "
+                "campaign with another --output"
+            )
+        try:
+            self.model.load_state_dict(checkpoints.load_weights(checkpoint))
+        except RuntimeError:
+            raise BadInput(
+                f"{checkpoint.path}: its weights do not fit the campaign's config.toml; "
+                "restore the [model] section that it was trained with"
+            ) from None
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.night = state["step"], state["night"] + 1
+
+    def state(self) -> dict[str, Any]:
+        """What `resume` needs beside the weights. Draws are functions of the step: no RNG."""
+        return {
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "night": self.night,
+            "train_samples": len(self.images),
+        }
+
+
+@dataclass
+class Keeper:
+    """Puts checkpoints on the disk, and knows how long that takes and when one is due."""
+
+    campaign: Campaign
+    trainer: Trainer
+    events: Events
+    saved_step: int
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.saved_at = time.monotonic()
+        # Weights and AdamW's two moments, in float32.
+        size = 12 * sum(w.numel() for w in self.trainer.model.parameters())
+        self.seconds = size / DISK_BYTES_PER_SECOND
+        self.revision = code_revision()
+
+    @property
+    def due(self) -> bool:
+        run = self.trainer.config.run
+        if run.checkpoint_every_steps and self.trainer.step % run.checkpoint_every_steps == 0:
+            return True
+        return time.monotonic() - self.saved_at >= run.checkpoint_every_seconds
+
+    def save(self) -> None:
+        """Write a checkpoint, unless this step has one."""
+        trainer = self.trainer
+        if trainer.step == self.saved_step:
+            return
+        begun = time.monotonic()
+        facts = {
+            "step": trainer.step,
+            "epoch": round(trainer.epoch, 4),
+            "samples": trainer.step * trainer.config.recipe.batch_size,
+            "config_hash": trainer.config.hash,
+            "code_revision": self.revision,
+            "metrics": self.metrics,
+        }
+        weights = trainer.model.state_dict()
+        saved = checkpoints.save(self.campaign.checkpoints, weights, trainer.state(), facts)
+        self.saved_step, self.saved_at = trainer.step, time.monotonic()
+        self.seconds = max(self.seconds, self.saved_at - begun)
+        self.events.checkpoint(saved.path, saved.step, saved.size, saved.sha256)
+
+
+@dataclass
+class Window:
+    """Losses since the history's last line, summed on the device so that no step waits for it."""
+
+    total: Tensor
+    steps: int = 0
+    begun: float = field(default_factory=time.monotonic)
+
+    def add(self, loss: Tensor) -> None:
+        self.total += loss
+        self.steps += 1
+
+    def close(self, batch_size: int) -> tuple[float, float]:
+        """Mean loss and images per second, and start anew."""
+        loss = self.total.item() / self.steps
+        speed = self.steps * batch_size / (time.monotonic() - self.begun)
+        self.total.zero_()
+        self.steps, self.begun = 0, time.monotonic()
+        return loss, speed
+
+
+def pretrain(
+    root: Path, asked: Config, stop: Stop, events: Events, until_step: int | None = None
+) -> tuple[str, str]:
+    """Train a campaign for a night: its status ("completed" or "paused") and the reason.
+
+    The steps done, and so the weights, do not depend on how many nights they took.
+    """
+    campaign = Campaign(root)
+    config = frozen_config(campaign, asked, events.note)
+    with held(campaign.lock):
+        checkpoints.clean(campaign.checkpoints)
+        trainer = Trainer(config, open_source(config.data.source).train, choose_device())
+        newest = checkpoints.newest_valid(campaign.checkpoints, events.note)
+        if newest is not None:
+            trainer.resume(newest)
+            changed = newest.manifest["config_hash"] != config.hash
+            events.note(
+                f"resuming from {newest.path.name} of {trainer.total} steps"
+                + ("; config.toml has been edited since" if changed else "")
+            )
+        rewind_history(campaign, trainer.step)
+        status, reason = _train(campaign, trainer, stop, events, until_step)
+    events.progress(trainer.step, trainer.total, trainer.epoch)
+    events.outcome(status, reason)
+    return status, reason
+
+
+def _train(
+    campaign: Campaign, trainer: Trainer, stop: Stop, events: Events, until_step: int | None
+) -> tuple[str, str]:
+    config = trainer.config
+    keeper = Keeper(campaign, trainer, events, saved_step=trainer.step)
+    if history := read_history(campaign):
+        keeper.metrics = {"loss": history[-1]["loss"]}
+    window = Window(torch.zeros((), device=trainer.device))
+    last = min(trainer.total, until_step or trainer.total)
+    longest_step = 0.0
+
+    def note_history(rate: float, show: Show) -> None:
+        if not window.steps:
+            return
+        loss, speed = window.close(config.recipe.batch_size)
+        if not math.isfinite(loss):
+            raise TrainingFailed(
+                f"the loss is {loss} at step {trainer.step}; the last checkpoint is from before: "
+                "lower recipe.base_lr or set recipe.clip_grad"
+            )
+        keeper.metrics = {"loss": loss}
+        row = {"step": trainer.step, "epoch": round(trainer.epoch, 4), "loss": loss, "lr": rate}
+        row |= {"images_per_second": round(speed, 1), "time": time.time(), "night": trainer.night}
+        append_history(campaign, row)
+        events.training_metrics(
+            trainer.step, {"loss": loss, "lr": rate, "images_per_second": speed}
+        )
+        show(trainer.step, loss)
+
+    batches = training_batches(
+        trainer.images,
+        view_of(config),
+        config.recipe.seed,
+        config.recipe.batch_size,
+        range(trainer.step, last),
+        trainer.device,
+        config.run.workers,
+    )
+    unreadable: set[Path] = set()
+    reason = stop.reason(keeper.seconds)
+    rate = 0.0
+    with progress(trainer.total, trainer.step) as show:
+        while trainer.step < last and not reason:
+            begun = time.monotonic()
+            batch = next(batches)
+            for path in set(batch.unreadable) - unreadable:
+                events.note(f"{path}: not a readable image; another one stands in for it")
+            unreadable.update(batch.unreadable)
+            loss, rate = trainer.train_on(batch)
+            window.add(loss)
+            if trainer.step % config.run.log_every_steps == 0:
+                note_history(rate, show)
+            events.progress(trainer.step, trainer.total, trainer.epoch)
+            longest_step = max(longest_step, time.monotonic() - begun)
+            if keeper.due:
+                note_history(rate, show)
+                keeper.save()
+            reason = stop.reason(2 * keeper.seconds + longest_step + SLACK_SECONDS)
+        note_history(rate, show)
+        keeper.save()
+    if trainer.step >= trainer.total:
+        return "completed", f"all {trainer.total} steps are done"
+    return "paused", reason or f"step {until_step}"
+
+
+def code_revision() -> str | None:
+    """The git commit that last touched this package, if it runs from a checkout."""
+    command = ["git", "log", "-1", "--format=%H", "--", "."]
+    here: Callable[..., Any] = subprocess.run
+    try:
+        done = here(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    except OSError:
+        return None
+    return done.stdout.strip() or None

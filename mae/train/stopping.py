@@ -1,0 +1,55 @@
+"""Reasons to stop early: a signal, or a deadline that comes near."""
+
+import os
+import signal
+import time
+from types import FrameType
+
+from mae.errors import BadInput
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Paused(Exception):
+    """Work was left off before its end; the message says why."""
+
+
+class Stop:
+    """Remembers that a signal came, and knows the deadline (Unix seconds)."""
+
+    def __init__(self, deadline: float | None = None) -> None:
+        self.deadline = deadline
+        self._signal: str | None = None
+
+    @classmethod
+    def listen(cls) -> "Stop":
+        """Start to catch TERM and INT; the deadline is the one in MAEJOBS_DEADLINE, if any.
+
+        A second signal does what it would have done without us.
+        """
+        text = os.environ.get("MAEJOBS_DEADLINE")
+        try:
+            stop = cls(float(text) if text else None)
+        except ValueError:
+            raise BadInput(f"MAEJOBS_DEADLINE: {text!r} is not a time in Unix seconds") from None
+        for number in SIGNALS:
+            signal.signal(number, stop._remember)
+        return stop
+
+    def reason(self, margin: float = 0.0) -> str | None:
+        """Why to stop now, if so; `margin` seconds are still needed before the deadline."""
+        if self._signal:
+            return self._signal
+        if self.deadline is not None and time.time() + margin >= self.deadline:
+            return "deadline"
+        return None
+
+    def check(self, margin: float = 0.0) -> None:
+        """Raise Paused if there is a reason to stop."""
+        if reason := self.reason(margin):
+            raise Paused(reason)
+
+    def _remember(self, number: int, _frame: FrameType | None) -> None:
+        self._signal = signal.Signals(number).name
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
