@@ -14,6 +14,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from maejobs.errors import UserError
 
@@ -120,8 +121,7 @@ def replace_entries(table: bytes, entries: Sequence[Entry]) -> bytes:
     return found.head + found.tail
 
 
-@dataclass(frozen=True)
-class _Found:
+class _Found(NamedTuple):
     """A table taken apart: what is before our block, in it and after it."""
 
     head: bytes

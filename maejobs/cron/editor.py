@@ -2,13 +2,14 @@
 
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from maejobs import clock
 from maejobs.cron.block import read_entries
 from maejobs.cron.grammar import BadExpression, expression_of, parse_expression
 from maejobs.cron.install import STAMP, Change, TableChanged, change_table
-from maejobs.cron.target import TableRejected, Target
+from maejobs.cron.target import TableRejected, Target, TargetError
 from maejobs.errors import MaejobsError, UserError
 from maejobs.files import FILE_MODE, make_private_directory, write_atomically
 
@@ -26,38 +27,47 @@ def edit_table(
 
     What the host's checker or our block's reading refuses is shown to `ask_again`: True edits the
     same text again, False gives up. Raises UserError when given up, TableChanged when the table
-    changed meanwhile; both leave the table as it is and name the file that keeps the text.
+    changed meanwhile, TargetError; each leaves the text in a file that its message names.
     """
     before = target.read() or b""
     with tempfile.TemporaryDirectory(prefix="maejobs-crontab-") as directory:
         file = Path(directory) / "crontab"  # the name by which editors know the syntax
         file.touch(FILE_MODE)
         file.write_bytes(before)
-        while True:
-            edit(file)
-            text = file.read_bytes()
+        try:
+            text = _edit_until_valid(target, file, edit, ask_again)
             if text == before:
                 return None
-            try:
+            build = partial(_exchange, target, before, text)
+            return change_table(target, build, locks_dir, backups_dir)
+        except MaejobsError as error:
+            kept = _keep(file.read_bytes(), backups_dir)
+            kind = type(error) if isinstance(error, TargetError) else UserError
+            raise kind(
+                f"{error}\n{target.name} was left as it is; your text is in {kept}"
+            ) from error
+
+
+def _edit_until_valid(
+    target: Target, file: Path, edit: Callable[[Path], None], ask_again: Callable[[str], bool]
+) -> bytes:
+    before = file.read_bytes()
+    while True:
+        edit(file)
+        text = file.read_bytes()
+        try:
+            if text != before:
                 check_text(target, text)
-                break
-            except UserError as error:
-                if ask_again(str(error)):
-                    continue
-                kept = _keep(text, backups_dir)
-                given_up = f"{error}\n{target.name} is as it was; your text is kept in {kept}"
-                raise UserError(given_up) from error
+            return text
+        except UserError as error:
+            if not ask_again(str(error)):
+                raise
 
-    def replace(table: bytes) -> bytes:
-        if table != before:
-            raise TableChanged(f"{target.name} was changed by somebody else while you edited it")
-        return text
 
-    try:
-        return change_table(target, replace, locks_dir, backups_dir)
-    except MaejobsError as error:
-        kept = _keep(text, backups_dir)
-        raise type(error)(f"{error}; your text is kept in {kept}") from error
+def _exchange(target: Target, old: bytes, new: bytes, table: bytes) -> bytes:
+    if table != old:
+        raise TableChanged(f"{target.name} was changed by somebody else while you edited it")
+    return new
 
 
 def check_text(target: Target, text: bytes) -> None:

@@ -9,7 +9,7 @@ crontab(5), and the real binaries (tests/cron/test_verdicts.py).
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from maejobs.errors import UserError
 
@@ -102,8 +102,7 @@ class Expression:
         )
 
 
-@dataclass(frozen=True)
-class _Span:
+class _Span(NamedTuple):
     """A field's name, bounds and the three-letter names its numbers have."""
 
     name: str
@@ -198,8 +197,7 @@ def _refuse_impossible_date(text: str, column: int, expression: Expression) -> N
         raise BadExpression(text, "day-of-month", column, reason)
 
 
-@dataclass(frozen=True)
-class _Reader:
+class _Reader(NamedTuple):
     """One field being read: knows where it stands, so that a refusal can point."""
 
     expression: str

@@ -1,0 +1,270 @@
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice, takewhile
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from cron.strategies import expressions
+from maejobs.cron.fires import fires, host_zone, next_fire, previous_fire
+from maejobs.cron.grammar import BadExpression, Expression, parse_expression
+
+BERLIN = ZoneInfo("Europe/Berlin")
+NEW_YORK = ZoneInfo("America/New_York")
+ZONES = [
+    ZoneInfo(key)
+    for key in (
+        "UTC",
+        "Europe/Berlin",
+        "America/New_York",
+        "America/Havana",  # jumps at midnight
+        "America/Santiago",  # repeats the last hour of a day
+        "Australia/Lord_Howe",  # by half an hour
+        "Asia/Kathmandu",
+        "Africa/Casablanca",  # four jumps a year
+    )
+]
+instants = st.datetimes(datetime(2025, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+zones = st.sampled_from(ZONES)
+
+
+def on(text: str, day: date, zone: ZoneInfo) -> list[str]:
+    """The fires of a local day, in local time with the offset's hours."""
+    midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
+    found = fires(parse_expression(text), midnight.astimezone(UTC) - timedelta(minutes=1), zone)
+    local = takewhile(lambda at: at.date() == day, (fire.astimezone(zone) for fire in found))
+    return [f"{at:%H:%M}{at:%z}"[:-2] for at in local]
+
+
+def count_2026(text: str) -> int:
+    start, end = datetime(2025, 12, 31, 23, 59, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
+    return sum(1 for _ in takewhile(lambda at: at < end, fires(parse_expression(text), start, UTC)))
+
+
+def days_of_jumps(zone: ZoneInfo) -> list[datetime]:
+    """The days before those of 2026 on which the zone's offset changes."""
+    year = [datetime(2026, 1, 2, tzinfo=UTC) + timedelta(days=n) for n in range(365)]
+    day = timedelta(days=1)
+    return [
+        at - day
+        for at in year
+        if at.astimezone(zone).utcoffset() != (at + day).astimezone(zone).utcoffset()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("0 0 13 * 5", 61),  # either
+        ("0 0 */2 * 1", 26),  # both
+        ("0 0 1-31 * 1", 365),
+        ("0 0 *,10 * 1", 52),
+        ("0 0 10,* * 1", 365),
+        ("@weekly", 52),
+        ("@yearly", 1),
+    ],
+)
+def test_the_day_rule_goes_by_the_first_character(text, count):
+    assert count_2026(text) == count
+
+
+SPRING, AUTUMN = date(2026, 3, 29), date(2026, 10, 25)
+
+
+@pytest.mark.parametrize(
+    ("text", "spring", "autumn"),
+    [
+        ("30 2 * * *", ["03:00+02"], ["02:30+02"]),
+        ("0,30 2 * * *", ["03:00+02"], ["02:00+02", "02:30+02"]),
+        ("59 1 * * *", ["01:59+01"], ["01:59+02"]),
+        ("0 3 * * *", ["03:00+02"], ["03:00+01"]),
+        ("*/30 2 * * *", [], ["02:00+02", "02:30+02", "02:00+01", "02:30+01"]),
+        ("30 2,3 * * *", ["03:00+02", "03:30+02"], ["02:30+02", "03:30+01"]),
+        (
+            "30 */1 * * *",
+            ["00:30+01", "01:30+01", "03:30+02"],
+            ["00:30+02", "01:30+02", "02:30+02", "02:30+01"],
+        ),
+    ],
+)
+def test_berlins_short_and_long_nights(text, spring, autumn):
+    assert on(text, SPRING, BERLIN)[: len(spring) or None] == spring
+    assert on(text, AUTUMN, BERLIN)[: len(autumn) or None] == autumn
+
+
+def test_new_yorks_short_and_long_nights():
+    assert on("30 2 * * *", date(2026, 3, 8), NEW_YORK) == ["03:00-04"]
+    assert on("30 1 * * *", date(2026, 11, 1), NEW_YORK) == ["01:30-04"]
+    assert on("*/30 1 * * *", date(2026, 11, 1), NEW_YORK) == [
+        "01:00-04",
+        "01:30-04",
+        "01:00-05",
+        "01:30-05",
+    ]
+
+
+def test_a_midnight_that_does_not_come_runs_at_one():
+    havana = ZoneInfo("America/Havana")
+    assert on("30 0 * * *", date(2026, 3, 8), havana) == ["01:00-04"]
+    assert on("*/30 0 * * *", date(2026, 3, 8), havana) == []
+
+
+def test_a_day_that_did_not_come_is_lost():
+    apia, before = ZoneInfo("Pacific/Apia"), datetime(2011, 12, 29, 12, tzinfo=UTC)
+    found = islice(fires(parse_expression("0 12 * * *"), before, apia), 3)
+    assert [f"{at.astimezone(apia):%d %H}" for at in found] == ["29 12", "31 12", "01 12"]
+
+
+def test_29_february_is_found_across_2100_and_nothing_after_the_horizon():
+    leap = parse_expression("0 0 29 2 *")
+    assert next_fire(leap, datetime(2096, 3, 1, tzinfo=UTC), UTC) == datetime(
+        2104, 2, 29, tzinfo=UTC
+    )
+    assert previous_fire(leap, datetime(2104, 2, 28, tzinfo=UTC), UTC) == datetime(
+        2096, 2, 29, tzinfo=UTC
+    )
+    seldom = parse_expression("0 0 29 2 */7")
+    assert next_fire(seldom, datetime(2033, 1, 1, tzinfo=UTC), UTC) is None
+    assert previous_fire(seldom, datetime(2059, 1, 1, tzinfo=UTC), UTC) is None
+
+
+def test_reboot_has_no_times():
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    assert next_fire(parse_expression("@reboot"), now, UTC) is None
+    assert previous_fire(parse_expression("@reboot"), now, UTC) is None
+
+
+def test_next_is_strictly_after_and_previous_may_be_now():
+    daily, slot = parse_expression("0 2 * * *"), datetime(2026, 5, 1, 2, tzinfo=UTC)
+    assert next_fire(daily, slot, UTC) == slot + timedelta(days=1)
+    assert next_fire(daily, slot - timedelta(seconds=1), UTC) == slot
+    assert previous_fire(daily, slot, UTC) == slot
+    assert previous_fire(daily, slot - timedelta(seconds=1), UTC) == slot - timedelta(days=1)
+    assert previous_fire(daily, slot + timedelta(seconds=59), UTC) == slot
+
+
+@given(expressions, instants, zones)
+def test_fires_ascend_and_previous_agrees_with_next(text, after, zone):
+    expression = parse(text)
+    last = after
+    for fire in islice(fires(expression, after, zone), 5):
+        assert fire > last
+        assert fire.tzinfo is UTC
+        assert fire == next_fire(expression, last, zone)
+        assert fire == previous_fire(expression, fire, zone)
+        second = timedelta(seconds=1)
+        before = previous_fire(expression, fire - second, zone)
+        assert before is None or before <= last
+        last = fire
+
+
+@given(expressions, instants, zones)
+def test_two_days_of_fires_are_those_of_a_daemon_counting_minutes(text, after, zone):
+    expression = parse(text)
+    after = after.replace(second=0, microsecond=0)
+    end = after + timedelta(days=2)
+    ours = list(takewhile(lambda at: at <= end, fires(expression, after, zone)))
+    assert ours == daemon(expression, after, end, zone)
+
+
+@pytest.mark.parametrize("zone", [zone for zone in ZONES if days_of_jumps(zone)], ids=str)
+@pytest.mark.parametrize(
+    "text", ["30 2 * * *", "*/7 * * * *", "5 0,1,23 * * *", "10-50/20 2 * * 0", "* 23 * * *"]
+)
+def test_the_jumps_of_2026_are_those_of_a_daemon_counting_minutes(text, zone):
+    expression = parse_expression(text)
+    for start in days_of_jumps(zone):
+        end = start + timedelta(days=3)
+        ours = list(takewhile(lambda at, end=end: at <= end, fires(expression, start, zone)))
+        assert ours == daemon(expression, start, end, zone)
+
+
+def parse(text: str) -> Expression:
+    try:
+        return parse_expression(text)
+    except BadExpression:
+        assume(False)
+        raise
+
+
+def daemon(
+    expression: Expression, after: datetime, end: datetime, zone: ZoneInfo
+) -> list[datetime]:
+    """Fires as cron's main loop finds them (cron.c): minute by minute, with its virtual clock."""
+    fired = []
+    minute = timedelta(minutes=1)
+    now = after - timedelta(hours=5)  # so that a jump just before `after` is not missed
+    virtual = wall(now, zone)
+    while now < end:
+        now += minute
+        local = wall(now, zone)
+        behind = (local - virtual) // minute
+        hit = False
+        if behind == 1 or not -180 < behind <= 180:
+            virtual = local
+            hit = matches(expression, local)
+        elif behind > 1:
+            hit = expression.wildcard and matches(expression, local)
+            while virtual < local:
+                virtual += minute
+                hit |= not expression.wildcard and matches(expression, virtual)
+        else:
+            hit = expression.wildcard and matches(expression, local)
+        if hit and now > after:
+            fired.append(now)
+    return fired
+
+
+def wall(instant: datetime, zone: ZoneInfo) -> datetime:
+    return instant.astimezone(zone).replace(tzinfo=None)
+
+
+def matches(expression: Expression, local: datetime) -> bool:
+    day = local.day in expression.day.values
+    weekday = local.isoweekday() % 7 in expression.weekday.values
+    return (
+        local.minute in expression.minute.values
+        and local.hour in expression.hour.values
+        and local.month in expression.month.values
+        and ((day or weekday) if expression.either_day else (day and weekday))
+    )
+
+
+@pytest.mark.parametrize(
+    ("tz", "key"),
+    [
+        ("Europe/Berlin", "Europe/Berlin"),
+        (":Europe/Berlin", "Europe/Berlin"),
+        ("/usr/share/zoneinfo/Europe/Berlin", "Europe/Berlin"),
+    ],
+)
+def test_the_host_zone_is_tz_where_it_names_one(monkeypatch, tz, key):
+    monkeypatch.setenv("TZ", tz)
+    assert str(host_zone()) == key
+
+
+@pytest.mark.parametrize("tz", [None, "", "CET-1CEST,M3.5.0,M10.5.0/3", "../../etc/passwd"])
+def test_else_the_host_zone_is_that_of_localtime(monkeypatch, tmp_path, tz):
+    localtime = tmp_path / "localtime"
+    localtime.symlink_to("/usr/share/zoneinfo/America/New_York")
+    monkeypatch.setattr("maejobs.cron.fires.LOCALTIME", str(localtime))
+    monkeypatch.delenv("TZ", raising=False)
+    if tz is not None:
+        monkeypatch.setenv("TZ", tz)
+    assert str(host_zone()) == "America/New_York"
+
+
+def test_a_localtime_that_is_a_copy_is_read_as_a_zone(monkeypatch, tmp_path):
+    copy = tmp_path / "localtime"
+    copy.write_bytes(Path("/usr/share/zoneinfo/Europe/Berlin").read_bytes())
+    monkeypatch.setattr("maejobs.cron.fires.LOCALTIME", str(copy))
+    monkeypatch.delenv("TZ", raising=False)
+    assert datetime(2026, 7, 1, tzinfo=host_zone()).utcoffset() == timedelta(hours=2)
+
+
+def test_a_host_without_localtime_is_in_utc(monkeypatch, tmp_path):
+    monkeypatch.setattr("maejobs.cron.fires.LOCALTIME", str(tmp_path / "none"))
+    monkeypatch.delenv("TZ", raising=False)
+    assert host_zone() is UTC

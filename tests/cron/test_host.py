@@ -1,0 +1,136 @@
+"""Against the host's real `crontab`, in a mount namespace of its own (see private_cron)."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from cron.test_install import ADD_A_LINE
+from maejobs.cron.block import Entry, exec_command, replace_entries
+
+THEIRS = b"# mine\n#\xe4\n\nMAILTO=joe\n0  5 * * 1\ttar \\%  # x\n@reboot true\n"
+
+# Reads steps from standard input as JSON and prints what each gave.
+STEPS = """
+import json, sys
+from maejobs.cron.target import open_target
+from maejobs.errors import MaejobsError
+
+target = open_target("user")
+for name, text in json.load(sys.stdin):
+    arguments = [] if text is None else [text.encode("latin-1")]
+    try:
+        result = getattr(target, name)(*arguments)
+    except MaejobsError as error:
+        result = f"{type(error).__name__}: {error}"
+    print(json.dumps(result.decode("latin-1") if isinstance(result, bytes) else result))
+"""
+
+
+@pytest.fixture
+def user_target(private_cron):
+    """Calls methods of a UserTarget inside, giving back their results or errors in order."""
+
+    def call(*steps):
+        wanted = [
+            (name, None if table is None else table.decode("latin-1")) for name, table in steps
+        ]
+        done = private_cron.run([sys.executable, "-c", STEPS], input=json.dumps(wanted).encode())
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    return call
+
+
+def test_a_table_goes_in_and_out_byte_for_byte(user_target):
+    table = replace_entries(THEIRS, [Entry("a", "@daily", "x")])
+    assert user_target(
+        ("read", None),
+        ("check", table),
+        ("install", table),
+        ("read", None),
+        ("install", THEIRS),
+        ("read", None),
+        ("install", b""),
+        ("read", None),
+        ("install", b""),
+    ) == [None, None, None, table.decode("latin-1"), None, THEIRS.decode("latin-1"), *[None] * 3]
+
+
+def test_unscheduling_the_only_job_leaves_what_was_there_before_it(private_cron):
+    list_it = ["crontab", "-l"]
+    before = private_cron.run(list_it)
+    for line in ("append", ""):
+        private_cron.run(
+            [
+                sys.executable,
+                "-c",
+                "import sys; from maejobs.cron.target import UserTarget;"
+                "UserTarget().install(sys.stdin.buffer.read())",
+            ],
+            input=b"@daily x\n" if line else b"",
+        )
+    after = private_cron.run(list_it)
+    assert (after.stdout, after.stderr, after.returncode) == (
+        before.stdout,
+        before.stderr,
+        before.returncode,
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "words"),
+    [
+        (b"0 25 * * * x\n", 1, "bad hour"),
+        (b"# c\n\nA=b\n0 0 1 13 * x\n* * * * * y\n", 4, "bad month"),
+        (b"* * * * * y\n0 0\n* * * * * y\n", 2, "bad day-of-month"),
+        (b"* * * * * y\n@dayly x\n", 2, "bad time specifier"),
+        (b"* * * * * y\n* * * * * z", 2, "missing newline"),
+    ],
+)
+def test_the_checkers_words_name_the_line(user_target, table, line, words):
+    for answer in user_target(("check", table), ("install", table)):
+        assert answer.startswith("TableRejected: ")
+        assert f"line {line}: {words}" in answer
+    assert user_target(("read", None)) == [None]
+
+
+def test_the_check_writes_nothing(user_target, private_cron):
+    assert user_target(("check", THEIRS), ("read", None)) == [None, None]
+    assert list((private_cron.spool / "crontabs").iterdir()) == []
+
+
+def test_a_line_that_debian_cannot_list_is_not_written_back(user_target, private_cron):
+    private_cron.run(["crontab", "-"], input=b"0 5 * * 1 tar\r\n")
+    (listed,) = user_target(("read", None))
+    if listed == "0 5 * * 1 tar\r\n":
+        pytest.skip("this `crontab -l` lists a carriage return as it is")
+    (answer,) = user_target(("install", listed.encode() + b"@daily x\n"))
+    assert answer.startswith("TableRejected: ")
+    assert user_target(("read", None)) == [listed]
+
+
+def test_ten_at_once_lose_nothing(private_cron, tmp_path):
+    inside = (
+        'for n in 0 1 2 3 4 5 6 7 8 9; do "$0" -c "$1" user "$2" job-$n & done; '
+        "for pid in $(jobs -p); do wait $pid || exit 1; done; crontab -l"
+    )
+    done = private_cron.run(["bash", "-c", inside, sys.executable, ADD_A_LINE, tmp_path])
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.decode().splitlines()
+    assert sorted(lines) == [f"0 5 * * * job-{n}" for n in range(10)]
+
+
+def test_the_machines_own_table_is_out_of_reach(private_cron):
+    mine = subprocess.run(["crontab", "-l"], capture_output=True)
+    private_cron.run(["crontab", "-"], input=b"@daily private\n")
+    assert b"private" in private_cron.run(["crontab", "-l"]).stdout
+    again = subprocess.run(["crontab", "-l"], capture_output=True)
+    assert (mine.stdout, mine.stderr) == (again.stdout, again.stderr)
+
+
+def test_a_line_of_ours_passes_the_check_whatever_the_path(user_target, tmp_path):
+    command = exec_command(tmp_path / "100% my\\%'bin", "a", tmp_path / "#home é")
+    table = replace_entries(THEIRS, [Entry("a", "*/5 * * * *", command)])
+    assert user_target(("check", table)) == [None]

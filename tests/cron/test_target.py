@@ -1,0 +1,162 @@
+"""Targets against a stand-in `crontab` on PATH; test_host.py has the real one."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from maejobs.cron.target import (
+    FileTarget,
+    Listing,
+    TableRejected,
+    TargetError,
+    UserTarget,
+    open_target,
+    refuse_unfaithful,
+)
+
+TABLE = b"0 5 * * 1 tar \xe4\n"
+
+CRONIE = """
+[ "$1" = -V ] && { echo "cronie 1.7.2"; exit 0; }
+[ "$1" = -T ] && { cat "$2" > checked; exit 0; }
+echo "called with $*" >> wrote; exit 0
+"""
+BUSYBOX = """
+case $1 in -*) echo "crontab: invalid option -- 'V'
+Usage: crontab [-c DIR] [-u USER] [-ler]|[FILE]" >&2; exit 1;; esac
+echo "called with $*" >> wrote
+"""
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    """Puts a `crontab` written in sh first on PATH, in a directory that is also the current one."""
+
+    def put(script: str) -> Path:
+        fake = tmp_path / "crontab"
+        fake.write_text(f"#!/bin/sh\n{script}")
+        fake.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        monkeypatch.chdir(tmp_path)
+        return tmp_path
+
+    return put
+
+
+def test_open_target_tells_the_user_from_a_file(tmp_path):
+    assert open_target("user").name.startswith("crontab of ")
+    assert open_target(str(tmp_path / "tab")).name == f"file {tmp_path}/tab"
+
+
+def test_a_file_target_lists_as_crontab_does(tmp_path):
+    target = FileTarget(tmp_path / "tab")
+    assert target.read() is None
+    listing = target.listing()
+    assert (listing.stdout, listing.status) == (b"", 1)
+    assert listing.stderr.startswith(b"no crontab for ")
+    target.install(TABLE)
+    assert target.listing() == Listing(TABLE, b"", 0)
+
+
+def test_a_file_target_keeps_mode_and_link_and_goes_when_empty(tmp_path):
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.write_bytes(b"a\n")
+    real.chmod(0o640)
+    link.symlink_to(real)
+    target = FileTarget(link)
+    target.install(TABLE)
+    assert link.is_symlink()
+    assert real.read_bytes() == TABLE
+    assert real.stat().st_mode & 0o777 == 0o640
+    target.install(b"")
+    assert target.read() is None
+    target.install(b"")
+
+
+def test_a_file_that_is_a_directory_is_an_error_and_not_an_empty_table(tmp_path):
+    with pytest.raises(TargetError, match="cannot be read"):
+        FileTarget(tmp_path).read()
+    with pytest.raises(TargetError, match="cannot be written"):
+        FileTarget(tmp_path / "no" / "such").install(TABLE)
+
+
+def test_a_host_without_crontab_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(TargetError, match=r"apt install cron.*crontab = "):
+        UserTarget().read()
+    FileTarget(tmp_path / "tab").check(b"rubbish\n")  # nobody to ask
+
+
+def test_only_no_crontab_for_means_empty(host):
+    host("echo 'no crontab for joe' >&2; exit 1")
+    assert UserTarget().read() is None
+    host("echo 'You (joe) are not allowed to use this program' >&2; exit 1")
+    with pytest.raises(TargetError, match="not allowed to use this program"):
+        UserTarget().read()
+    host("exit 1")
+    with pytest.raises(TargetError, match="returned 1 and said nothing"):
+        UserTarget().read()
+
+
+def test_cronie_is_checked_by_a_real_file_and_never_with_n(host):
+    place = host(CRONIE)
+    UserTarget().check(TABLE)
+    assert (place / "checked").read_bytes() == TABLE
+    assert not (place / "wrote").exists()
+
+
+def test_busybox_is_not_asked(host):
+    place = host(BUSYBOX)
+    UserTarget().check(b"rubbish\n")
+    assert not (place / "wrote").exists()
+
+
+def test_the_checkers_own_words_come_back_with_the_line(host):
+    host(
+        '[ "$1" = -V ] && { echo "cronie 1.7.2"; exit 0; }\n'
+        'echo "\\"$2\\":1: bad hour" >&2; echo "Invalid crontab file, can\'t install." >&2; exit 1'
+    )
+    with pytest.raises(TableRejected, match="line 2: bad hour") as caught:
+        UserTarget().check(b"# c\n0 25 * * * x\n")
+    assert (caught.value.line, caught.value.words) == (2, "bad hour")
+
+
+def test_a_checker_that_fails_for_another_reason_stops_the_user_table_but_not_a_file(host):
+    place = host("echo '-n (dry run)' >&2; echo 'mkstemp: Read-only file system' >&2; exit 1")
+    with pytest.raises(TargetError, match="Read-only file system"):
+        UserTarget().check(TABLE)
+    FileTarget(place / "tab").check(TABLE)
+
+
+def test_a_failed_install_says_why(host):
+    host("echo 'disk full' >&2; exit 1")
+    with pytest.raises(TargetError, match=r"cannot be written: disk full"):
+        UserTarget().install(TABLE)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"0 5 * * 1 tar\\r", "carriage return|literal"),
+        (b"0 5 * * 1 tar\\b", "literal"),
+        (b"0 5 * * 1 t\0r", "NUL"),
+        (b"0 5 * * 1 " + b"x" * 990, "998 bytes"),
+    ],
+)
+def test_what_the_listing_cannot_have_shown_faithfully_is_not_written(line, reason, host):
+    place = host("touch wrote")
+    for refuse in (refuse_unfaithful, UserTarget().check, UserTarget().install):
+        with pytest.raises(TableRejected, match=reason) as caught:
+            refuse(b"# fine\n" + line + b"\n")
+        assert caught.value.line == 2
+    assert not (place / "wrote").exists()
+    refuse_unfaithful(b"x" * 998 + b"\na\\rb\n")
+
+
+def test_importing_target_imports_little():
+    heavy = ["subprocess", "croniter", "crontab", "filelock", "zoneinfo", "difflib", "tempfile"]
+    code = f"import sys, maejobs.cron.target; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
