@@ -27,6 +27,7 @@ ENTRY_LINE = re.compile(
     r"(?P<expression>@[^ \t]+|[^ \t#@]+(?:[ \t]+[^ \t]+){4})[ \t]+(?P<command>.*[^ \t])[ \t]+"
     r"# maejobs:(?P<job>[A-Za-z0-9][A-Za-z0-9_.-]*)"
 )
+OWN_BACKSLASH = re.compile(r"\\(?=[\\%])")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # In and out again, whatever bytes a path holds.
 ENCODING, ERRORS = "utf-8", "surrogateescape"
@@ -65,12 +66,12 @@ def exec_command(executable: Path, job: str, home: Path | None) -> str:
 def _quote(word: str) -> str:
     """`word` for sh, with `%` escaped for cron.
 
-    Cron drops the backslash of `\\%` before sh sees it. Behind a backslash of the path's own that
-    would read as `\\\\%`, an escaped backslash, so the two are kept apart by an empty string.
+    Cron drops the backslash of `\\%`, and Debian's that of `\\\\` too, before sh sees either. So
+    a backslash of the path's own is kept apart from one or a `%` behind it by an empty string.
     """
     if CONTROL.search(word):
         raise UserError(f"{word!a}: a crontab line cannot hold a control character; rename it")
-    return shlex.quote(word).replace("\\%", "\\''%").replace("%", "\\%")
+    return OWN_BACKSLASH.sub(r"\\''", shlex.quote(word)).replace("%", "\\%")
 
 
 def render_block(entries: Sequence[Entry], newline_added: bool = False) -> bytes:

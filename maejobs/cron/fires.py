@@ -49,8 +49,7 @@ def fires(expression: Expression, after: datetime, zone: tzinfo) -> Iterator[dat
     `@reboot` yields nothing: it has no time.
     """
     last = after.astimezone(UTC)
-    # From the day before: where a gap swallows midnight, its last fires lie on the next day.
-    for day in _matching_days(expression, last.astimezone(zone).date() - DAY, DAY):
+    for day in _matching_days(expression, last.astimezone(zone).date(), DAY):
         start, minutes = _fires_on(expression, day, zone)
         for minute in minutes[bisect_right(minutes, (last - start) // MINUTE) :]:
             last = start + minute * MINUTE

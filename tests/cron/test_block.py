@@ -2,7 +2,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cron.strategies import tables
@@ -137,12 +137,12 @@ def test_a_path_with_a_control_character_is_refused(path):
         exec_command(Path(path), "a", None)
 
 
-def through_cron(command: str) -> str:
+def through_cron(command: str, escapable: str) -> str:
     """What sh gets, by the rule of do_command.c: `\\%` is %, a bare % ends the command."""
     out, escaped = "", False
     for character in command:
         if escaped:
-            out = out[:-1] + "%" if character == "%" else out + character
+            out = out[:-1] + character if character in escapable else out + character
             escaped = False
         elif character == "%":
             break
@@ -152,19 +152,14 @@ def through_cron(command: str) -> str:
     return out
 
 
+@pytest.mark.parametrize("escapable", ["%", "%\\"])  # Debian's cron turns two backslashes into one
 @given(words, words)
-def test_any_path_arrives_through_cron_and_sh(executable, home):
-    assume("\0" not in executable + home)
+def test_any_path_arrives_through_cron_and_sh(escapable, executable, home):
     command = exec_command(Path(f"/{executable}"), "a", Path(f"/{home}"))
-    shell = f"printf '%s\\n' {through_cron(command)} # maejobs:a"
+    shell = f"printf '%s\\n' {through_cron(command, escapable)} # maejobs:a"
     done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True)
-    assert done.stdout.split("\n")[:-1] == [
-        str(Path(f"/{executable}")),
-        "exec",
-        "a",
-        "--home",
-        str(Path(f"/{home}")),
-    ]
+    paths = [str(Path(f"/{name}")) for name in (executable, home)]
+    assert done.stdout.split("\n")[:-1] == [paths[0], "exec", "a", "--home", paths[1]]
 
 
 def test_a_home_that_is_not_utf8_survives_the_table(tmp_path):

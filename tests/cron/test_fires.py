@@ -20,6 +20,7 @@ ZONES = [
         "Europe/Berlin",
         "America/New_York",
         "America/Havana",  # jumps at midnight
+        "America/Nuuk",  # skips the last hour of a day
         "America/Santiago",  # repeats the last hour of a day
         "Australia/Lord_Howe",  # by half an hour
         "Asia/Kathmandu",
@@ -171,7 +172,15 @@ def test_two_days_of_fires_are_those_of_a_daemon_counting_minutes(text, after, z
 
 @pytest.mark.parametrize("zone", [zone for zone in ZONES if days_of_jumps(zone)], ids=str)
 @pytest.mark.parametrize(
-    "text", ["30 2 * * *", "*/7 * * * *", "5 0,1,23 * * *", "10-50/20 2 * * 0", "* 23 * * *"]
+    "text",
+    [
+        "30 2 * * *",
+        "*/7 * * * *",
+        "5 0,1,23 * * *",
+        "10-50/20 2 * * 0",
+        "* 23 * * *",
+        "30 23 * * *",
+    ],
 )
 def test_the_jumps_of_2026_are_those_of_a_daemon_counting_minutes(text, zone):
     expression = parse_expression(text)

@@ -64,6 +64,7 @@ def test_a_field_is_star_by_its_first_character(text, star):
         ("0 0 * * 5-2", "day-of-week", 8, "write 5-6,0-2"),
         ("0 22-2 * * *", "hour", 2, "write 22-23,0-2"),
         ("0 1-3,9-7 * * *", "hour", 6, "write 9-23,0-7"),
+        ("0 5-4 * * *", "hour", 2, "write 5-23,0-4"),
         ("5/10 * * * *", "minute", 0, "write 5-59/10"),
         ("*/0 * * * *", "minute", 2, "step of 0"),
         ("*/90 * * * *", "minute", 2, "larger than the field"),

@@ -3,6 +3,9 @@
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -130,7 +133,41 @@ def test_the_machines_own_table_is_out_of_reach(private_cron):
     assert (mine.stdout, mine.stderr) == (again.stdout, again.stderr)
 
 
-def test_a_line_of_ours_passes_the_check_whatever_the_path(user_target, tmp_path):
-    command = exec_command(tmp_path / "100% my\\%'bin", "a", tmp_path / "#home é")
-    table = replace_entries(THEIRS, [Entry("a", "*/5 * * * *", command)])
-    assert user_target(("check", table)) == [None]
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+
+
+@pytest.mark.skipif(not Path("/usr/sbin/cron").exists(), reason="needs /usr/sbin/cron")
+@pytest.mark.skipif(not FAKETIME.exists(), reason=f"needs {FAKETIME}")
+def test_a_line_of_ours_starts_what_it_names_whatever_the_path(private_cron, user_target, tmp_path):
+    said, home = tmp_path / "said", tmp_path / "#home \\\\% é"
+    executable = tmp_path / "100% my\\%'bin" / "maejobs"
+    executable.parent.mkdir()
+    executable.write_text(
+        f'#!/bin/sh\nprintf "%s\\n" "$0" "$@" > {said}.new\nmv {said}.new {said}\n'
+    )
+    executable.chmod(0o755)
+    line = Entry("a", "* * * * *", exec_command(executable, "a", home))
+    table = replace_entries(THEIRS.replace(b"@reboot true\n", b""), [line])
+    assert user_target(("check", table), ("install", table)) == [None, None]
+
+    faked = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": "@2026-05-29 01:50:00 x60"}
+    settings = [f"{key}={value}" for key, value in faked.items()]
+    daemon = subprocess.Popen(
+        private_cron.command(
+            "env", *settings, "FAKETIME_DONT_FAKE_MONOTONIC=1", "/usr/sbin/cron", "-f"
+        )
+    )
+    try:
+        wait_until(said.exists)
+    finally:
+        daemon.terminate()
+        daemon.wait(10)
+    expected = [str(executable), "exec", "a", "--home", str(home)]
+    assert said.read_text().splitlines() == expected
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.05)
