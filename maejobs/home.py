@@ -82,7 +82,7 @@ class Home:
 
 
 def default_root() -> Path:
-    """The user's data directory for maejobs (platformdirs), found without a terminal or login."""
+    """The user's data directory for maejobs (platformdirs)."""
     from platformdirs import user_data_path
 
     return user_data_path("maejobs")
@@ -101,7 +101,8 @@ def open_home(option: str | None) -> Home:
     crontab = config.get("crontab", "user")
     if crontab != "user":
         crontab = str((root / crontab).absolute())
-    is_default = not named or root == default_root()
+    # Cron starts jobs without XDG variables, so a default that comes from one must be written out.
+    is_default = root == default_root() and "XDG_DATA_HOME" not in os.environ
     return Home(root, crontab, config.get("database_url"), is_default)
 
 

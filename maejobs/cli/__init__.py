@@ -1,0 +1,16 @@
+"""The command line: parses, calls, prints. Each command lives in a module that is loaded late.
+
+`maejobs list` answers in a blink because this package imports nothing but click.
+"""
+
+import sys
+
+from maejobs.cli.app import cli
+from maejobs.cli.errors import report
+
+__all__ = ["cli", "main"]
+
+
+def main() -> None:
+    """The installed command: runs `cli` and turns every outcome into an exit code."""
+    sys.exit(report(cli))

@@ -75,6 +75,18 @@ def revision_of(engine: Engine) -> str | None:
         return revision
 
 
+def found_revision(home: Home) -> str | None:
+    """The version of the home's database; None where there is none. Raises DatabaseUnavailable."""
+    if home.configured_database_url is None and not home.database_file.exists():
+        return None
+    engine = open_engine(home.database_url)
+    try:
+        with _explained(home):
+            return revision_of(engine)
+    finally:
+        engine.dispose()
+
+
 @contextmanager
 def open_database(home: Home, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> Iterator[Engine]:
     """The home's database, checked to be of this version.

@@ -43,6 +43,11 @@ def find_run(engine: Engine, name: str) -> Row[Any]:
     return found[0]
 
 
+def runs_by_id(engine: Engine, ids: Sequence[str]) -> dict[str, Row[Any]]:
+    """The runs with these ids, by id."""
+    return {row.id: row for row in _all(engine, select(runs).where(runs.c.id.in_(ids)))}
+
+
 def unfinished_runs(engine: Engine, job: str | None = None) -> Rows:
     """Runs that are queued or running, oldest first."""
     query = (

@@ -86,6 +86,11 @@ class Run:
             raise ValueError(f"not a run's record: {error}") from error
 
 
+def run_name(job: str, slot: datetime, attempt: int) -> str:
+    """The id of a slot's run, `pretrain-20261124T0200Z-1`: job, slot in UTC, attempt."""
+    return f"{job}-{slot:%Y%m%dT%H%MZ}-{attempt}"
+
+
 def _revive(name: str, value: Any) -> Any:
     if name in _INSTANTS and value is not None:
         return datetime.fromisoformat(value).astimezone(UTC)

@@ -1,10 +1,14 @@
 """Tells a run to stop, whoever still looks after it."""
 
+import glob
 import os
 import signal
 
+from maejobs.errors import UserError
+from maejobs.home import Home
 from maejobs.launch.process import boot_id, host_name, is_alive, signal_group
 from maejobs.rundb.run import Run
+from maejobs.supervise.claim import RECORD_NAME, has_process, read_record
 
 
 def stop_run(run: Run) -> bool:
@@ -24,3 +28,18 @@ def stop_run(run: Run) -> bool:
         signal_group(run.pid, signal.SIGTERM)
         return True
     return False
+
+
+def find_record(home: Home, name: str) -> Run:
+    """The record of the run `name`, or of the job `name`: the run under way, else the newest.
+
+    The directory is asked, not the database, so that a run can be stopped while that is away.
+    Raises UserError where there is neither.
+    """
+    exact = home.runs_dir.glob(f"*/{glob.escape(name)}/{RECORD_NAME}")
+    of_job = (home.runs_dir / name).glob(f"*/{RECORD_NAME}") if "/" not in name else iter(())
+    records = [read_record(path.parent) for path in [*exact, *of_job]]
+    found = max((r for r in records if r), key=lambda r: (has_process(r), r.queued), default=None)
+    if found is None:
+        raise UserError(f"no run and no job with runs is called {name!r}; see `maejobs runs`")
+    return found

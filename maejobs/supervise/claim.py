@@ -11,7 +11,7 @@ from maejobs.errors import NotNow
 from maejobs.files import make_private_directory
 from maejobs.home import Home
 from maejobs.launch.process import boot_id, is_alive
-from maejobs.rundb.run import SUCCEEDED, UNFINISHED, Run
+from maejobs.rundb.run import SUCCEEDED, UNFINISHED, Run, run_name
 
 RECORD_NAME = "run.json"
 _SETTLING_SECONDS = 60  # a directory this young without a record belongs to a supervisor starting
@@ -19,11 +19,6 @@ _SETTLING_SECONDS = 60  # a directory this young without a record belongs to a s
 
 def run_directory(home: Home, job: str, run_id: str) -> Path:
     return home.runs_dir / job / run_id
-
-
-def run_name(job: str, slot: datetime, attempt: int) -> str:
-    """`pretrain-20261124T0200Z-1`: job, slot in UTC, attempt."""
-    return f"{job}-{slot:%Y%m%dT%H%MZ}-{attempt}"
 
 
 def claim_slot(home: Home, job: str, slot: datetime) -> tuple[str, int]:
@@ -67,8 +62,8 @@ def read_record(directory: Path) -> Run | None:
 
 
 def has_process(run: Run) -> bool:
-    """Whether the run's supervisor or command still lives on this boot."""
-    if run.boot_id != boot_id():
+    """Whether the run is unfinished and its supervisor or command lives on this boot."""
+    if run.state not in UNFINISHED or run.boot_id != boot_id():
         return False
     return is_alive(run.supervisor_pid, run.supervisor_started) or is_alive(
         run.pid, run.pid_started
@@ -94,6 +89,6 @@ def _why_taken(directory: Path) -> str | None:
         return "is just being started" if age < _SETTLING_SECONDS else None
     if run.state == SUCCEEDED:
         return "has succeeded"
-    if run.state in UNFINISHED and has_process(run):
+    if has_process(run):
         return "is being run"
     return None

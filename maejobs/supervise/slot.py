@@ -4,9 +4,9 @@ import logging
 from collections.abc import Iterable
 from datetime import datetime, timedelta, tzinfo
 
-from maejobs.cron.block import read_entries
 from maejobs.cron.fires import previous_fire
 from maejobs.cron.grammar import Expression, parse_expression
+from maejobs.cron.schedule import entries_of
 from maejobs.cron.target import open_target
 from maejobs.errors import MaejobsError
 from maejobs.home import Home
@@ -34,9 +34,8 @@ def scheduled_expressions(home: Home, job: str) -> list[Expression]:
     Reading the table only makes the slot more exact, so trouble with it must not cost the run.
     """
     try:
-        table = open_target(home.crontab).read() or b""
-        entries = [entry for entry in read_entries(table) if entry.job == job]
-        return [parse_expression(entry.expression) for entry in entries]
+        entries = entries_of(open_target(home.crontab), home)
+        return [parse_expression(entry.expression) for entry in entries if entry.job == job]
     except MaejobsError as error:
         _log.warning("the crontab could not be read for the slot of %s: %s", job, error)
         return []

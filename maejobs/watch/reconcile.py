@@ -4,15 +4,16 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, Row
 
 from maejobs import clock
-from maejobs.cron.block import read_entries
 from maejobs.cron.fires import host_zone, next_fire
 from maejobs.cron.grammar import Expression, parse_expression
+from maejobs.cron.schedule import entries_of
 from maejobs.cron.target import open_target
 from maejobs.errors import MaejobsError
 from maejobs.home import Home
@@ -22,7 +23,7 @@ from maejobs.rundb.database import open_database
 from maejobs.rundb.ingest import ingest
 from maejobs.rundb.queries import find_run, job_rows, slots_with_runs, unfinished_runs
 from maejobs.rundb.record import SlotTaken, set_job, write_run
-from maejobs.rundb.run import LOST, MISSED, SUCCEEDED, Run
+from maejobs.rundb.run import LOST, MISSED, SUCCEEDED, Run, run_name
 from maejobs.rundb.spool import EVENTS_NAME, take_up
 from maejobs.watch.missed import missed_slots
 
@@ -84,7 +85,7 @@ def _settle(engine: Engine, row: Row[Any], findings: Findings) -> None:
 
 def _note_missed(home: Home, engine: Engine, findings: Findings) -> None:
     try:
-        entries = read_entries(open_target(home.crontab).read() or b"")
+        entries = entries_of(open_target(home.crontab), home)
     except MaejobsError as error:
         _log.warning("missed slots not looked for: %s", error)
         return
@@ -102,7 +103,7 @@ def _note_missed(home: Home, engine: Engine, findings: Findings) -> None:
             now,
             since,
             late_after,
-            lambda after, texts=texts: _next_of([parse_expression(t) for t in texts], after, zone),
+            partial(_next_of, [parse_expression(text) for text in texts], zone),
             slots_with_runs(engine, job, since),
         )
         findings.missed += [
@@ -111,7 +112,7 @@ def _note_missed(home: Home, engine: Engine, findings: Findings) -> None:
         set_job(engine, job, checked_until=max(since, now - late_after))
 
 
-def _next_of(expressions: Iterable[Expression], after: datetime, zone: tzinfo) -> datetime | None:
+def _next_of(expressions: Iterable[Expression], zone: tzinfo, after: datetime) -> datetime | None:
     fires = [next_fire(expression, after, zone) for expression in expressions]
     return min((fire for fire in fires if fire is not None), default=None)
 
@@ -124,7 +125,7 @@ def _late_after(home: Home, job: str) -> timedelta:
 
 
 def _missed_run(home: Home, job: str, slot: datetime) -> Run:
-    name = f"{job}-{slot:%Y%m%dT%H%MZ}-1"
+    name = run_name(job, slot, 1)
     return Run(
         id=name,
         job=job,

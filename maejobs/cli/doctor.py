@@ -1,0 +1,130 @@
+"""`maejobs doctor`: whether a night would work, point by point."""
+
+import os
+import shlex
+import stat
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+import psutil
+
+from maejobs import clock
+from maejobs.cli.options import HomeCommand, current_home, json_option
+from maejobs.cli.output import print_json, visible
+from maejobs.cron.schedule import entries_of
+from maejobs.cron.target import open_target
+from maejobs.errors import EXIT_FAILED, MaejobsError
+from maejobs.home import Home
+
+GOOD, WARNING, BAD = "good", "warning", "bad"
+COLOURS = {GOOD: "green", WARNING: "yellow", BAD: "red"}
+DAEMONS = frozenset({"cron", "crond"})
+
+
+@dataclass(frozen=True)
+class Finding:
+    what: str
+    verdict: str
+    text: str
+
+
+@click.command("doctor", cls=HomeCommand)
+@json_option
+def doctor_command(as_json: bool) -> int:
+    """Check the home, the jobs, the database, the crontab and the cron daemon.
+
+    Exit code 1 if something would keep a night from working.
+
+    \b
+    Example:
+      maejobs doctor
+    """
+    findings = list(examine(current_home()))
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            verdict = click.style(f"{finding.verdict:<8}", fg=COLOURS[finding.verdict])
+            click.echo(f"{verdict} {finding.what}: {visible(finding.text)}")
+    return EXIT_FAILED if any(finding.verdict == BAD for finding in findings) else 0
+
+
+def examine(home: Home) -> Iterator[Finding]:
+    """Every finding about `home` and the host, in the order of a night."""
+    yield _home(home)
+    if clock.shift():
+        yield Finding("clock", WARNING, f"clock_shift is set: this home rehearses, {clock.shift()}")
+    yield from _jobs(home)
+    yield _database(home)
+    yield from _crontab(home)
+    yield _daemon(home)
+
+
+def _home(home: Home) -> Finding:
+    if not home.exists:
+        return Finding("home", BAD, f"no home at {home.root}; `maejobs init` makes it")
+    mode = stat.S_IMODE(home.root.stat().st_mode)
+    if mode & 0o022:
+        return Finding("home", BAD, f"{home.root} is writable by others; chmod 700 it")
+    return Finding("home", GOOD, str(home.root))
+
+
+def _jobs(home: Home) -> Iterator[Finding]:
+    from maejobs.jobs.load import job_names, load_job
+
+    for name in job_names(home.jobs_dir):
+        try:
+            load_job(home.jobs_dir, name)
+        except MaejobsError as error:
+            yield Finding(f"job {name}", BAD, str(error))
+        else:
+            yield Finding(f"job {name}", GOOD, str(home.jobs_dir / f"{name}.toml"))
+
+
+def _database(home: Home) -> Finding:
+    from maejobs.rundb.database import open_database
+
+    try:
+        with open_database(home):
+            pass
+    except MaejobsError as error:
+        return Finding("database", BAD, f"{error} (runs go on; their records are spooled)")
+    spooled = len(list(home.spool_dir.glob("*.json")))
+    if spooled:
+        return Finding("database", WARNING, f"{spooled} spooled records; run `maejobs reconcile`")
+    return Finding("database", GOOD, str(home.configured_database_url or home.database_file))
+
+
+def _crontab(home: Home) -> Iterator[Finding]:
+    try:
+        target = open_target(home.crontab)
+        entries = entries_of(target, home)
+    except MaejobsError as error:
+        yield Finding("crontab", BAD, str(error))
+        return
+    jobs = sorted({entry.job for entry in entries})
+    yield Finding(
+        "crontab",
+        GOOD if jobs else WARNING,
+        f"{target.name} schedules {', '.join(jobs) or 'no job of this home'}",
+    )
+    for entry in entries:
+        executable = Path(shlex.split(entry.command.replace("\\%", "%"))[0])
+        if not os.access(executable, os.X_OK):
+            yield Finding(f"entry {entry.job}", BAD, f"{executable} cannot be started")
+        if not (home.jobs_dir / f"{entry.job}.toml").exists():
+            yield Finding(f"entry {entry.job}", BAD, f"there is no {entry.job}.toml")
+
+
+def _daemon(home: Home) -> Finding:
+    if home.crontab != "user":
+        return Finding("daemon", WARNING, f"the table is the file {home.crontab}: no cron reads it")
+    for process in psutil.process_iter():
+        try:
+            if process.name() in DAEMONS and process.status() != psutil.STATUS_ZOMBIE:
+                return Finding("daemon", GOOD, f"{process.name()} runs (pid {process.pid})")
+        except psutil.Error:
+            continue
+    return Finding("daemon", BAD, "no cron daemon runs; `service cron start` starts Debian's")

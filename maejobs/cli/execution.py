@@ -1,0 +1,144 @@
+"""`maejobs exec`, `run`, `retry` and `cancel`: runs, started and stopped."""
+
+import logging
+
+import click
+
+from maejobs import clock
+from maejobs.cli.options import (
+    HomeCommand,
+    current_home,
+    dry_run_option,
+    job_argument,
+    json_option,
+    run_argument,
+)
+from maejobs.errors import UserError
+from maejobs.home import Home
+
+
+@click.command("exec", cls=HomeCommand)
+@job_argument
+def exec_command(job: str) -> int:
+    """What cron calls: run JOB for the slot that is due, quietly, and record it.
+
+    Exit code 0: done. 1: the job failed. 2: bad job file. 75: not now (paused, still running,
+    slot done already).
+
+    \b
+    Example:
+      maejobs exec pretrain
+    """
+    from maejobs.cron.fires import host_zone
+    from maejobs.supervise.execute import execute
+    from maejobs.supervise.slot import scheduled_expressions, slot_of
+
+    logging.basicConfig(format="maejobs: %(message)s", level=logging.WARNING)
+    home = _existing(current_home())
+    slot = slot_of(clock.now(), scheduled_expressions(home, job), host_zone())
+    verdict = execute(home, job, "cron", slot)
+    run = verdict.run
+    if verdict.exit_code:
+        told = f" ({run.reason})" if run.reason else ""
+        click.echo(f"maejobs: {run.id}: {run.state}{told}; see `maejobs logs {run.id}`", err=True)
+    return verdict.exit_code
+
+
+@click.command("run", cls=HomeCommand)
+@job_argument
+@dry_run_option
+@json_option
+def run_command(job: str, dry_run: bool, as_json: bool) -> int:
+    """Run JOB now, in the foreground, with its output and a progress bar.
+
+    Ctrl-C stops it in good order, a second Ctrl-C at once.
+
+    \b
+    Example:
+      maejobs run evaluate
+    """
+    from maejobs.jobs.load import load_job
+
+    home = _existing(current_home())
+    loaded = load_job(home.jobs_dir, job)
+    if dry_run:
+        import shlex
+
+        click.echo(shlex.join(loaded.command))
+        return 0
+    return _in_foreground(home, job, "manual", as_json=as_json)
+
+
+@click.command("retry", cls=HomeCommand)
+@run_argument
+@dry_run_option
+@json_option
+def retry_command(run: str, dry_run: bool, as_json: bool) -> int:
+    """Run the job of a run that did not succeed once more, linked to it.
+
+    \b
+    Example:
+      maejobs retry pretrain-20261124T0200Z-1
+    """
+    from maejobs.rundb.database import open_database
+    from maejobs.rundb.queries import find_run
+    from maejobs.rundb.run import SUCCEEDED, UNFINISHED
+
+    home = _existing(current_home())
+    with open_database(home) as engine:
+        old = find_run(engine, run)
+    if old.state in UNFINISHED | {SUCCEEDED}:
+        raise UserError(f"{old.id} is {old.state}; only a run that ended badly can be retried")
+    if dry_run:
+        click.echo(f"would run {old.job} again for {old.id}")
+        return 0
+    return _in_foreground(home, old.job, "retry", old.id, as_json)
+
+
+@click.command("cancel", cls=HomeCommand)
+@run_argument
+@dry_run_option
+def cancel_command(run: str, dry_run: bool) -> None:
+    """Stop a run in good order: it gets TERM, its grace, then KILL.
+
+    \b
+    Example:
+      maejobs cancel pretrain
+    """
+    from maejobs.rundb.run import UNFINISHED
+    from maejobs.supervise.cancel import find_record, stop_run
+
+    home = _existing(current_home())
+    record = find_record(home, run)
+    if record.state not in UNFINISHED:
+        raise UserError(f"{record.id} is not running: {record.state}")
+    if dry_run:
+        click.echo(f"would stop {record.id}")
+    elif stop_run(record):
+        click.echo(f"told {record.id} to stop")
+    else:
+        raise UserError(f"{record.id} has no process on this host; `maejobs reconcile` settles it")
+
+
+def _in_foreground(
+    home: Home, job: str, trigger: str, retry_of: str | None = None, as_json: bool = False
+) -> int:
+    from maejobs.cli.foreground import Foreground
+    from maejobs.supervise.execute import execute
+
+    logging.basicConfig(format="maejobs: %(message)s", level=logging.WARNING)
+    with Foreground(quiet=as_json) as foreground:
+        verdict = execute(home, job, trigger, retry_of=retry_of, watch=foreground.watch)
+    if as_json:
+        click.echo(verdict.run.to_json())
+    else:
+        run = verdict.run
+        told = f" ({run.reason})" if run.reason else ""
+        click.echo(f"{run.id}: {run.state}{told}")
+    return verdict.exit_code
+
+
+def _existing(home: Home) -> Home:
+    if not home.exists:
+        raise UserError(f"no home at {home.root}; `maejobs init` makes it")
+    return home

@@ -1,0 +1,88 @@
+"""`maejobs jobs` and `check`: job files and expressions, looked at before they matter."""
+
+from itertools import islice
+
+import click
+
+from maejobs import clock
+from maejobs.cli.options import HomeCommand, current_home, json_option
+from maejobs.cli.output import local, print_json, print_table, relative, visible
+from maejobs.cron.fires import fires, host_zone
+from maejobs.cron.grammar import BadExpression, parse_expression
+from maejobs.errors import EXIT_USAGE, UserError
+
+SHOWN_FIRES = 5
+
+
+@click.command("jobs", cls=HomeCommand)
+@json_option
+def jobs_command(as_json: bool) -> int:
+    """List the job files, and every error in them.
+
+    Exit code 2 if a file has an error.
+
+    \b
+    Example:
+      maejobs jobs
+    """
+    from maejobs.jobs.load import job_names, load_job
+
+    home = current_home()
+    good, bad = [], {}
+    for name in job_names(home.jobs_dir):
+        try:
+            good.append(load_job(home.jobs_dir, name))
+        except UserError as error:
+            bad[name] = str(error)
+    if as_json:
+        jobs = [job.model_dump(mode="json") for job in good]
+        print_json(jobs + [{"name": name, "problem": text} for name, text in bad.items()])
+    elif not (good or bad):
+        click.echo(f"no jobs in {home.jobs_dir}; `maejobs init` puts ours there")
+    else:
+        print_table(
+            ["job", "suggested schedule", "summary"],
+            [[job.name, job.schedule or "", visible(job.summary)] for job in good],
+        )
+        for text in bad.values():
+            click.echo(visible(text), err=True)
+    return EXIT_USAGE if bad else 0
+
+
+@click.command("check", cls=HomeCommand)
+@click.argument("expression")
+@json_option
+def check_command(expression: str, as_json: bool) -> int:
+    """Check a schedule EXPRESSION and show its next fire times. Exit code 0: valid; 2: not.
+
+    \b
+    Example:
+      maejobs check "30 2 * * 1-5"
+    """
+    zone = host_zone()
+    try:
+        parsed = parse_expression(expression)
+    except BadExpression as error:
+        if not as_json:
+            raise
+        print_json(
+            {
+                "expression": expression,
+                "valid": False,
+                "field": error.field,
+                "column": error.column,
+                "reason": error.reason,
+            }
+        )
+        return EXIT_USAGE
+    coming = list(islice(fires(parsed, clock.now(), zone), SHOWN_FIRES))
+    if as_json:
+        next_fires = [fire.astimezone(zone) for fire in coming]
+        print_json({"expression": parsed.text, "valid": True, "next": next_fires})
+        return 0
+    click.echo(f"{parsed.text} is valid")
+    if parsed.reboot:
+        click.echo("next: when the host starts")
+    for fire in coming:
+        click.echo(f"next: {local(fire)} ({relative(fire)})")
+    return 0

@@ -1,0 +1,266 @@
+"""`maejobs keep`: checkpoints rotated, backed up and pinned; old runs cleaned up."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import humanize
+
+from maejobs import clock
+from maejobs.cli.options import HomeCommand, current_home, dry_run_option, json_option
+from maejobs.cli.output import local, print_json, print_table, visible
+from maejobs.jobs.units import parse_duration, parse_size
+from maejobs.keep.checkpoint import StoredCheckpoint
+
+_directory = click.Path(exists=True, file_okay=False, path_type=Path)
+_campaign = click.argument("campaign", type=_directory)
+_checkpoint = click.argument("checkpoint", type=_directory)
+_count = click.IntRange(0)
+
+
+class _Unit(click.ParamType[Any]):
+    """An option's value as `parse` reads it."""
+
+    def __init__(self, name: str, parse: Any) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.group("keep")
+def keep_command() -> None:
+    """Decide what stays: rotate and back up checkpoints, clean up old runs.
+
+    \b
+    Example:
+      maejobs keep rotate ~/campaign --keep-last 3 --daily 7 --dry-run
+    """
+
+
+@keep_command.command("rotate", cls=HomeCommand)
+@_campaign
+@click.option("--keep-last", default=3, show_default=True, type=_count, help="The newest N.")
+@click.option("--daily", default=0, type=_count, help="The newest of each of N days.")
+@click.option("--weekly", default=0, type=_count, help="The newest of each of N weeks.")
+@click.option("--monthly", default=0, type=_count, help="The newest of each of N months.")
+@click.option("--best", default=0, type=_count, help="The N best by --metric.")
+@click.option("--metric", help="What --best goes by, such as reconstruction_mse.")
+@click.option("--higher-is-better", is_flag=True, help="For metrics such as knn_top1.")
+@dry_run_option
+@json_option
+def rotate_command(
+    campaign: Path,
+    keep_last: int,
+    daily: int,
+    weekly: int,
+    monthly: int,
+    best: int,
+    metric: str | None,
+    higher_is_better: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Delete the checkpoints of CAMPAIGN that no rule keeps.
+
+    Rules add up. The newest valid checkpoint and pinned ones stay whatever the rules say.
+
+    \b
+    Example:
+      maejobs keep rotate ~/campaign --keep-last 3 --daily 7 --best 1 --metric reconstruction_mse
+    """
+    from maejobs.keep.retention import Policy
+    from maejobs.keep.rotate import rotate
+
+    policy = Policy(keep_last, daily, weekly, monthly, best, metric, higher_is_better)
+    report = rotate(campaign, policy, dry_run)
+    if as_json:
+        decisions = [
+            {"checkpoint": d.checkpoint.name, "keep": d.keep, "reasons": list(d.reasons)}
+            for d in report.decisions
+        ]
+        print_json({"decisions": decisions, "removed": report.removed, "freed": report.freed})
+        return
+    drop = "would drop" if dry_run else "drop"
+    print_table(
+        ["checkpoint", "", "because"],
+        [
+            [d.checkpoint.name, "keep" if d.keep else drop, visible(", ".join(d.reasons))]
+            for d in report.decisions
+        ],
+    )
+    freed = humanize.naturalsize(report.freed)
+    click.echo(f"(dry run: {freed} would be freed)" if dry_run else f"freed {freed}")
+
+
+@keep_command.command("backup", cls=HomeCommand)
+@_campaign
+@click.argument("destination", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--keep", default=2, show_default=True, type=click.IntRange(1), help="The newest N.")
+@click.option("--verify", is_flag=True, help="Read what was backed up before, too.")
+@dry_run_option
+@json_option
+def backup_command(
+    campaign: Path, destination: Path, keep: int, verify: bool, dry_run: bool, as_json: bool
+) -> None:
+    """Copy the valid checkpoints of CAMPAIGN to DESTINATION and compare SHA-256 after the copy.
+
+    \b
+    Example:
+      maejobs keep backup ~/campaign /mnt/nas/maejobs
+    """
+    from maejobs.keep.backup import back_up
+
+    report = back_up(campaign, destination, keep, dry_run, verify=verify)
+    if as_json:
+        from dataclasses import asdict
+
+        print_json(asdict(report))
+        return
+    copied = "would copy" if dry_run else "copied and verified"
+    for name in report.copied:
+        click.echo(f"{copied}: {name}")
+    for name in report.verified:
+        if name not in report.copied:
+            click.echo(f"there already: {name}")
+    for name, reason in report.skipped.items():
+        click.echo(f"skipped: {name}: {visible(reason)}")
+    click.echo(f"{humanize.naturalsize(report.bytes)} to {report.destination}")
+
+
+@keep_command.command("restore", cls=HomeCommand)
+@click.argument("backup", type=_directory)
+@_campaign
+@click.option("--step", type=_count, help="Which one (default: the newest valid).")
+@dry_run_option
+@json_option
+def restore_command(
+    backup: Path, campaign: Path, step: int | None, dry_run: bool, as_json: bool
+) -> None:
+    """Bring a checkpoint back from BACKUP to CAMPAIGN, verified.
+
+    \b
+    Example:
+      maejobs keep restore /mnt/nas/maejobs/main ~/campaign
+    """
+    from maejobs.keep.backup import choose_source, restore
+
+    chosen = choose_source(backup, step) if dry_run else restore(backup, campaign, step)
+    if as_json:
+        print_json(_described(chosen))
+    else:
+        click.echo(f"{'would restore' if dry_run else 'restored'}: {chosen.name}")
+
+
+@keep_command.command("list", cls=HomeCommand)
+@_campaign
+@click.option("--deep", is_flag=True, help="Compare SHA-256, not only sizes.")
+@json_option
+def list_checkpoints_command(campaign: Path, deep: bool, as_json: bool) -> None:
+    """List the checkpoints of CAMPAIGN, newest first, and whether each is valid.
+
+    \b
+    Example:
+      maejobs keep list ~/campaign --deep
+    """
+    from maejobs.keep.checkpoint import read_checkpoints
+
+    checkpoints = read_checkpoints(campaign, deep)
+    if as_json:
+        print_json([_described(checkpoint) for checkpoint in checkpoints])
+        return
+    print_table(
+        ["checkpoint", "written", "size", "valid", "pinned"],
+        [
+            [
+                c.name,
+                local(c.created),
+                humanize.naturalsize(c.bytes),
+                visible(c.problem or "yes"),
+                "yes" if c.pinned else "",
+            ]
+            for c in checkpoints
+        ],
+    )
+
+
+@keep_command.command("pin", cls=HomeCommand)
+@_checkpoint
+@dry_run_option
+def pin_command(checkpoint: Path, dry_run: bool) -> None:
+    """Keep CHECKPOINT (a step-… directory) whatever the rules say.
+
+    \b
+    Example:
+      maejobs keep pin ~/campaign/checkpoints/step-000001200
+    """
+    from maejobs.keep.checkpoint import pin
+
+    if not dry_run:
+        pin(checkpoint)
+    click.echo(f"{'would pin' if dry_run else 'pinned'} {checkpoint.name}")
+
+
+@keep_command.command("unpin", cls=HomeCommand)
+@_checkpoint
+@dry_run_option
+def unpin_command(checkpoint: Path, dry_run: bool) -> None:
+    """Let the rules decide on CHECKPOINT again.
+
+    \b
+    Example:
+      maejobs keep unpin ~/campaign/checkpoints/step-000001200
+    """
+    from maejobs.keep.checkpoint import unpin
+
+    if not dry_run:
+        unpin(checkpoint)
+    click.echo(f"{'would unpin' if dry_run else 'unpinned'} {checkpoint.name}")
+
+
+@keep_command.command("cleanup", cls=HomeCommand)
+@click.option("--max-age", default="30d", show_default=True, type=_Unit("duration", parse_duration))
+@click.option("--max-size", default="2GB", show_default=True, type=_Unit("size", parse_size))
+@dry_run_option
+@json_option
+def cleanup_command(max_age: timedelta, max_size: int, dry_run: bool, as_json: bool) -> None:
+    """Delete the logs and files of old runs: by age, then oldest first down to a total size.
+
+    A run under way and the newest run of each job are never touched; nor is the database.
+
+    \b
+    Example:
+      maejobs keep cleanup --max-age 30d --max-size 2GB --dry-run
+    """
+    from maejobs.keep.cleanup import clean_up
+    from maejobs.supervise.claim import has_process, read_record
+
+    def is_active(directory: Path) -> bool:
+        run = read_record(directory)
+        return run is not None and has_process(run)
+
+    home = current_home()
+    spooled = {path.stem for path in home.spool_dir.glob("*.json")}
+    days = max_age / timedelta(days=1)
+    report = clean_up(
+        home.runs_dir, clock.now(), days, max_size, is_active, dry_run, protected=spooled
+    )
+    if as_json:
+        removed = [{"path": r.path, "bytes": r.bytes, "reason": r.reason} for r in report.removed]
+        print_json({"removed": removed, "kept": report.kept, "freed": report.freed})
+        return
+    for removal in report.removed:
+        word = "would remove" if dry_run else "removed"
+        click.echo(f"{word} {removal.path.name}: {removal.reason}")
+    click.echo(f"{report.kept} kept, {humanize.naturalsize(report.freed)} freed")
+
+
+def _described(checkpoint: StoredCheckpoint) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(checkpoint)

@@ -1,0 +1,81 @@
+"""`maejobs pause` and `resume`: nights on which a job stays quiet, its crontab line unchanged."""
+
+import json
+
+import click
+
+from maejobs import clock
+from maejobs.cli.options import HomeCommand, current_home, dry_run_option, job_argument
+from maejobs.errors import MaejobsError
+from maejobs.files import make_private_directory, write_atomically
+from maejobs.home import Home
+
+
+@click.command("pause", cls=HomeCommand)
+@job_argument
+@click.option("--reason", default="", help="Shown wherever the job is.")
+@dry_run_option
+def pause_command(job: str, reason: str, dry_run: bool) -> None:
+    """Keep JOB from starting until `resume`; its slots are recorded as skipped.
+
+    A run that is under way goes on. The crontab is not touched.
+
+    \b
+    Example:
+      maejobs pause pretrain --reason "GPU lent to Anna until Friday"
+    """
+    from maejobs.jobs.load import load_job
+    from maejobs.supervise.gates import pause_file
+
+    home = current_home()
+    load_job(home.jobs_dir, job)
+    file = pause_file(home, job)
+    if file.exists():
+        click.echo(f"{job} is paused already")
+        return
+    if dry_run:
+        click.echo(f"would pause {job}")
+        return
+    now = clock.now()
+    make_private_directory(file.parent)
+    write_atomically(file, json.dumps({"since": now.isoformat(), "reason": reason}).encode())
+    _note(home, job, paused_since=now)
+    click.echo(f"paused {job}; `maejobs resume {job}` lets it run again")
+
+
+@click.command("resume", cls=HomeCommand)
+@job_argument
+@dry_run_option
+def resume_command(job: str, dry_run: bool) -> None:
+    """Let a paused JOB run again, from its next slot on.
+
+    \b
+    Example:
+      maejobs resume pretrain
+    """
+    from maejobs.jobs.load import load_job
+    from maejobs.supervise.gates import pause_file
+
+    home = current_home()
+    file = pause_file(home, job)
+    if not file.exists():
+        load_job(home.jobs_dir, job)
+        click.echo(f"{job} is not paused")
+        return
+    if dry_run:
+        click.echo(f"would resume {job}")
+        return
+    file.unlink(missing_ok=True)
+    _note(home, job, paused_since=None)
+    click.echo(f"resumed {job}")
+
+
+def _note(home: Home, job: str, **values: object) -> None:
+    from maejobs.rundb.database import open_database
+    from maejobs.rundb.record import set_job
+
+    try:
+        with open_database(home) as engine:
+            set_job(engine, job, **values)
+    except MaejobsError as error:
+        click.echo(f"maejobs: done, but not noted in the database: {error}", err=True)

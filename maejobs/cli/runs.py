@@ -1,0 +1,140 @@
+"""`maejobs runs` and `show`: what happened."""
+
+from typing import Any
+
+import click
+import humanize
+
+from maejobs.cli.options import HomeCommand, current_home, json_option, run_argument
+from maejobs.cli.output import (
+    as_dict,
+    length,
+    local,
+    print_fields,
+    print_json,
+    print_table,
+    progress,
+    visible,
+)
+from maejobs.rundb.database import open_database
+from maejobs.rundb.queries import checkpoints_of, events_of, find_run, last_metrics, newest_runs
+from maejobs.rundb.run import FINISHED, UNFINISHED
+
+_optional_job = click.argument("job", required=False)
+
+
+@click.command("runs", cls=HomeCommand)
+@_optional_job
+@click.option("-n", "--limit", default=20, show_default=True, type=click.IntRange(1, 100_000))
+@click.option("--state", type=click.Choice(sorted(UNFINISHED | FINISHED)))
+@json_option
+def runs_command(job: str | None, limit: int, state: str | None, as_json: bool) -> None:
+    """List the newest runs, of all jobs or of JOB.
+
+    \b
+    Example:
+      maejobs runs pretrain -n 7
+      maejobs runs --state failed --json
+    """
+    with open_database(current_home()) as engine:
+        rows = newest_runs(engine, limit, job, state)
+    if as_json:
+        print_json([as_dict(row) for row in rows])
+        return
+    if not rows:
+        click.echo("no runs yet" if not (job or state) else "no such runs")
+        return
+    print_table(
+        ["run", "slot", "state", "took", "steps", "memory", "why"],
+        [
+            [
+                row.id,
+                local(row.slot) or "by hand",
+                row.state,
+                length(_took(row)),
+                progress(row.step, row.total_steps),
+                humanize.naturalsize(row.peak_memory) if row.peak_memory else "",
+                visible(_why(row)),
+            ]
+            for row in rows
+        ],
+    )
+
+
+@click.command("show", cls=HomeCommand)
+@run_argument
+@json_option
+def show_command(run: str, as_json: bool) -> None:
+    """Show all that is known of a run (of a job: its newest).
+
+    \b
+    Example:
+      maejobs show pretrain
+    """
+    with open_database(current_home()) as engine:
+        row = find_run(engine, run)
+        metrics = last_metrics(engine, row.id)
+        checkpoints = checkpoints_of(engine, row.id)
+        events = events_of(engine, row.id)
+    if as_json:
+        print_json(
+            as_dict(row)
+            | {
+                "metrics": [as_dict(metric) for metric in metrics],
+                "checkpoints": [as_dict(checkpoint) for checkpoint in checkpoints],
+                "events": [as_dict(event) for event in events],
+            }
+        )
+        return
+    print_fields(_fields(row))
+    for metric in metrics:
+        value = "not a number" if metric.value is None else f"{metric.value:.6g}"
+        click.echo(f"  metric      {visible(metric.name)} = {value} (step {metric.step})")
+    for checkpoint in checkpoints:
+        size = humanize.naturalsize(checkpoint.bytes or 0)
+        click.echo(f"  checkpoint  step {checkpoint.step}: {visible(checkpoint.path)} ({size})")
+    for event in events:
+        words = " ".join(str(value) for value in event.body.values())
+        click.echo(f"  {event.kind:<10}  {visible(words)}")
+
+
+def _fields(row: Any) -> dict[str, str | None]:
+    return {
+        "run": row.id,
+        "job": row.job,
+        "state": row.state,
+        "why": _why(row),
+        "slot": local(row.slot) or "by hand",
+        "trigger": f"{row.trigger}, attempt {row.attempt}",
+        "retry of": row.retry_of,
+        "queued": local(row.queued),
+        "started": local(row.started),
+        "finished": local(row.finished),
+        "took": length(_took(row)),
+        "deadline": local(row.deadline),
+        "steps": progress(row.step, row.total_steps),
+        "epoch": None if row.epoch is None else f"{row.epoch:.2f}",
+        "from": row.checkpoint_in,
+        "to": row.checkpoint_out,
+        "exit code": None if row.exit_code is None else str(row.exit_code),
+        "signal": None if row.signal is None else str(row.signal),
+        "memory": humanize.naturalsize(row.peak_memory) if row.peak_memory else None,
+        "cpu": length(row.cpu_seconds),
+        "host": row.host,
+        "process": None if row.pid is None else str(row.pid),
+        "command": " ".join(row.command or []),
+        "code": row.revision,
+        "job file": row.config_hash,
+        "broken events": str(row.broken_events) if row.broken_events else None,
+        "directory": row.directory,
+    }
+
+
+def _took(row: Any) -> float | None:
+    if row.started is None or row.finished is None:
+        return None
+    return float((row.finished - row.started).total_seconds())
+
+
+def _why(row: Any) -> str:
+    return ": ".join(part for part in (row.outcome, row.reason) if part)

@@ -1,0 +1,86 @@
+"""`maejobs list` and `edit`: the crontab as it is."""
+
+import os
+import sys
+
+import click
+
+from maejobs.cli.options import HomeCommand, current_home, dry_run_option, json_option
+from maejobs.cron.target import open_target
+
+
+@click.command("list", cls=HomeCommand)
+@json_option
+def list_command(as_json: bool) -> int:
+    """Print the crontab, byte for byte as `crontab -l` does, with its exit status.
+
+    \b
+    Example:
+      maejobs list
+    """
+    target = open_target(current_home().crontab)
+    if as_json:
+        return _print_as_json(target.read())
+    listing = target.listing()
+    sys.stdout.flush()
+    _write(sys.stdout.fileno(), listing.stdout)
+    _write(sys.stderr.fileno(), listing.stderr)
+    return listing.status
+
+
+@click.command("edit", cls=HomeCommand)
+@dry_run_option
+def edit_command(dry_run: bool) -> None:
+    """Edit the crontab with $VISUAL or $EDITOR; a bad one is not installed.
+
+    What is wrong is shown with its line and column, and you may go on editing, as with
+    `crontab -e`. With --dry-run the edited table is checked and shown, not installed.
+
+    \b
+    Example:
+      EDITOR=nano maejobs edit
+    """
+    from maejobs.cron.editor import edit_table
+
+    home = current_home()
+    change = edit_table(
+        open_target(home.crontab),
+        lambda file: click.edit(filename=str(file)),
+        _ask_again,
+        home.locks_dir,
+        home.crontab_backups_dir,
+        dry_run,
+    )
+    if change is None:
+        click.echo("no change: the crontab stays as it is")
+        return
+    click.echo(change.diff(), nl=False)
+    click.echo("(dry run: nothing was written)" if dry_run else "installed")
+
+
+def _ask_again(problem: str) -> bool:
+    click.echo(problem, err=True)
+    if not sys.stdin.isatty():
+        return False
+    return click.confirm("Edit again?", default=True, err=True)
+
+
+def _print_as_json(table: bytes | None) -> int:
+    from maejobs.cli.output import print_json
+    from maejobs.cron.block import read_entries
+
+    entries = read_entries(table or b"")
+    print_json(
+        {
+            "table": None if table is None else table.decode(errors="backslashreplace"),
+            "entries": [
+                {"job": e.job, "expression": e.expression, "command": e.command} for e in entries
+            ],
+        }
+    )
+    return 0 if table is not None else 1
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]

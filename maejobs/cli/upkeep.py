@@ -1,0 +1,79 @@
+"""`maejobs init` and `reconcile`: the home made, the record set straight."""
+
+import shutil
+from pathlib import Path
+
+import click
+
+from maejobs.cli.options import HomeCommand, current_home, dry_run_option, json_option
+from maejobs.files import FILE_MODE
+from maejobs.home import Home
+from maejobs.shipped import shipped
+
+
+@click.command("init", cls=HomeCommand)
+@dry_run_option
+def init_command(dry_run: bool) -> None:
+    """Make the home, put our job files there and make or bring up the database.
+
+    Harmless where they exist: a job file of yours is never overwritten.
+
+    \b
+    Example:
+      maejobs init
+      maejobs init --home /data/maejobs
+    """
+    home = current_home()
+    missing = _missing_jobs(home)
+    if dry_run:
+        click.echo(f"would make {home.root} with jobs {', '.join(p.stem for p in missing) or '-'}")
+        return
+    make_home(home)
+    click.echo(f"home: {home.root}")
+    click.echo(f"jobs: {', '.join(path.stem for path in missing) or 'all there already'}")
+    click.echo(f"database: {home.configured_database_url or home.database_file}")
+
+
+@click.command("reconcile", cls=HomeCommand)
+@json_option
+def reconcile_command(as_json: bool) -> None:
+    """Set the record straight: runs without a process are lost, slots without a run missed.
+
+    Records that could not reach the database are taken up. Safe at any time.
+
+    \b
+    Example:
+      maejobs reconcile
+    """
+    from dataclasses import asdict
+
+    from maejobs.cli.output import print_json
+    from maejobs.watch.reconcile import reconcile
+
+    findings = asdict(reconcile(current_home()))
+    if as_json:
+        print_json(findings)
+        return
+    for what, runs in findings.items():
+        for run in runs:
+            click.echo(f"{what.replace('_', ' ')}: {run}")
+    if not any(findings.values()):
+        click.echo("all is as recorded")
+
+
+def make_home(home: Home) -> None:
+    """Directories, the job files that are not there yet, and a database of this version."""
+    from maejobs.rundb.migrate import upgrade
+
+    missing = _missing_jobs(home)
+    home.create_directories()
+    for source in missing:
+        target = home.jobs_dir / source.name
+        shutil.copyfile(source, target)
+        target.chmod(FILE_MODE)
+    upgrade(home)
+
+
+def _missing_jobs(home: Home) -> list[Path]:
+    files = sorted(shipped("jobs.d").glob("*.toml"))
+    return [file for file in files if not (home.jobs_dir / file.name).exists()]

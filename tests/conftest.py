@@ -1,0 +1,81 @@
+"""What tests share: a home of their own with a database, job files, and the installed command."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from maejobs.home import Home
+
+MAEJOBS = Path(sys.executable).parent / "maejobs"
+
+
+@pytest.fixture(autouse=True)
+def no_home_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path_factory) -> None:
+    """No test may meet the user's own home, whatever it forgets to say."""
+    monkeypatch.setenv("MAEJOBS_HOME", str(tmp_path_factory.mktemp("unnamed") / "home"))
+    monkeypatch.delenv("MAEJOBS_CLOCK_SHIFT", raising=False)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database file, made once."""
+    from maejobs.rundb.migrate import upgrade
+
+    home = Home(tmp_path_factory.mktemp("template") / "home")
+    home.create_directories()
+    upgrade(home)
+    return home.database_file
+
+
+@pytest.fixture
+def home(tmp_path: Path, empty_database: Path) -> Home:
+    """A home with an empty database, no jobs, and a crontab that is a file."""
+    home = Home(tmp_path / "home", crontab=str(tmp_path / "home" / "crontab"))
+    home.create_directories()
+    home.config_file.write_text('crontab = "crontab"\n')
+    shutil.copy(empty_database, home.database_file)
+    return home
+
+
+@pytest.fixture
+def write_job(home: Home) -> Callable[..., None]:
+    """`write_job("quick", 'command = ["true"]')` drops a job file into the home."""
+
+    def write(name: str, text: str) -> None:
+        (home.jobs_dir / f"{name}.toml").write_text(text)
+
+    return write
+
+
+@pytest.fixture
+def maejobs(home: Home) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the installed command on the home, with an environment as bare as cron's."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(MAEJOBS), *arguments],
+            env={
+                "HOME": str(home.root),
+                "PATH": "/usr/bin:/bin",
+                "MAEJOBS_HOME": str(home.root),
+                **environment,
+            },
+            cwd=home.root,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+def pytest_report_header() -> str:
+    return f"maejobs: {MAEJOBS}, {os.cpu_count()} cores"
