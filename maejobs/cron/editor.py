@@ -22,6 +22,7 @@ def edit_table(
     ask_again: Callable[[str], bool],
     locks_dir: Path,
     backups_dir: Path,
+    dry_run: bool = False,
 ) -> Change | None:
     """Let `edit` change a copy of the table and install it; None if the text came back unchanged.
 
@@ -39,7 +40,7 @@ def edit_table(
             if text == before:
                 return None
             build = partial(_exchange, target, before, text)
-            return change_table(target, build, locks_dir, backups_dir)
+            return change_table(target, build, locks_dir, backups_dir, dry_run)
         except MaejobsError as error:
             kept = _keep(file.read_bytes(), backups_dir)
             kind = type(error) if isinstance(error, TargetError) else UserError
