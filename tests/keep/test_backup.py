@@ -332,6 +332,15 @@ def test_a_good_checkpoint_is_never_overwritten(campaign, disk):
     assert snapshot(campaign) == before
 
 
+def test_what_cannot_be_judged_is_not_overwritten_either(campaign, disk):
+    back_up(campaign, disk)
+    shutil.rmtree(checkpoint_path(campaign, 3))
+    write_checkpoint(campaign, 3, said={"format": 2})
+
+    with pytest.raises(UserError, match="newer than this maejobs; move it away first"):
+        restore(disk, campaign)
+
+
 def test_a_damaged_backup_is_not_restored(campaign, disk):
     back_up(campaign, disk, keep=1)
     flip_a_bit(disk / "campaign", 3)

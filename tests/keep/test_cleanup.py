@@ -131,6 +131,7 @@ def test_links_are_neither_followed_nor_counted(tmp_path):
     treasure = write_run(tmp_path, "elsewhere", "treasure", 90, size=10**6)
     old = write_run(runs, "pretrain", "a", 90)
     (old / "link").symlink_to(treasure)
+    (old / "linked-log").symlink_to(treasure / "log")
     (runs / "pretrain" / "latest").symlink_to(treasure)
     (runs / "linked-job").symlink_to(treasure.parent)
     write_run(runs, "pretrain", "b", 1)
