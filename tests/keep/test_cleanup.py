@@ -132,6 +132,9 @@ def test_links_are_neither_followed_nor_counted(tmp_path):
     old = write_run(runs, "pretrain", "a", 90)
     (old / "link").symlink_to(treasure)
     (old / "linked-log").symlink_to(treasure / "log")
+    os.utime(
+        old / "linked-log", ((NOW - timedelta(days=90)).timestamp(),) * 2, follow_symlinks=False
+    )
     (runs / "pretrain" / "latest").symlink_to(treasure)
     (runs / "linked-job").symlink_to(treasure.parent)
     write_run(runs, "pretrain", "b", 1)
