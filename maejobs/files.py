@@ -1,6 +1,5 @@
 """Files that are either whole or not there, readable by their owner only."""
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -45,5 +44,7 @@ def sync_directory(path: Path) -> None:
 
 def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of the file's bytes."""
+    import hashlib  # late: `maejobs list` has no use for it
+
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

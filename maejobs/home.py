@@ -1,7 +1,7 @@
 """The home: one directory that holds everything maejobs owns, and its `maejobs.toml`."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ class Home:
     root: Path
     crontab: str = "user"
     configured_database_url: str | None = None
-    is_default: bool = field(default=False, compare=False)
 
     @property
     def config_file(self) -> Path:
@@ -61,6 +60,14 @@ class Home:
     @property
     def database_url(self) -> str:
         return self.configured_database_url or f"sqlite:///{self.database_file}"
+
+    @property
+    def is_default(self) -> bool:
+        """Whether a command that cron starts, without `--home`, would use this home.
+
+        Cron sets no XDG variables, so a default that comes from one must be written out.
+        """
+        return "XDG_DATA_HOME" not in os.environ and self.root == default_root()
 
     @property
     def exists(self) -> bool:
@@ -101,9 +108,7 @@ def open_home(option: str | None) -> Home:
     crontab = config.get("crontab", "user")
     if crontab != "user":
         crontab = str((root / crontab).absolute())
-    # Cron starts jobs without XDG variables, so a default that comes from one must be written out.
-    is_default = root == default_root() and "XDG_DATA_HOME" not in os.environ
-    return Home(root, crontab, config.get("database_url"), is_default)
+    return Home(root, crontab, config.get("database_url"))
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -1,0 +1,5 @@
+"""`python -m maejobs`."""
+
+from maejobs.cli import main
+
+main()

@@ -1,0 +1,127 @@
+"""The whole of it: the installed command, the real crontab, the real daemon, real training."""
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from private_cron import PrivateCron, private_cron  # noqa: F401 (a fixture)
+
+MAEJOBS = Path(sys.executable).parent / "maejobs"
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+FOREIGN = (
+    b"# backups of the wiki, do not touch\n"
+    b'MAILTO=""\n'
+    b'  17 4\t* * 1-5   /usr/local/bin/wiki-backup --when="$(date +\\%F)"  # caf\xe9\n'
+    b"\n"
+    b"@reboot /bin/true"
+    b"\n"
+)
+# No other job of this machine may be started by the daemon under test.
+ALONE = 'mount -t tmpfs tmpfs /etc/cron.d && mount --bind /dev/null /etc/crontab && exec "$@"'
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/usr/sbin/cron").exists(), reason="/usr/sbin/cron is missing"),
+    pytest.mark.skipif(FAKETIME is None, reason="libfaketime.so.1 is missing"),
+]
+
+
+@pytest.fixture
+def daemon(private_cron: PrivateCron) -> Iterator[Callable[[str], None]]:  # noqa: F811
+    """`daemon("2026-11-24 01:59:57")` starts Debian's cron on a clock that begins there."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(at: str) -> None:
+        faked = [f"LD_PRELOAD={FAKETIME}", f"FAKETIME=@{at}", "FAKETIME_DONT_FAKE_MONOTONIC=1"]
+        command = private_cron.command(
+            "sh", "-c", ALONE, "sh", "env", *faked, "/usr/sbin/cron", "-f"
+        )
+        started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait(10)
+
+
+def test_a_night_from_schedule_to_record(
+    private_cron: PrivateCron,  # noqa: F811
+    daemon: Callable[[str], None],
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "the home"  # with a blank, as homes have
+
+    def maejobs(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+        return private_cron.run([MAEJOBS, *arguments, "--home", str(home)])
+
+    private_cron.run(["crontab", "-"], input=FOREIGN)
+    assert maejobs("init").returncode == 0
+    job = home / "jobs.d" / "pretrain.toml"
+    job.write_text(job.read_text().replace('until = "06:00" ', 'timeout = "25s"'))
+
+    scheduled = maejobs("schedule", "pretrain", "0 2 * * *")
+    assert scheduled.returncode == 0, scheduled.stderr
+    theirs = private_cron.run(["crontab", "-l"])
+    ours = maejobs("list")
+    assert (ours.stdout, ours.stderr, ours.returncode) == (
+        theirs.stdout,
+        theirs.stderr,
+        theirs.returncode,
+    )
+
+    daemon("2026-11-24 01:59:56")
+    run = _wait_for_end(home / "db" / "runs.db")
+
+    assert run["state"] == "succeeded"
+    assert run["outcome"] == "paused"
+    assert run["trigger"] == "cron"
+    assert run["peak_memory"] > 100_000_000
+    assert run["cpu_seconds"] > 1
+    log = (Path(run["directory"]) / "log").read_text()
+    assert "Traceback" not in log
+    losses = _ask(
+        home / "db" / "runs.db", "SELECT value FROM v_metrics WHERE name = 'loss' ORDER BY time"
+    )
+    assert losses
+    assert all(0 < loss["value"] < 10 for loss in losses)
+    checkpoint = _ask(home / "db" / "runs.db", "SELECT path FROM v_checkpoints ORDER BY time DESC")
+    assert (Path(checkpoint[0]["path"]) / "weights.safetensors").exists()
+
+    assert maejobs("unschedule", "pretrain").returncode == 0
+    assert private_cron.run(["crontab", "-l"]).stdout == FOREIGN
+
+
+def test_list_is_what_crontab_says_when_there_is_none(private_cron: PrivateCron) -> None:  # noqa: F811
+    theirs = private_cron.run(["crontab", "-l"])
+    ours = private_cron.run([MAEJOBS, "list"])
+    assert theirs.returncode == 1
+    assert (ours.stdout, ours.stderr, ours.returncode) == (
+        theirs.stdout,
+        theirs.stderr,
+        theirs.returncode,
+    )
+
+
+def _wait_for_end(database: Path, seconds: float = 150) -> sqlite3.Row:
+    give_up = time.monotonic() + seconds
+    while time.monotonic() < give_up:
+        rows = _ask(database, "SELECT * FROM v_runs")
+        if rows and rows[0]["finished"]:
+            return rows[0]
+        time.sleep(0.5)
+    pytest.fail(f"no run ended within {seconds:.0f} s; cron: {shutil.which('cron')}")
+
+
+def _ask(database: Path, query: str) -> list[sqlite3.Row]:
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    connection.row_factory = sqlite3.Row
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
