@@ -162,7 +162,7 @@ def read_config(name: str, settings: tuple[str, ...] = ()) -> Config:
     """
     path = PRESETS / f"{name}.toml" if name in presets() else Path(name)
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise BadInput(
             f"config {name!r}: {error.strerror}{nearest(name, presets())}; "
@@ -196,8 +196,7 @@ def dump(config: Config) -> str:
     """The config as TOML; `read_config` gives the same one back."""
     lines: list[str] = []
     for section, values in config.model_dump(mode="json", exclude_none=True).items():
-        # JSON's strings, numbers, booleans and arrays are TOML's as well.
-        lines += [f"[{section}]", *(f"{k} = {json.dumps(v)}" for k, v in values.items()), ""]
+        lines += [f"[{section}]", *(f"{k} = {_toml(v)}" for k, v in values.items()), ""]
     return "\n".join(lines)
 
 
@@ -207,6 +206,11 @@ def differences(before: Section, after: Section) -> list[str]:
     return [
         f"{k} = {json.dumps(old[k])}, not {json.dumps(new[k])}" for k in old if old[k] != new[k]
     ]
+
+
+def _toml(value: Any) -> str:
+    # JSON's strings, numbers, booleans and arrays are TOML's as well, but for a raw DEL.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _apply(told: dict[str, Any], setting: str) -> None:

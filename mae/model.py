@@ -114,7 +114,7 @@ class MaskedAutoencoderViT(nn.Module):
         return self.decoder_pred(self.decoder_norm(x))[:, 1:]
 
     def forward_loss(self, imgs: Tensor, pred: Tensor, mask: Tensor) -> Tensor:
-        """Mean squared error of predictions (N, L, p*p*C) over the patches where mask (N, L) is 1."""
+        """Mean squared error of pred (N, L, p*p*C) over the patches where mask (N, L) is 1."""
         error = (pred.float() - self.targets(imgs)).square().mean(dim=-1)
         return (error * mask).sum() / mask.sum()
 

@@ -9,28 +9,25 @@ import torch
 from torch import Tensor
 
 
-def resample(
-    pixels: Tensor, boxes: Tensor, flips: Tensor, size: tuple[int, int], round_between: bool = True
-) -> Tensor:
-    """Resized crops (N, C, h, w) float32 in 0..255 of pixels (N, C, H, W) uint8.
+def resample(pixels: Tensor, boxes: Tensor, flips: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resized crops (N, C, h, w) float32, whole grey levels, of pixels (N, C, H, W) uint8.
 
     `boxes` (N, 4) are top, left, height, width in pixels; `flips` (N,) bool mirrors left to right;
-    `size` is (h, w). Grey levels are rounded after each axis, as Pillow's bytes are.
+    `size` is (h, w). Levels are rounded and clipped after each axis, as Pillow's bytes are; rows
+    are narrowed first (Pillow chooses which axis goes first, by version and size).
     """
     boxes = boxes.to(torch.float32)
     rows = weights(boxes[:, 0], boxes[:, 2], pixels.shape[2], size[0])
     columns = weights(boxes[:, 1], boxes[:, 3], pixels.shape[3], size[1])
     columns = torch.where(flips[:, None, None], columns.flip(1), columns)
-    narrowed = pixels.to(torch.float32) @ columns.mT[:, None]
-    if round_between:
-        narrowed = narrowed.round().clamp(0, 255)
+    narrowed = (pixels.to(torch.float32) @ columns.mT[:, None]).round().clamp(0, 255)
     return (rows[:, None] @ narrowed).round().clamp(0, 255)
 
 
 def weights(starts: Tensor, lengths: Tensor, before: int, after: int) -> Tensor:
-    """How much each pixel of an axis counts for each resized one: (N, after, before), rows sum to 1.
+    """How much each pixel of an axis counts for each resized one: (N, after, before).
 
-    `starts` and `lengths` (N,) are the crops on an axis of `before` pixels.
+    `starts` and `lengths` (N,) are the crops on an axis of `before` pixels. Rows sum to 1.
     """
     device = starts.device
     scale = lengths / after  # [n]

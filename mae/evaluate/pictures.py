@@ -1,6 +1,6 @@
 """Pictures of a campaign: reconstructions, and curves over its nights."""
 
-import os
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,7 @@ def save_curves(
     loss, *others = figure.subplots(1, 1 + len(known), squeeze=False)[0]
     loss.plot([r["step"] for r in history], [r["loss"] for r in history], linewidth=1)
     loss.set(title="training loss", xlabel="step")
-    nights = [
-        a["step"] for a, b in zip(history, history[1:], strict=False) if a["night"] < b["night"]
-    ]
+    nights = [a["step"] for a, b in itertools.pairwise(history) if a["night"] < b["night"]]
     for metric, axis in zip(known, others, strict=True):
         _draw_metric(axis, metric, evaluations)
     for axis in (loss, *others):
@@ -74,4 +72,4 @@ def _save(figure: Figure, path: Path) -> None:
     temporary = path.with_name(f".tmp-{path.name}")
     # Without metadata the same evaluation gives the same bytes.
     figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
-    os.replace(temporary, path)
+    temporary.replace(path)

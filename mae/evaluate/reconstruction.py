@@ -79,7 +79,7 @@ def reconstruction_metrics(
 
 
 def summarise(count: int, total: float, absolute: float, squares: float) -> dict[str, float]:
-    """Metrics of `count` errors from their sum, the sum of their sizes and that of their squares."""
+    """Metrics of `count` errors from the sums of them, their sizes and their squares."""
     mse = squares / count
     return {
         "reconstruction_mse": mse,

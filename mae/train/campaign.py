@@ -66,7 +66,6 @@ def frozen_config(campaign: Campaign, asked: Config, note: Callable[[str], None]
         update={"data": asked.data.model_copy(update={"source": locate(asked.data.source)})}
     )
     if not campaign.config.exists():
-        campaign.root.mkdir(parents=True, exist_ok=True)
         write_atomically(campaign.config, dump(asked).encode())
         return asked
     frozen = read_config(str(campaign.config))

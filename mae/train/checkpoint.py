@@ -105,7 +105,7 @@ def read(path: Path, hashes: bool = False) -> Checkpoint:
 def newest_valid(
     directory: Path, complain: Callable[[str], None], hashes: bool = True
 ) -> Checkpoint | None:
-    """The newest checkpoint below `directory` that is what its manifest says; complains of others."""
+    """The newest checkpoint that is what its manifest says; complains of newer ones."""
     for path in sorted(directory.glob("step-*"), reverse=True):
         try:
             return read(path, hashes)

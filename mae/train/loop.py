@@ -3,7 +3,6 @@
 import math
 import subprocess
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -198,10 +197,13 @@ def pretrain(
     The steps done, and so the weights, do not depend on how many nights they took.
     """
     campaign = Campaign(root)
-    config = frozen_config(campaign, asked, events.note)
+    images = open_source(asked.data.source).train
+    steps_per_epoch(images, asked.recipe.batch_size)  # refuses before there is a directory
+    root.mkdir(parents=True, exist_ok=True)
     with held(campaign.lock):
+        config = frozen_config(campaign, asked, events.note)
         checkpoints.clean(campaign.checkpoints)
-        trainer = Trainer(config, open_source(config.data.source).train, choose_device())
+        trainer = Trainer(config, images, choose_device())
         newest = checkpoints.newest_valid(campaign.checkpoints, events.note)
         if newest is not None:
             trainer.resume(newest)
@@ -285,9 +287,9 @@ def _train(
 def code_revision() -> str | None:
     """The git commit that last touched this package, if it runs from a checkout."""
     command = ["git", "log", "-1", "--format=%H", "--", "."]
-    here: Callable[..., Any] = subprocess.run
+    here = Path(__file__).parents[1]
     try:
-        done = here(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
     except OSError:
         return None
     return done.stdout.strip() or None

@@ -1,0 +1,89 @@
+"""The paper's formulas in plain loops and float64: slow, obvious, and independent of mae."""
+
+import math
+
+import numpy as np
+
+
+def masking(noise: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray]:
+    """Mask (N, L), 1 where masked, and ids_restore: the lowest noise stays visible."""
+    count, length = noise.shape
+    keep = int(length * (1 - ratio))
+    mask, restore = np.ones((count, length)), np.zeros((count, length), int)
+    for n in range(count):
+        ranked = sorted(range(length), key=lambda patch: noise[n, patch])
+        for place, patch in enumerate(ranked):
+            restore[n, patch] = place
+            if place < keep:
+                mask[n, patch] = 0
+    return mask, restore
+
+
+def patchify(img: np.ndarray, p: int) -> np.ndarray:
+    """One image (C, H, W) as (L, p*p*C): patches row by row, in each row, column, channel."""
+    channels, height, width = img.shape
+    patches = []
+    for top in range(0, height, p):
+        for left in range(0, width, p):
+            patches.append(
+                [
+                    img[c, top + i, left + j]
+                    for i in range(p)
+                    for j in range(p)
+                    for c in range(channels)
+                ]
+            )
+    return np.array(patches)
+
+
+def position(width: int, rows: int, columns: int) -> np.ndarray:
+    """(1 + rows * columns, width): zeros, then half the channels for x and half for y."""
+    quarter = width // 4
+    table = [[0.0] * width]
+    for y in range(rows):
+        for x in range(columns):
+            line = []
+            for coordinate in (x, y):
+                angles = [coordinate / 10000 ** (k / quarter) for k in range(quarter)]
+                line += [math.sin(a) for a in angles] + [math.cos(a) for a in angles]
+            table.append(line)
+    return np.array(table)
+
+
+def norm_pix_loss(img: np.ndarray, pred: np.ndarray, mask: np.ndarray, p: int) -> float:
+    """Loss of one image (C, H, W) with prediction (L, p*p*C) and mask (L,)."""
+    total = 0.0
+    for patch, guess, masked in zip(patchify(img, p), pred, mask, strict=True):
+        mean = sum(patch) / len(patch)
+        variance = sum((v - mean) ** 2 for v in patch) / (len(patch) - 1)
+        target = [(v - mean) / math.sqrt(variance + 1e-6) for v in patch]
+        error = sum((g - t) ** 2 for g, t in zip(guess, target, strict=True)) / len(patch)
+        total += error * masked
+    return total / sum(mask)
+
+
+def learning_rate(epoch: float, epochs: float, warmup: float, peak: float) -> float:
+    """The published schedule, as a function of the (fractional) epoch."""
+    if epoch < warmup:
+        return peak * epoch / warmup
+    return peak * (1 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup))) / 2
+
+
+def bicubic_axis(line: np.ndarray, after: int) -> np.ndarray:
+    """One axis resized as Pillow's documentation has it: a = -0.5, widened when it shrinks."""
+    scale = len(line) / after
+    stretch = max(scale, 1.0)
+    out = []
+    for k in range(after):
+        centre = (k + 0.5) * scale
+        weights = []
+        for place in range(len(line)):
+            x = abs(place + 0.5 - centre) / stretch
+            if x < 1:
+                weights.append(1.5 * x**3 - 2.5 * x**2 + 1)
+            elif x < 2:
+                weights.append(-0.5 * x**3 + 2.5 * x**2 - 4 * x + 2)
+            else:
+                weights.append(0.0)
+        out.append(sum(w * v for w, v in zip(weights, line, strict=True)) / sum(weights))
+    return np.array(out)

@@ -1,0 +1,71 @@
+"""The command line: quick help with examples, and one clear line for what is wrong."""
+
+import json
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from mae.cli import main
+
+
+def mae(*arguments: str):
+    return CliRunner().invoke(main, arguments)
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_command_has_help_with_an_example(name):
+    command = main.commands[name]
+    text = command.get_help(click.Context(command, info_name=name))
+    assert f"mae {name}" in text
+    assert all(p.help for p in command.params if isinstance(p, click.Option)), name
+
+
+def test_help_and_presets_import_neither_torch_nor_timm():
+    code = (
+        "import sys; from mae.cli import main\n"
+        "for a in (['--help'], ['presets'], ['pretrain', '--help']):\n"
+        "    main(a, standalone_mode=False)\n"
+        "assert not {'torch', 'timm', 'numpy', 'matplotlib'} & set(sys.modules), 'slow imports'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_presets_are_listed():
+    assert "fashion-tiny" in mae("presets").output
+    assert "vit_huge" in json.loads(mae("presets", "--json").output)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["pretrain", "--config", "fashion-tiny", "--set", "recipe.epocs=1"], "did you mean"),
+        (["pretrain", "--config", "fashion-tiny", "--data", "/nowhere"], "/nowhere"),
+        (["pretrain", "--config", "nothing"], "fashion-tiny"),
+        (["evaluate"], "not a campaign"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(tmp_path, arguments, complaint):
+    target = str(tmp_path / "campaign")
+    arguments = [*arguments, *(["--output", target] if arguments[0] == "pretrain" else [target])]
+    done = mae(*arguments)
+    assert done.exit_code == 2
+    assert done.stderr.count("\n") == 1
+    assert complaint in done.stderr
+    assert "Traceback" not in done.output
+
+
+def test_debug_shows_where_it_came_from():
+    from mae.errors import BadInput
+
+    assert isinstance(
+        mae("--debug", "pretrain", "--config", "x", "--output", "y").exception, BadInput
+    )
+
+
+def test_a_campaign_refused_for_its_data_leaves_no_directory(tmp_path):
+    target = tmp_path / "campaign"
+    mae("pretrain", "--config", "fashion-tiny", "--data", "/nowhere", "--output", str(target))
+    assert not target.exists()

@@ -1,0 +1,93 @@
+"""Configs: what is wrong is named, and what is right survives being written."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mae.build import build_model
+from mae.config import Config, dump, presets, read_config
+from mae.errors import BadInput
+
+RECIPES = st.fixed_dictionaries(
+    {},
+    optional={
+        "seed": st.integers(0, 2**63 - 1),
+        "epochs": st.floats(50, 1e6),
+        "steps": st.integers(1, 10**9),
+        "batch_size": st.integers(1, 10**5),
+        "mask_ratio": st.floats(0.01, 0.99),
+        "base_lr": st.floats(1e-9, 10),
+        "betas": st.tuples(st.floats(0.01, 0.99), st.floats(0.01, 0.99)),
+        "clip_grad": st.floats(1e-3, 100),
+    },
+)
+
+
+@given(RECIPES, st.text(max_size=20), st.booleans())
+def test_a_written_config_reads_back_the_same(tmp_path_factory, recipe, source, flip):
+    config = Config.model_validate({"recipe": recipe, "data": {"source": source, "flip": flip}})
+    path = tmp_path_factory.getbasetemp() / "config.toml"
+    path.write_text(dump(config))
+    assert read_config(str(path)) == config
+
+
+@pytest.mark.parametrize("name", ["fashion-tiny", "vit_base", "vit_large", "vit_huge"])
+def test_presets_are_listed_and_valid(name):
+    assert presets()[name]
+    read_config(name)
+
+
+def test_the_demo_has_the_promised_size():
+    model = build_model(read_config("fashion-tiny").model, 0)
+    assert sum(p.numel() for p in model.parameters()) == 564_688
+
+
+@pytest.mark.parametrize("name", ["vit_base", "vit_large", "vit_huge"])
+def test_published_presets_have_the_published_recipe(name):
+    recipe = read_config(name).recipe
+    assert (recipe.epochs, recipe.warmup_epochs, recipe.batch_size) == (800, 40, 4096)
+    assert (recipe.base_lr, recipe.weight_decay, recipe.betas) == (1.5e-4, 0.05, (0.9, 0.95))
+    assert recipe.mask_ratio == 0.75
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ("recipe.epocs=3", r"recipe\.epocs: unknown key \(did you mean 'epochs'\?\)"),
+        ("modle.width=3", r"modle: unknown key \(did you mean 'model'\?\)"),
+        ("recipe.epochs=-1", r"recipe\.epochs: .*greater than 0, not -1"),
+        ("recipe.mask_ratio=1", r"recipe\.mask_ratio: .*less than 1, not 1"),
+        ("recipe.mask_ratio=0.99", "leaves none of 49 patches visible"),
+        ("recipe.batch_size=many", r"recipe\.batch_size: .*not 'many'"),
+        ("recipe.warmup_epochs=900", "exceeds epochs"),
+        ("model.image_size=30", "not a multiple of patch_size 4"),
+        ("model.heads=7", "not a multiple of 4 and of heads 7"),
+        ("data.mean=[0.1,0.2]", r"data\.mean has 2 numbers for model\.channels = 1"),
+        ("data.crop_scale=[0.9,0.1]", "smaller number first"),
+        ("data.crop_scale=[0.9,1.1]", "at most 1"),
+        ("epochs=3", r"section\.key=value"),
+        ("recipe.epochs", r"section\.key=value"),
+    ],
+)
+def test_a_bad_setting_is_named_with_its_place(setting, complaint):
+    with pytest.raises(BadInput, match=complaint) as caught:
+        read_config("fashion-tiny", (setting,))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_config_that_is_not_there_names_the_nearest_preset():
+    with pytest.raises(BadInput, match="did you mean 'fashion-tiny'"):
+        read_config("fashion-tny")
+
+
+def test_a_config_that_is_not_toml_names_the_line(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text("[model]\nwidth = = 3\n")
+    with pytest.raises(BadInput, match="line 2"):
+        read_config(str(path))
+
+
+def test_the_hash_is_of_what_is_learnt_and_not_of_how_the_machine_does_it():
+    config = read_config("fashion-tiny")
+    assert read_config("fashion-tiny", ("run.workers=7",)).hash == config.hash
+    assert read_config("fashion-tiny", ("recipe.epochs=7",)).hash != config.hash

@@ -1,0 +1,199 @@
+"""Images from idx files and folders, in batches that depend on nothing but their step."""
+
+import gzip
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mae.build import view_of
+from mae.data.idx import read_idx, write_idx
+from mae.data.loader import plain_batches, steps_per_epoch, training_batches
+from mae.data.make_sample import balanced
+from mae.data.sources import FASHION_MNIST, Arrays, Files, is_held_out, locate, open_source
+from mae.errors import BadInput
+
+CPU = torch.device("cpu")
+
+
+def test_the_bundled_sample_is_balanced_and_small(sample_directory):
+    splits = open_source("sample")
+    for images, size in ((splits.train, 4000), (splits.held_out, 1000)):
+        assert isinstance(images, Arrays)
+        assert images.pixels.shape == (size, 1, 28, 28)
+        assert np.bincount(images.labels).tolist() == [size // 10] * 10
+    assert sum(f.stat().st_size for f in sample_directory.iterdir()) < 4e6
+    assert "MIT" in (sample_directory / "LICENSE").read_text()
+
+
+@pytest.mark.skipif(not FASHION_MNIST.is_dir(), reason="dataset-fashion-mnist is not installed")
+def test_the_sample_is_what_its_note_of_origin_says():
+    splits, full = open_source("sample"), open_source("fashion-mnist")
+    for ours, whole in ((splits.train, full.train), (splits.held_out, full.held_out)):
+        chosen = balanced(whole.labels, len(ours))
+        np.testing.assert_array_equal(ours.pixels, whole.pixels[chosen])
+        np.testing.assert_array_equal(ours.labels, whole.labels[chosen])
+
+
+def test_idx_files_are_read_plain_and_gzipped(tmp_path):
+    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    write_idx(tmp_path / "a.gz", array)
+    (tmp_path / "a").write_bytes(gzip.decompress((tmp_path / "a.gz").read_bytes()))
+    for name in ("a", "a.gz"):
+        np.testing.assert_array_equal(read_idx(tmp_path / name), array)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "not an idx file"),
+        (b"\x00\x00\x0d\x01\x00\x00\x00\x01\x00", "not an idx file"),
+        (b"\x00\x00\x08\x03\x00\x00\x00\x01", "header is cut short"),
+        (b"\x00\x00\x08\x01\x00\x00\x00\x05\x00\x00", "promises shape"),
+    ],
+)
+def test_a_damaged_idx_file_is_named(tmp_path, content, complaint):
+    path = tmp_path / "train-images-idx3-ubyte"
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=complaint) as caught:
+        read_idx(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_cut_gzip_file_is_named(tmp_path, sample_directory):
+    whole = (sample_directory / "t10k-images-idx3-ubyte.gz").read_bytes()
+    path = tmp_path / "t10k-images-idx3-ubyte.gz"
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BadInput, match="not a whole gzip file"):
+        read_idx(path)
+
+
+def test_a_source_that_is_not_there_names_the_mend(tmp_path, monkeypatch):
+    with pytest.raises(BadInput, match="did you mean 'sample'"):
+        open_source("samlpe")
+    monkeypatch.setitem(open_source.__globals__["NAMED"], "fashion-mnist", tmp_path / "gone")
+    with pytest.raises(BadInput, match="apt install dataset-fashion-mnist"):
+        open_source("fashion-mnist")
+    with pytest.raises(BadInput, match="no JPEG or PNG images"):
+        open_source(str(tmp_path))
+
+
+def test_named_sources_stay_names_and_paths_become_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert locate("sample") == "sample"
+    assert locate("pictures") == str(tmp_path / "pictures")
+
+
+def test_a_folder_has_a_class_per_subfolder_and_holds_some_images_out(folder):
+    splits = open_source(str(folder))
+    assert isinstance(splits.train, Files)
+    assert len(splits.train) + len(splits.held_out) == 120
+    assert 3 <= len(splits.held_out) <= 25
+    for images in (splits.train, splits.held_out):
+        named = [int(p.parent.name.removeprefix("class-")) for p in images.paths]
+        assert images.labels.tolist() == named
+
+
+def test_what_is_held_out_does_not_change_when_images_are_added(folder):
+    before = set(open_source(str(folder)).held_out.paths)
+    extra = folder / "class-0" / "extra"
+    for number in range(20):
+        path = extra.with_name(f"extra-{number}.png")
+        path.write_bytes((folder / "class-0").glob("*.png").__next__().read_bytes())
+    after = set(open_source(str(folder)).held_out.paths)
+    assert {p for p in after if "extra" not in p.name} == before
+    assert is_held_out(Path("a/b.png")) == is_held_out(Path("a/b.png"))
+
+
+def test_train_and_val_folders_are_taken_as_they_are(folder):
+    for split in ("train", "val"):
+        (folder / split).mkdir()
+    for directory in sorted(folder.glob("class-*")):
+        (folder / "val" / directory.name).mkdir()
+        images = sorted(directory.iterdir())
+        images[0].rename(folder / "val" / directory.name / images[0].name)
+        directory.rename(folder / "train" / directory.name)
+    splits = open_source(str(folder))
+    assert (len(splits.train), len(splits.held_out)) == (110, 10)
+    assert splits.held_out.labels.tolist() == list(range(10))
+
+
+def test_a_flat_folder_has_no_labels(folder, tmp_path):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for path in folder.rglob("*.*"):
+        path.rename(flat / path.name)
+    splits = open_source(str(flat))
+    assert splits.train.labels is None
+    assert len(splits.train) + len(splits.held_out) == 120
+
+
+def test_batches_do_not_depend_on_workers_or_on_where_we_begin(folder, tiny):
+    images, view = open_source(str(folder)).train, view_of(tiny)
+    per_epoch = steps_per_epoch(images, 16)
+    everything = list(training_batches(images, view, 0, 16, range(2 * per_epoch), CPU, 0))
+    resumed = training_batches(images, view, 0, 16, range(per_epoch - 1, 2 * per_epoch), CPU, 2)
+    for whole, part in zip(everything[per_epoch - 1 :], resumed, strict=True):
+        assert whole.epoch == part.epoch
+        np.testing.assert_array_equal(whole.samples, part.samples)
+        assert torch.equal(whole.imgs, part.imgs)
+
+
+def test_arrays_and_files_of_the_same_images_give_the_same_crops(tmp_path, sample, tiny):
+    from PIL import Image
+
+    for n in range(32):
+        pixels = np.ascontiguousarray(sample.pixels[n, 0])
+        Image.fromarray(pixels).save(tmp_path / f"{n:02d}.png")
+    files = Files(tuple(sorted(tmp_path.glob("*.png"))), None)
+    arrays = Arrays(sample.pixels[:32], None)
+    view = view_of(tiny)
+    for ours, theirs in zip(
+        training_batches(arrays, view, 5, 8, range(8), CPU, 0),
+        training_batches(files, view, 5, 8, range(8), CPU, 0),
+        strict=True,
+    ):
+        assert (view.restore(ours.imgs) - view.restore(theirs.imgs)).abs().max() < 1.01
+
+
+def test_colour_folders_become_three_channels(folder, tiny):
+    images = open_source(str(folder)).held_out
+    view = view_of(tiny.model_copy(update={"model": tiny.model.model_copy(update={"channels": 3})}))
+    batch = next(plain_batches(images, view, 4, CPU, 0))
+    assert batch.imgs.shape == (4, 3, 28, 28)
+
+
+def test_an_unreadable_image_is_named_and_stood_in_for(folder, tiny):
+    images = open_source(str(folder)).train
+    images.paths[3].write_bytes(b"\xff\xd8 not a jpeg")
+    per_epoch = steps_per_epoch(images, 16)
+    batches = list(training_batches(images, view_of(tiny), 0, 16, range(per_epoch), CPU, 0))
+    assert all(len(batch.imgs) == 16 for batch in batches)
+    seen = {path for batch in batches for path in batch.unreadable}
+    assert seen <= {images.paths[3]}
+    plain = list(plain_batches(images, view_of(tiny), 16, CPU, 0))
+    assert [path for batch in plain for path in batch.unreadable] == [images.paths[3]]
+    assert sum(len(batch.imgs) for batch in plain) == len(images) - 1
+    assert 3 not in np.concatenate([batch.samples for batch in plain])
+
+
+def test_pictures_of_another_size_are_cropped_to_the_networks(sample, tiny):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        wide = Arrays(sample.pixels[:4, :, 6:22], None)
+        batch = next(plain_batches(wide, view_of(tiny), 4, CPU, 0))
+    assert batch.imgs.shape == (4, 1, 28, 28)
+
+
+def test_normalising_is_undone(sample, tiny):
+    view = view_of(tiny)
+    batch = next(plain_batches(Arrays(sample.pixels[:8], None), view, 8, CPU, 0))
+    restored = view.restore(batch.imgs).round().to(torch.uint8)
+    np.testing.assert_array_equal(restored.numpy(), sample.pixels[:8])
+
+
+def test_a_batch_larger_than_the_data_is_refused(sample):
+    with pytest.raises(BadInput, match="batch_size 64 is larger than the 10 training images"):
+        steps_per_epoch(Arrays(sample.pixels[:10], None), 64)

@@ -1,0 +1,196 @@
+"""Evaluation: numbers that compare across nights, and pictures that show what is there."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny import TINY
+
+from mae.build import build_model, view_of
+from mae.config import read_config
+from mae.data.loader import plain_batches
+from mae.data.sources import Arrays
+from mae.errors import BadInput
+from mae.evaluate import run
+from mae.evaluate.knn import knn_top1
+from mae.evaluate.linear import linear_top1
+from mae.evaluate.reconstruction import reconstruct, reconstruction_metrics
+from mae.train import loop
+from mae.train.events import Events
+from mae.train.stopping import Paused, Stop
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("evaluated") / "campaign"
+    loop.pretrain(root, read_config("fashion-tiny", TINY), Stop(), Events(None))
+    return root
+
+
+@pytest.fixture
+def small_set(monkeypatch, sample) -> None:
+    """A few hundred images instead of thousands."""
+    from mae.data.sources import Splits
+
+    few = Splits(
+        Arrays(sample.pixels[:300], sample.labels[:300]),
+        Arrays(sample.pixels[300:400], sample.labels[300:400]),
+    )
+    monkeypatch.setattr(run, "open_source", lambda _source: few)
+
+
+class Painter(torch.nn.Module):
+    """Stands in for the network: predicts the true normalised patches, all off by a constant."""
+
+    def __init__(self, model, off: float) -> None:
+        super().__init__()
+        self.inner, self.off = model, off
+
+    def __getattr__(self, name):
+        if name in ("patchify", "unpatchify", "patch_embed", "norm_pix_loss"):
+            return getattr(self.inner, name)
+        return super().__getattr__(name)
+
+    def forward(self, imgs, mask_ratio, noise):
+        loss, _, mask = self.inner(imgs, mask_ratio, noise)
+        return loss, self.inner.targets(imgs) + self.off, mask
+
+
+def test_normalised_predictions_become_the_pixels_that_they_mean(sample, tiny):
+    view, model = view_of(tiny), build_model(tiny.model, 0)
+    batch = next(plain_batches(Arrays(sample.pixels[:5], None), view, 5, CPU, 0))
+    done = reconstruct(Painter(model, 0.0), batch, view, 0.75, torch.float32)
+    truth = torch.from_numpy(sample.pixels[:5].copy()) / 255
+    torch.testing.assert_close(done.pasted, truth, rtol=0, atol=1e-5)
+    torch.testing.assert_close(done.imgs, truth, rtol=0, atol=1e-5)
+    assert done.errors.shape == (5 * 37, 16)
+    assert done.errors.abs().max() < 1e-5
+
+
+def test_visible_patches_are_pasted_and_masked_ones_shown_grey(sample, tiny):
+    view, model = view_of(tiny), build_model(tiny.model, 0)
+    batch = next(plain_batches(Arrays(sample.pixels[:5], None), view, 5, CPU, 0))
+    done = reconstruct(model, batch, view, 0.75, torch.float32)
+    visible = done.masked != 0.5
+    assert visible.float().mean() <= 12 / 49 + 1e-6
+    torch.testing.assert_close(done.pasted[visible], done.imgs[visible])
+    assert (done.pasted[~visible] != done.imgs[~visible]).float().mean() > 0.5
+
+
+def test_metrics_of_a_known_error(sample, tiny):
+    config = tiny.model.model_copy(update={"norm_pix_loss": False})
+    view, model = view_of(tiny), build_model(config, 0)
+    images = Arrays(sample.pixels[:10], None)
+    off = 0.1 / view.std[0]  # a tenth of the grey scale, everywhere
+    found = reconstruction_metrics(
+        Painter(model, off),
+        plain_batches(images, view, 4, CPU, 0),
+        view,
+        0.75,
+        torch.float32,
+        Stop(),
+    )
+    assert found["reconstruction_mse"] == pytest.approx(0.01, rel=1e-4)
+    assert found["reconstruction_rmse"] == pytest.approx(0.1, rel=1e-4)
+    assert found["reconstruction_mae"] == pytest.approx(0.1, rel=1e-4)
+    assert found["reconstruction_sd"] == pytest.approx(0.0, abs=1e-3)
+    assert found["reconstruction_psnr"] == pytest.approx(20.0, rel=1e-4)
+
+
+def test_an_images_mask_does_not_depend_on_the_batch(sample, tiny):
+    view, model = view_of(tiny), build_model(tiny.model, 0)
+    images = Arrays(sample.pixels[:10], None)
+    found = [
+        reconstruction_metrics(
+            model, plain_batches(images, view, size, CPU, 0), view, 0.75, torch.float32, Stop()
+        )["reconstruction_mse"]
+        for size in (3, 10)
+    ]
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+def test_neighbours_and_probe_tell_clusters_apart_and_noise_not():
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.randn(4, 8, generator=generator) * 5
+    labels = torch.arange(400) % 4
+    points = centres[labels] + torch.randn(400, 8, generator=generator)
+    train, test = (points[:300], labels[:300]), (points[300:], labels[300:])
+    assert knn_top1(*train, *test) > 98
+    assert linear_top1(*train, *test, Stop()) > 98
+    noise = torch.randn(400, 8, generator=generator)
+    assert knn_top1(noise[:300], labels[:300], noise[300:], labels[300:]) < 45
+    assert linear_top1(noise[:300], labels[:300], noise[300:], labels[300:], Stop()) < 45
+
+
+def test_a_neighbours_vote_weighs_by_its_similarity():
+    train = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.1, 1.0], [-1.1, -2.0]])
+    labels = torch.tensor([0, 1, 1, 2])
+    assert knn_top1(train, labels, torch.tensor([[1.0, 0.01]]), torch.tensor([0]), k=3) == 100.0
+
+
+def test_an_evaluation_leaves_numbers_pictures_and_events(campaign, small_set, tmp_path):
+    stream = tmp_path / "events.jsonl"
+    result = run.evaluate(campaign, Stop(), Events(stream))
+    path = campaign / "evaluations" / "step-000000012.json"
+    assert json.loads(path.read_text()) == result
+    assert (result["step"], result["checkpoint"], result["seed"]) == (12, "step-000000012", 0)
+    assert {
+        "reconstruction_mse", "reconstruction_rmse", "reconstruction_mae", "reconstruction_sd",
+        "reconstruction_psnr", "knn_top1", "linear_top1", "random_knn_top1", "random_linear_top1",
+    } <= set(result["metrics"])  # fmt: skip
+    assert all(np.isfinite(v) for v in result["metrics"].values())
+    events = [json.loads(line) for line in stream.read_text().splitlines()]
+    told = {e["name"]: e["value"] for e in events if e["event"] == "metric"}
+    assert told == result["metrics"]
+    assert all(e["step"] == 12 for e in events if e["event"] == "metric")
+    pictures = [Path(e["path"]) for e in events if e["event"] == "artifact"]
+    assert [p.name for p in pictures] == ["reconstruction-step-000000012.png", "loss.png"]
+    for picture in pictures:
+        with Image.open(picture) as image:
+            assert image.width > 300
+            assert len(set(image.convert("L").get_flattened_data())) > 20
+
+
+def test_evaluating_twice_gives_the_same(campaign, small_set):
+    first = run.evaluate(campaign, Stop(), Events(None))
+    picture = campaign / "pictures" / "reconstruction-step-000000012.png"
+    before = picture.read_bytes()
+    second = run.evaluate(campaign, Stop(), Events(None), chosen=Path("step-000000012"))
+    assert first["metrics"] == second["metrics"]
+    assert picture.read_bytes() == before
+
+
+def test_the_baseline_is_measured_once_a_campaign(campaign, small_set, monkeypatch):
+    run.evaluate(campaign, Stop(), Events(None))
+    cached = campaign / "evaluations" / "random-init.json"
+    content = json.loads(cached.read_text())
+    content["metrics"]["random_knn_top1"] = 12.5
+    cached.write_text(json.dumps(content))
+    assert run.evaluate(campaign, Stop(), Events(None))["metrics"]["random_knn_top1"] == 12.5
+
+
+def test_images_without_labels_are_only_reconstructed(campaign, small_set, monkeypatch, sample):
+    from mae.data.sources import Splits
+
+    bare = Splits(Arrays(sample.pixels[:30], None), Arrays(sample.pixels[30:40], None))
+    monkeypatch.setattr(run, "open_source", lambda _source: bare)
+    metrics = run.evaluate(campaign, Stop(), Events(None))["metrics"]
+    assert not [name for name in metrics if "top1" in name]
+    assert "reconstruction_mse" in metrics
+
+
+def test_a_deadline_stops_an_evaluation(campaign, small_set):
+    with pytest.raises(Paused, match="deadline"):
+        run.evaluate(campaign, Stop(deadline=1.0), Events(None))
+
+
+def test_what_cannot_be_evaluated_is_named(tmp_path, campaign):
+    with pytest.raises(BadInput, match=r"no config\.toml in it"):
+        run.evaluate(tmp_path, Stop(), Events(None))
+    with pytest.raises(BadInput, match="No such file"):
+        run.evaluate(campaign, Stop(), Events(None), chosen=Path("step-000000099"))

@@ -1,0 +1,199 @@
+"""The network against slow formulas, and against the names that published checkpoints use."""
+
+import numpy as np
+import pytest
+import reference
+import torch
+
+from mae import model as models
+from mae.masking import masking
+from mae.model import MaskedAutoencoderViT
+from mae.position import get_2d_sincos_pos_embed
+from mae.train.schedule import learning_rate, parameter_groups
+
+RNG = np.random.default_rng(7)
+
+
+def small(**options) -> MaskedAutoencoderViT:
+    shape = {"img_size": (12, 20), "patch_size": 4, "in_chans": 2, "embed_dim": 16, "depth": 2}
+    shape |= {"num_heads": 2, "decoder_embed_dim": 8, "decoder_depth": 2, "decoder_num_heads": 2}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return MaskedAutoencoderViT(**(shape | options))
+
+
+@pytest.mark.parametrize("ratio", [0.75, 0.6, 0.9])
+def test_masking_keeps_the_lowest_noise_and_rounds_down(ratio):
+    noise = RNG.random((3, 15))
+    split = masking(torch.from_numpy(noise), ratio)
+    mask, restore = reference.masking(noise, ratio)
+    np.testing.assert_array_equal(split.mask.numpy(), mask)
+    np.testing.assert_array_equal(split.ids_restore.numpy(), restore)
+
+
+def test_patchify_orders_row_column_channel_and_unpatchify_undoes_it():
+    model, imgs = small(), RNG.random((2, 2, 12, 20))
+    patches = model.patchify(torch.from_numpy(imgs))
+    for img, ours in zip(imgs, patches.numpy(), strict=True):
+        np.testing.assert_array_equal(ours, reference.patchify(img, 4))
+    np.testing.assert_array_equal(model.unpatchify(patches).numpy(), imgs)
+
+
+@pytest.mark.parametrize("grid", [(3, 5), (7, 7), (1, 4)])
+def test_the_position_embedding_puts_width_first(grid):
+    ours = get_2d_sincos_pos_embed(16, grid, cls_token=True)
+    assert ours.dtype == np.float64
+    np.testing.assert_allclose(ours, reference.position(16, *grid), rtol=0, atol=1e-12)
+
+
+def test_the_model_holds_that_embedding_for_both_halves():
+    model = small()
+    for held, width in ((model.pos_embed, 16), (model.decoder_pos_embed, 8)):
+        np.testing.assert_allclose(held[0].numpy(), reference.position(width, 3, 5), atol=1e-6)
+        assert not held.requires_grad
+
+
+def test_the_loss_uses_the_unbiased_variance():
+    model, imgs = small(norm_pix_loss=True), RNG.random((1, 2, 12, 20))
+    pred = RNG.standard_normal((1, 15, 32))
+    mask = (RNG.random((1, 15)) > 0.4).astype(float)
+    ours = model.forward_loss(*(torch.from_numpy(a).float() for a in (imgs, pred, mask)))
+    expected = reference.norm_pix_loss(imgs[0], pred[0], mask[0], 4)
+    assert ours.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("norm_pix_loss", [True, False])
+def test_the_lean_training_path_has_the_loss_and_gradients_of_the_plain_one(norm_pix_loss):
+    model = small(norm_pix_loss=norm_pix_loss)
+    imgs, noise = torch.randn(3, 2, 12, 20), torch.rand(3, 15)
+    plain, pred, mask = model(imgs, 0.75, noise)
+    assert pred.shape == (3, 15, 32)
+    assert mask.sum().item() == 3 * 12
+    plain.backward()
+    expected = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    lean = model.training_loss(imgs, 0.75, noise)
+    lean.backward()
+    assert lean.item() == pytest.approx(plain.item(), rel=1e-5)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-3, atol=1e-6)
+
+
+def test_the_encoder_sees_nothing_of_masked_patches():
+    model = small()
+    imgs, noise = torch.randn(1, 2, 12, 20), torch.rand(1, 15)
+    latent, mask, _ = model.forward_encoder(imgs, 0.75, noise)
+    hidden = model.unpatchify(mask[..., None].expand(-1, -1, 32)).bool()
+    changed, _, _ = model.forward_encoder(torch.where(hidden, 9.0, imgs), 0.75, noise)
+    assert latent.shape == (1, 1 + 3, 16)
+    assert torch.equal(latent, changed)
+
+
+def test_whole_images_are_encoded_as_the_published_encoder_does_without_a_mask():
+    model, imgs = small(), torch.randn(2, 2, 12, 20)
+    in_order = torch.arange(15.0).expand(2, -1)
+    latent, _, _ = model.forward_encoder(imgs, 0.0, in_order)
+    torch.testing.assert_close(model.forward_features(imgs), latent)
+
+
+def published_shapes(width: int, depth: int, patch: int, patches: int) -> dict[str, tuple]:
+    """State-dict keys and shapes of the published checkpoints (decoder 512 wide, 8 deep)."""
+
+    def block(prefix: str, d: int) -> dict[str, tuple]:
+        return {
+            f"{prefix}.norm1.weight": (d,),
+            f"{prefix}.norm1.bias": (d,),
+            f"{prefix}.attn.qkv.weight": (3 * d, d),
+            f"{prefix}.attn.qkv.bias": (3 * d,),
+            f"{prefix}.attn.proj.weight": (d, d),
+            f"{prefix}.attn.proj.bias": (d,),
+            f"{prefix}.norm2.weight": (d,),
+            f"{prefix}.norm2.bias": (d,),
+            f"{prefix}.mlp.fc1.weight": (4 * d, d),
+            f"{prefix}.mlp.fc1.bias": (4 * d,),
+            f"{prefix}.mlp.fc2.weight": (d, 4 * d),
+            f"{prefix}.mlp.fc2.bias": (d,),
+        }
+
+    shapes = {
+        "cls_token": (1, 1, width),
+        "pos_embed": (1, patches + 1, width),
+        "mask_token": (1, 1, 512),
+        "decoder_pos_embed": (1, patches + 1, 512),
+        "patch_embed.proj.weight": (width, 3, patch, patch),
+        "patch_embed.proj.bias": (width,),
+        "norm.weight": (width,),
+        "norm.bias": (width,),
+        "decoder_embed.weight": (512, width),
+        "decoder_embed.bias": (512,),
+        "decoder_norm.weight": (512,),
+        "decoder_norm.bias": (512,),
+        "decoder_pred.weight": (patch * patch * 3, 512),
+        "decoder_pred.bias": (patch * patch * 3,),
+    }
+    for n in range(depth):
+        shapes |= block(f"blocks.{n}", width)
+    for n in range(8):
+        shapes |= block(f"decoder_blocks.{n}", 512)
+    return shapes
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("mae_vit_base_patch16", (768, 12, 16, 196)),
+        ("mae_vit_large_patch16_dec512d8b", (1024, 24, 16, 196)),
+        ("mae_vit_huge_patch14", (1280, 32, 14, 256)),
+    ],
+)
+def test_state_dicts_have_the_published_keys_and_shapes(name, shape, monkeypatch):
+    monkeypatch.setattr(MaskedAutoencoderViT, "initialize_weights", lambda self: None)
+    with torch.device("meta"):
+        model = getattr(models, name)()
+    assert {k: tuple(v.shape) for k, v in model.state_dict().items()} == published_shapes(*shape)
+
+
+def test_layer_norms_use_the_published_epsilon():
+    norms = [m for m in small().modules() if isinstance(m, torch.nn.LayerNorm)]
+    assert len(norms) == 2 * 4 + 2
+    assert {m.eps for m in norms} == {1e-6}
+
+
+def test_weights_start_as_published():
+    model = small(embed_dim=64, img_size=32, in_chans=3)
+    projection = model.patch_embed.proj.weight
+    bound = (6 / (64 + 3 * 16)) ** 0.5  # Xavier's, for the projection seen as a matrix
+    assert 0.95 * bound < projection.abs().max().item() <= bound
+    assert model.cls_token.std().item() == pytest.approx(0.02, rel=0.5)
+    linears = [m for m in model.modules() if isinstance(m, torch.nn.Linear)]
+    assert all(m.bias.abs().max().item() == 0 for m in linears)
+
+
+@pytest.mark.parametrize("step", [0, 1, 39, 40, 41, 500, 799])
+def test_the_schedule_is_the_published_one_at_every_step(step):
+    per_epoch = 7
+    for within in range(per_epoch):
+        ours = learning_rate(step * per_epoch + within, 800 * per_epoch, 40 * per_epoch, 2.4e-3)
+        expected = reference.learning_rate(step + within / per_epoch, 800, 40, 2.4e-3)
+        assert ours == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_the_first_step_learns_nothing_and_the_last_ones_little():
+    assert learning_rate(0, 100, 5, 1.0) == 0.0
+    assert 0 < learning_rate(99, 100, 5, 1.0) < 1e-3
+    assert learning_rate(99, 100, 5, 1.0, floor=0.5) > 0.5
+
+
+def test_only_one_dimensional_weights_are_spared_from_decay():
+    model = small()
+    spared, decayed = parameter_groups(model.named_parameters(), 0.05)
+    names = {id(p): n for n, p in model.named_parameters()}
+    assert spared["weight_decay"] == 0.0
+    assert decayed["weight_decay"] == 0.05
+    in_decay = {names[id(p)] for p in decayed["params"]}
+    assert {"cls_token", "mask_token", "patch_embed.proj.weight"} <= in_decay
+    assert all(names[id(p)].endswith((".bias", ".weight")) for p in spared["params"])
+    assert all(p.ndim == 1 for p in spared["params"])
+    together = {*in_decay, *(names[id(p)] for p in spared["params"])}
+    assert together == set(names.values()) - {"pos_embed", "decoder_pos_embed"}

@@ -1,0 +1,143 @@
+"""The installed command under signals, deadlines and kills: a valid checkpoint is always left."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mae.train import checkpoint as checkpoints
+
+COMMAND = [sys.executable, "-m", "mae"]
+SETTINGS = [
+    "model.width=32", "model.depth=1", "model.heads=2", "model.decoder_width=16",
+    "model.decoder_depth=1", "model.decoder_heads=2", "recipe.batch_size=16",
+    "recipe.base_lr=4e-3", "run.log_every_steps=5",
+]  # fmt: skip
+
+
+def pretrain(root: Path, *more: str) -> list[str]:
+    settings = [part for setting in SETTINGS for part in ("--set", setting)]
+    return [
+        *COMMAND,
+        "pretrain",
+        "--config",
+        "fashion-tiny",
+        "--output",
+        str(root),
+        *settings,
+        *more,
+    ]
+
+
+def start(command: list[str], tmp_path: Path, **environment: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        command,
+        env={**os.environ, "MAEJOBS_EVENTS": str(tmp_path / "events.jsonl"), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def events(tmp_path: Path, kind: str) -> list[dict]:
+    lines = (tmp_path / "events.jsonl").read_text().splitlines()
+    return [e for e in map(json.loads, lines) if e["event"] == kind]
+
+
+def wait_for(condition, process: subprocess.Popen, seconds: float = 90.0) -> None:
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+
+
+def newest(root: Path, complaints: list[str]) -> int:
+    found = checkpoints.newest_valid(root / "checkpoints", complaints.append)
+    return found.step if found else 0
+
+
+@pytest.mark.slow
+@pytest.mark.fault
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_group_pauses_at_a_checkpoint(tmp_path, folder, number):
+    root = tmp_path / "campaign"
+    process = start(pretrain(root, "--data", str(folder), "--steps", "100000"), tmp_path)
+    history = root / "metrics.jsonl"
+    wait_for(lambda: history.exists() and history.read_text().count("\n") > 1, process)
+    os.killpg(process.pid, number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, f"paused: {number.name}\n")
+    assert "Traceback" not in err
+    (outcome,) = events(tmp_path, "outcome")
+    assert (outcome["status"], outcome["reason"]) == ("paused", number.name)
+    (told,) = events(tmp_path, "checkpoint")
+    saved = checkpoints.read(Path(told["path"]), hashes=True)
+    assert (saved.step, saved.size, saved.sha256) == (told["step"], told["bytes"], told["sha256"])
+    last = json.loads(history.read_text().splitlines()[-1])
+    assert last["step"] == saved.step
+
+
+@pytest.mark.slow
+def test_the_checkpoint_is_on_the_disk_before_the_deadline(tmp_path):
+    root, deadline = tmp_path / "campaign", time.time() + 16
+    command = pretrain(root, "--steps", "1000000")
+    process = start(command, tmp_path, MAEJOBS_DEADLINE=str(deadline))
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, "paused: deadline\n"), err
+    (saved,) = events(tmp_path, "checkpoint")
+    assert saved["step"] > 0
+    assert deadline - 8 < saved["time"] < deadline
+    assert events(tmp_path, "outcome")[0]["reason"] == "deadline"
+    assert newest(root, []) == saved["step"]
+
+
+@pytest.mark.slow
+@pytest.mark.fault
+def test_kill_9_at_any_moment_leaves_a_valid_checkpoint(tmp_path):
+    """Checkpoints follow each other without a pause, so most kills hit one being written."""
+    root, moments, steps = tmp_path / "campaign", random.Random(5), [0]
+    command = pretrain(root, "--steps", "100000", "--set", "run.checkpoint_every_steps=1")
+    for _ in range(5):
+        process = start(command, tmp_path)
+        wait_for(lambda: newest(root, []) > steps[-1], process)
+        time.sleep(moments.uniform(0, 0.5))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        complaints: list[str] = []
+        steps.append(newest(root, complaints))
+        assert complaints == []
+        assert steps[-1] > steps[-2]
+    notes = [e["text"] for e in events(tmp_path, "note")]
+    resumed = [n for n in notes if n.startswith("resuming from")]
+    assert [f"step-{step:09d}" in note for step, note in zip(steps[1:], resumed, strict=False)] == [
+        True
+    ] * 4
+    done = subprocess.run(
+        pretrain(root, "--steps", "100000", "--until-step", str(steps[-1] + 1)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"paused: step {steps[-1] + 1}\n"
+    assert not list((root / "checkpoints").glob(".tmp-*"))
+
+
+@pytest.mark.slow
+def test_term_while_evaluating_pauses_and_writes_no_result(tmp_path):
+    root = tmp_path / "campaign"
+    subprocess.run(pretrain(root, "--steps", "3"), check=True, capture_output=True)
+    process = start([*COMMAND, "evaluate", str(root)], tmp_path)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert events(tmp_path, "outcome")[-1]["reason"] == "SIGTERM"
+    assert not list(root.glob("evaluations/step-*"))

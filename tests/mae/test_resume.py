@@ -1,0 +1,144 @@
+"""A campaign in many nights ends with the weights of one in a single night, bit for bit."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tiny import TINY
+
+from mae.config import Config, read_config
+from mae.errors import BadInput, Busy, TrainingFailed
+from mae.files import held
+from mae.train import loop
+from mae.train.campaign import Campaign, read_history
+from mae.train.events import Events
+from mae.train.stopping import Stop
+
+STEPS = 12
+
+
+def night(root: Path, config: Config, until: int | None = None) -> tuple[str, str]:
+    return loop.pretrain(root, config, Stop(), Events(None), until)
+
+
+def files_of(root: Path, step: int = STEPS) -> dict[str, dict]:
+    path = root / "checkpoints" / f"step-{step:09d}" / "manifest.json"
+    return json.loads(path.read_text())["files"]
+
+
+def changed(config: Config, section: str, **values) -> Config:
+    part = getattr(config, section).model_copy(update=values)
+    return config.model_copy(update={section: part})
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> dict[str, dict]:
+    root = tmp_path_factory.mktemp("whole") / "campaign"
+    assert night(root, read_config("fashion-tiny", TINY))[0] == "completed"
+    return files_of(root)
+
+
+@settings(
+    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(stops=st.lists(st.integers(1, STEPS - 1), min_size=1, max_size=3, unique=True).map(sorted))
+def test_nights_add_up_bit_for_bit(tmp_path_factory, tiny, uninterrupted, stops):
+    root = tmp_path_factory.mktemp("nights") / "campaign"
+    for stop in stops:
+        assert night(root, tiny, until=stop) == ("paused", f"step {stop}")
+    assert night(root, tiny)[0] == "completed"
+    resumed = files_of(root)
+    assert resumed["weights.safetensors"] == uninterrupted["weights.safetensors"]
+
+
+def test_folders_resume_bit_for_bit_whatever_the_workers(tmp_path, tiny, folder):
+    config = changed(tiny, "data", source=str(folder))
+    night(tmp_path / "whole", changed(config, "run", workers=0))
+    night(tmp_path / "parts", changed(config, "run", workers=2), until=5)
+    night(tmp_path / "parts", changed(config, "run", workers=1))
+    whole, parts = files_of(tmp_path / "whole"), files_of(tmp_path / "parts")
+    assert whole["weights.safetensors"] == parts["weights.safetensors"]
+
+
+def test_another_seed_gives_other_weights(tmp_path, tiny, uninterrupted):
+    night(tmp_path, changed(tiny, "recipe", seed=1))
+    assert files_of(tmp_path)["weights.safetensors"] != uninterrupted["weights.safetensors"]
+
+
+def test_a_campaign_that_is_complete_says_so_at_once(tmp_path, tiny):
+    night(tmp_path, tiny)
+    before = (tmp_path / "metrics.jsonl").read_text()
+    assert night(tmp_path, tiny) == ("completed", "all 12 steps are done")
+    assert (tmp_path / "metrics.jsonl").read_text() == before
+
+
+def test_history_beyond_the_resumed_step_is_forgotten(tmp_path, tiny):
+    config = changed(tiny, "run", log_every_steps=2)
+    night(tmp_path, config, until=6)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 8, "loss": 1.0, "night": 1}\n{"step": 10, "lo')
+    night(tmp_path, config)
+    rows = read_history(Campaign(tmp_path))
+    assert [row["step"] for row in rows] == [2, 4, 6, 8, 10, 12]
+    assert [row["night"] for row in rows] == [1, 1, 1, 2, 2, 2]
+    assert set(rows[0]) == {
+        "step", "epoch", "loss", "lr", "images_per_second", "time", "night"
+    }  # fmt: skip
+
+
+def test_micro_batches_learn_the_same(tmp_path, tiny):
+    night(tmp_path / "whole", tiny)
+    night(tmp_path / "parts", changed(tiny, "run", micro_batch=5))
+    whole, parts = (read_history(Campaign(tmp_path / n))[-1]["loss"] for n in ("whole", "parts"))
+    assert whole == pytest.approx(parts, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "complaint"),
+    [
+        ("model", {"depth": 2}, "model is frozen: depth = 1, not 2"),
+        ("data", {"flip": False}, "data is frozen: flip = true, not false"),
+    ],
+)
+def test_a_campaign_keeps_its_model_and_data(tmp_path, tiny, section, change, complaint):
+    night(tmp_path, tiny, until=2)
+    with pytest.raises(BadInput, match=complaint):
+        night(tmp_path, changed(tiny, section, **change))
+
+
+def test_a_campaign_keeps_its_recipe_and_says_so(tmp_path, tiny, capsys, uninterrupted):
+    night(tmp_path, tiny, until=2)
+    night(tmp_path, changed(tiny, "recipe", base_lr=1.0))
+    assert "keeps its frozen recipe: base_lr" in capsys.readouterr().err
+    assert files_of(tmp_path)["weights.safetensors"] == uninterrupted["weights.safetensors"]
+
+
+def test_images_that_came_or_went_are_noticed(tmp_path, tiny, folder):
+    config = changed(tiny, "data", source=str(folder))
+    night(tmp_path, config, until=2)
+    next(folder.rglob("*.jpg")).unlink()
+    next(folder.rglob("*.png")).unlink()
+    with pytest.raises(BadInput, match="now there are"):
+        night(tmp_path, config)
+
+
+def test_a_campaign_is_trained_by_one_process_at_a_time(tmp_path):
+    second = held(tmp_path / ".lock", patience=0)
+    with held(tmp_path / ".lock"), pytest.raises(Busy, match="another mae process"):
+        second.__enter__()
+
+
+def test_a_loss_that_is_not_a_number_fails_and_keeps_the_last_checkpoint(tmp_path, tiny):
+    night(tmp_path, tiny, until=2)
+    config = (tmp_path / "config.toml").read_text()
+    (tmp_path / "config.toml").write_text(config.replace("base_lr = 0.004", "base_lr = 1e30"))
+    with pytest.raises(TrainingFailed, match=r"the loss is nan"):
+        night(tmp_path, tiny)
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-000000002"]
+
+
+def test_a_deadline_that_has_passed_trains_nothing(tmp_path, tiny):
+    assert loop.pretrain(tmp_path, tiny, Stop(deadline=1.0), Events(None)) == ("paused", "deadline")
+    assert not (tmp_path / "checkpoints").exists()
