@@ -401,7 +401,7 @@ def test_a_kill_at_any_moment_leaves_a_good_backup(tmp_path):
     """An older backup is being replaced by a newer one of many files, each of them fsynced."""
     campaign = write_campaign(tmp_path / "campaign", 1)
     back_up(campaign, tmp_path / "model", keep=1)
-    write_checkpoint(campaign, 2, extra_files=300)
+    write_checkpoint(campaign, 2, extra_files=150)
     moments = random.Random(11)
     caught_at_it = 0
     for attempt, disk in enumerate(tmp_path / f"disk-{i}" for i in range(10)):

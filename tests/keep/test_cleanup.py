@@ -96,7 +96,8 @@ def test_protected_runs_stay(tmp_path):
 def test_a_run_that_holds_checkpoints_stays(tmp_path):
     run = write_run(tmp_path, "pretrain", "a", 90)
     write_checkpoint(run / "campaign", 1)
-    write_run(tmp_path, "pretrain", "b", 1)
+    newest = write_run(tmp_path, "pretrain", "b", 1)
+    (newest / "log").touch()
 
     clean_up(tmp_path, datetime.now(UTC) + timedelta(days=90), 30, 0, nobody)
 
