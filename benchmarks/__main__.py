@@ -1,0 +1,8 @@
+"""`make bench`: measurements, each side by side with what it is compared with, in one run.
+
+These machines are noisy: commands alternate, and medians and ratios are printed.
+"""
+
+from benchmarks import listing
+
+listing.main()
