@@ -70,7 +70,7 @@ def set_stage(root: Path, night_seconds: int) -> Stage:
     for directory in (root, stage.home_dir, stage.user_dir):
         make_private_directory(directory)
     (root / MARK).touch()
-    _set_clock(stage, _evening(datetime.now(UTC)))
+    set_clock(stage, _evening(datetime.now(UTC)))
     jobs_dir = make_private_directory(stage.home_dir / "jobs.d")
     for source in sorted(shipped("jobs.d").glob("*.toml")):
         text = source.read_text()
@@ -109,7 +109,7 @@ def start_as_cron(stage: Stage, firing: Firing, watch: Callable[[], None]) -> in
 
     `/bin/sh -c`, four variables, the home directory, a pipe for standard input, no terminal.
     """
-    _set_clock(stage, firing.at)
+    set_clock(stage, firing.at)
     line = firing.entry.command + f" # maejobs:{firing.entry.job}"
     process = subprocess.Popen(
         ["/bin/sh", "-c", line.replace("\\%", "%")],
@@ -141,7 +141,8 @@ def _evening(now: datetime) -> datetime:
     return local.replace(hour=EVENING, minute=0, second=0, microsecond=0).astimezone(UTC)
 
 
-def _set_clock(stage: Stage, at: datetime) -> None:
+def set_clock(stage: Stage, at: datetime) -> None:
+    """Let the home's clock show `at` now, and go on from there."""
     shift = (at - datetime.now(UTC)).total_seconds()
     config = f'crontab = "crontab"\nclock_shift = {shift:.3f}\n'
     write_atomically(stage.home_dir / CONFIG_NAME, config.encode())

@@ -77,5 +77,9 @@ def maejobs(home: Home) -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=6, help="how often tests kill real training")
+
+
 def pytest_report_header() -> str:
     return f"maejobs: {MAEJOBS}, {os.cpu_count()} cores"

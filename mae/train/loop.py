@@ -207,6 +207,7 @@ def pretrain(
         newest = checkpoints.newest_valid(campaign.checkpoints, events.note)
         if newest is not None:
             trainer.resume(newest)
+            events.artifact("checkpoint_in", newest.path)
             changed = newest.manifest["config_hash"] != config.hash
             events.note(
                 f"resuming from {newest.path.name} of {trainer.total} steps"
