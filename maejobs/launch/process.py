@@ -44,13 +44,24 @@ def is_alive(pid: int | None, started: float | None) -> bool:
 def group_members(group: int) -> list[int]:
     """The living processes of a process group, zombies left out."""
     members = []
-    for process in psutil.process_iter():
+    for pid in psutil.pids():
         try:
-            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
-                members.append(process.pid)
+            if os.getpgid(pid) == group and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                members.append(pid)
         except (OSError, psutil.Error):
             continue
     return members
+
+
+def peak_memory(pid: int) -> int | None:
+    """The most memory the process has had at once, in bytes; None where /proc does not say."""
+    try:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None
 
 
 def signal_group(group: int, number: signal.Signals) -> None:

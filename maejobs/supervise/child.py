@@ -1,5 +1,6 @@
 """Looks after a started command until it ends: deadline, signals, grace, what it used."""
 
+import math
 import os
 import select
 import signal
@@ -9,9 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from maejobs.launch.process import group_members, signal_group
+from maejobs.launch.process import group_members, peak_memory, signal_group
 
 TICK_SECONDS = 0.5
+FIRST_TICK_SECONDS = 0.02  # doubled from tick to tick, so that short commands are looked at as well
+COUNTERS_DIFFER_BY = (
+    4_000_000  # bytes; the kernel keeps memory counters a CPU and sums them roughly
+)
 DEADLINE, CANCEL = "deadline", "cancel"
 CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -23,7 +28,7 @@ class Ending:
     exit_code: int | None
     signal: int | None
     cpu_seconds: float
-    peak_memory: int  # bytes, of the largest single process
+    peak_memory: int | None  # bytes, of the largest single process
     stopped_for: str | None
 
 
@@ -76,32 +81,36 @@ def supervise(
 
     After `seconds_left`, or on the first signal, the group gets TERM; after `grace` more seconds,
     or on the second signal, KILL. Whoever is left in the group when a stopped command's leader
-    ends is killed as well, so that nobody blocks the next night.
+    ends has the rest of the grace and is killed as well, so that nobody blocks the next night.
     """
-    deadline = None if seconds_left is None else time.monotonic() + seconds_left
-    kill_at: float | None = None
+    deadline = math.inf if seconds_left is None else time.monotonic() + seconds_left
+    kill_at = math.inf
     stopped_for: str | None = None
+    ended = killed = False
+    tick = FIRST_TICK_SECONDS
+    memory = _PeakMemory(child.pid)
     exited = os.pidfd_open(child.pid)
-    seen_signals = 0  # one that came before the command started counts as well
     try:
         while True:
-            ready, _, _ = select.select([exited, signals.descriptor], [], [], TICK_SECONDS)
-            if exited in ready:
+            watched = [signals.descriptor] if ended else [signals.descriptor, exited]
+            ready, _, _ = select.select(watched, [], [], tick)
+            ended = ended or exited in ready
+            # The leader is not reaped yet, so the group's number cannot be somebody else's.
+            if ended and (stopped_for is None or killed or not group_members(child.pid)):
                 break
             now = time.monotonic()
-            count = signals.drain()
-            if stopped_for is None and (
-                count > seen_signals or (deadline is not None and now >= deadline)
-            ):
-                stopped_for = CANCEL if count > seen_signals else DEADLINE
-                kill_at = now + grace
-                seen_signals = count
-                signal_group(child.pid, signal.SIGTERM)
-            elif kill_at is not None and (now >= kill_at or count > seen_signals):
+            count = signals.drain()  # one that came before the command started counts as well
+            if stopped_for is None:
+                if count or now >= deadline:
+                    stopped_for = CANCEL if count else DEADLINE
+                    kill_at = now + grace
+                    signal_group(child.pid, signal.SIGTERM)
+            elif count >= 2 or now >= kill_at:
                 signal_group(child.pid, signal.SIGKILL)
+                killed = True
+            memory.look()
             on_tick()
-        if stopped_for is not None:
-            _clear_group(child.pid, kill_at or 0.0)
+            tick = min(2 * tick, TICK_SECONDS)
     finally:
         os.close(exited)
     _, status, usage = os.wait4(child.pid, 0)
@@ -111,17 +120,27 @@ def supervise(
         exit_code=code if code >= 0 else None,
         signal=-code if code < 0 else None,
         cpu_seconds=usage.ru_utime + usage.ru_stime,
-        peak_memory=usage.ru_maxrss * 1024,
+        peak_memory=memory.judge(usage.ru_maxrss * 1024),
         stopped_for=stopped_for,
     )
 
 
-def _clear_group(group: int, kill_at: float) -> None:
-    """Let the group's other members end by `kill_at`, then kill them.
+class _PeakMemory:
+    """The most memory that one process of a group had.
 
-    The leader is not reaped yet, so that the group's number cannot be somebody else's.
+    The kernel's own figure is exact, but starts from the supervisor's: between fork and exec the
+    command is a copy of it. Below that, what /proc showed at the last look is the best there is.
     """
-    while group_members(group) and time.monotonic() < kill_at:
-        time.sleep(TICK_SECONDS / 5)
-    if group_members(group):
-        signal_group(group, signal.SIGKILL)
+
+    def __init__(self, group: int) -> None:
+        self._group = group
+        self._ours = (peak_memory(os.getpid()) or 0) + COUNTERS_DIFFER_BY
+        self._seen = peak_memory(group) or 0
+
+    def look(self) -> None:
+        if self._seen < self._ours:
+            peaks = [peak_memory(pid) or 0 for pid in group_members(self._group)]
+            self._seen = max([self._seen, *peaks])
+
+    def judge(self, kernels: int) -> int | None:
+        return kernels if kernels > self._ours else self._seen or None
