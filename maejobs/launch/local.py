@@ -1,5 +1,6 @@
 """Starts a run's command on this host: own session and group, output straight to a file."""
 
+import logging
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -7,6 +8,8 @@ from pathlib import Path
 
 from maejobs.errors import MaejobsError
 from maejobs.files import FILE_MODE
+
+_log = logging.getLogger(__name__)
 
 
 class CouldNotStart(MaejobsError):
@@ -25,9 +28,9 @@ def start(
 
     It writes to `log` itself, not through a pipe: should the supervisor die, the command goes on
     writing. `keep_open` are descriptors it inherits, so that a lock outlives the supervisor.
-    Raises CouldNotStart.
+    Raises CouldNotStart; a log that cannot be opened costs the output, not the run.
     """
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE)
+    output = _open_log(log)
     try:
         child = subprocess.Popen(
             list(command),
@@ -40,9 +43,20 @@ def start(
             pass_fds=keep_open,
         )
     except OSError as error:
-        raise CouldNotStart(f"could not start {command[0]}: {error.strerror or error}") from error
+        why = error.strerror or str(error)
+        if error.filename == directory:
+            why = f"working directory {directory}: {why}"
+        raise CouldNotStart(f"could not start {command[0]}: {why}") from error
     finally:
         os.close(output)
     if nice:
         os.setpriority(os.PRIO_PROCESS, child.pid, nice)
     return child
+
+
+def _open_log(log: Path) -> int:
+    try:
+        return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE)
+    except OSError as error:
+        _log.warning("%s cannot be written, the output is dropped: %s", log, error.strerror)
+        return os.open(os.devnull, os.O_WRONLY)

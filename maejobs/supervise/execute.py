@@ -1,8 +1,11 @@
 """One run from the call to the verdict: claim, record, gates, command, outcome, retry."""
 
 import hashlib
+import logging
 import os
+import shutil
 import signal as signals_module
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,7 +18,7 @@ from maejobs.cron.fires import host_zone
 from maejobs.errors import EXIT_FAILED, EXIT_NOT_NOW, NotNow, UserError
 from maejobs.home import Home
 from maejobs.jobs.load import load_job
-from maejobs.jobs.model import Job
+from maejobs.jobs.model import JOB_NAME, Job
 from maejobs.jobs.placeholders import expand
 from maejobs.launch.local import CouldNotStart, start
 from maejobs.launch.process import boot_id, host_name, start_time
@@ -29,9 +32,11 @@ from maejobs.supervise.claim import claim_by_hand, claim_slot, run_directory
 from maejobs.supervise.deadline import deadline_of
 from maejobs.supervise.environment import build_environment, placeholder_values
 from maejobs.supervise.gates import check_disk, check_pause, check_window, take_locks
+from maejobs.supervise.locks import Lock
 from maejobs.supervise.log import LOG_NAME, TIMES_NAME, LogClock
 from maejobs.supervise.recorder import Recorder
 
+_log = logging.getLogger(__name__)
 Watcher = Callable[[Run, list[Event]], None]
 
 
@@ -55,8 +60,11 @@ def execute(
 
     Every call leaves a record: also of a bad job file, of a gate that said no, of a command that
     could not be started. `watch` sees the run and its new events about twice a second.
-    Raises NotNow where the slot is somebody else's, UserError for a job that does not exist.
+    Raises NotNow where the slot is somebody else's, UserError for a job that does not exist or
+    whose file is bad, MaejobsError where there is no place for the run's directory.
     """
+    if not JOB_NAME.fullmatch(job_name):
+        raise UserError(f"{job_name!r} is not a job name")  # nor is a path to be made of it
     with caught_signals() as signals:
         attempts_left = None
         while True:
@@ -70,10 +78,11 @@ def execute(
             try:
                 _attempt(home, job, recorder, signals, watch)
             except SlotTaken as error:
+                shutil.rmtree(run.directory, ignore_errors=True)  # there was no such run
                 raise NotNow("slot_taken", str(error)) from error
             if attempts_left is None:
                 attempts_left = job.retries
-            if run.state != states.FAILED or attempts_left == 0 or run.exit_code is None:
+            if run.state != states.FAILED or attempts_left == 0 or run.started is None:
                 return Verdict(run, _exit_code(run))
             if not _wait_for_retry(job, run, signals):
                 return Verdict(run, _exit_code(run))
@@ -109,66 +118,107 @@ def _attempt(
     home: Home, job: Job, recorder: Recorder, signals: Signals, watch: Watcher | None
 ) -> None:
     run = recorder.run
-    recorder.save()
+    recorder.open()
+    values = placeholder_values(home, job, run.id, Path(run.directory))
     with ExitStack() as stack:
+        locks: list[Lock] = []
         try:
-            base = run.slot or run.queued
-            zone = host_zone()
-            deadline = deadline_of(base, clock.now(), job.until, job.timeout, zone)
-            check_pause(home, job.name)
-            check_window(deadline, clock.now())
-            values = placeholder_values(home, job, run.id, Path(run.directory))
-            if job.disk:
-                check_disk(Path(expand(job.disk.path, values)), job.disk.free)
-            patience = job.wait.total_seconds()
-            if deadline is not None:
-                patience = min(patience, (deadline - clock.now()).total_seconds())
-            held, locks = take_locks(home, job, run.id, patience, lambda: signals.count > 0)
-            stack.enter_context(held)
+            locks = _pass_gates(home, job, run, values, signals, stack)
         except NotNow as no:
-            if signals.count:
-                _finish(recorder, states.CANCELLED, "stopped by a signal before it started")
+            if not signals.count:
+                _finish(recorder, states.SKIPPED, no.reason, str(no))
                 return
-            _finish(recorder, states.SKIPPED, no.reason, str(no))
+        except OSError as error:
+            _finish(recorder, states.FAILED, f"could not look whether it may start: {error}")
             return
-        # A run that waited for its turn has as long as one that did not, but no longer window.
-        run.deadline = deadline_of(base, clock.now(), job.until, job.timeout, zone)
-        run.command = [expand(word, values) for word in job.command]
-        events = Path(run.directory) / EVENTS_NAME
-        environment = build_environment(home, job, values, events, run.deadline, os.environ)
-        log = Path(run.directory) / LOG_NAME
+        if signals.count:
+            _finish(recorder, states.CANCELLED, "stopped by a signal before it started")
+            return
         try:
-            child = start(
-                run.command,
-                environment,
-                Path(environment["HOME"]),
-                log,
-                job.nice,
-                [lock.descriptor for lock in locks],
-            )
+            child = _start(home, job, run, values, locks)
         except CouldNotStart as error:
             _finish(recorder, states.FAILED, str(error))
             return
-        run.state, run.started = states.RUNNING, clock.now()
-        run.pid, run.pid_started = child.pid, start_time(child.pid)
-        recorder.save()
-        log_clock = LogClock(log, Path(run.directory) / TIMES_NAME)
-
-        def on_tick() -> None:
-            log_clock.tick()
-            recorder.ingest()
-            if watch:
-                watch(run, recorder.new_events())
-
-        left = None if run.deadline is None else (run.deadline - clock.now()).total_seconds()
-        ending = supervise(child, left, job.grace.total_seconds(), signals, on_tick)
-        log_clock.close()
-        if watch:
-            watch(run, recorder.new_events())
+        recorder.save_underway()
+        ending = _look_after(child, job, recorder, signals, watch)
         run.exit_code, run.signal = ending.exit_code, ending.signal
         run.cpu_seconds, run.peak_memory = ending.cpu_seconds, ending.peak_memory
         state, reason = judge(ending)
         _finish(recorder, state, reason)
+
+
+def _pass_gates(
+    home: Home, job: Job, run: Run, values: dict[str, str], signals: Signals, stack: ExitStack
+) -> list[Lock]:
+    """The locks, handed to `stack`, and the run's deadline. Raises NotNow; OSError: no answer."""
+    base, zone = run.slot or run.queued, host_zone()
+    run.deadline = deadline_of(base, clock.now(), job.until, job.timeout, zone)
+    check_pause(home, job.name)
+    check_window(run.deadline, clock.now())
+    if job.disk:
+        check_disk(Path(expand(job.disk.path, values)), job.disk.free)
+    patience = job.wait.total_seconds()
+    if run.deadline is not None:
+        patience = min(patience, (run.deadline - clock.now()).total_seconds())
+    held, locks = take_locks(home, job, run.id, patience, lambda: signals.count > 0)
+    stack.enter_context(held)
+    # A run that waited for its turn has as long as one that did not, but no longer window.
+    run.deadline = deadline_of(base, clock.now(), job.until, job.timeout, zone)
+    check_window(run.deadline, clock.now())
+    return locks
+
+
+def _start(
+    home: Home, job: Job, run: Run, values: dict[str, str], locks: list[Lock]
+) -> subprocess.Popen[bytes]:
+    directory = Path(run.directory)
+    run.command = [expand(word, values) for word in job.command]
+    environment = build_environment(
+        home, job, values, directory / EVENTS_NAME, run.deadline, os.environ
+    )
+    child = start(
+        run.command,
+        environment,
+        Path(environment["HOME"]),
+        directory / LOG_NAME,
+        job.nice,
+        [lock.descriptor for lock in locks],
+    )
+    run.state, run.started = states.RUNNING, clock.now()
+    run.pid, run.pid_started = child.pid, start_time(child.pid)
+    return child
+
+
+def _look_after(
+    child: subprocess.Popen[bytes],
+    job: Job,
+    recorder: Recorder,
+    signals: Signals,
+    watch: Watcher | None,
+) -> Ending:
+    run, directory = recorder.run, Path(recorder.run.directory)
+    log_clock = LogClock(directory / LOG_NAME, directory / TIMES_NAME)
+
+    def show() -> None:
+        nonlocal watch
+        if watch:
+            try:
+                watch(run, recorder.new_events())
+            except Exception as error:  # its terminal is gone, say; the run is not
+                _log.debug("no longer shown: %s", error)
+                watch = None
+
+    def on_tick() -> None:
+        log_clock.tick()
+        recorder.tick()
+        show()
+
+    left = None if run.deadline is None else (run.deadline - clock.now()).total_seconds()
+    try:
+        return supervise(child, left, job.grace.total_seconds(), signals, on_tick)
+    finally:
+        log_clock.close()
+        show()
 
 
 def judge(ending: Ending) -> tuple[str, str | None]:
@@ -182,7 +232,7 @@ def judge(ending: Ending) -> tuple[str, str | None]:
     if ending.exit_code == 0:
         return states.SUCCEEDED, None
     if ending.signal is not None:
-        how = f"ended by {signals_module.Signals(ending.signal).name}"
+        how = f"ended by {_signal_name(ending.signal)}"
     else:
         how = f"exit code {ending.exit_code}"
     if ending.stopped_for == DEADLINE:
@@ -210,13 +260,19 @@ def _wait_for_retry(job: Job, run: Run, signals: Signals) -> bool:
     """Whether to try again, after the delay; not past the deadline, nor once told to stop."""
     if run.deadline and clock.now() + job.retry_delay >= run.deadline:
         return False
-    stop_count = signals.drain()
     give_up = time.monotonic() + job.retry_delay.total_seconds()
     while time.monotonic() < give_up:
-        if signals.drain() > stop_count:
+        if signals.count:
             return False
         time.sleep(0.2)
-    return True
+    return not signals.count
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signals_module.Signals(number).name
+    except ValueError:  # most real-time signals have none
+        return f"signal {number}"
 
 
 def _exit_code(run: Run) -> int:

@@ -63,9 +63,17 @@ def acquire(
         except BaseException:
             os.close(descriptor)
             raise
+        _sign(descriptor, holder)
+        return Lock(path, descriptor)
+
+
+def _sign(descriptor: int, holder: str) -> None:
+    """Write the holder's name into the file; a full disk costs the name, not the lock."""
+    try:
         os.truncate(descriptor, 0)
         os.pwrite(descriptor, holder.encode(), 0)
-        return Lock(path, descriptor)
+    except OSError:
+        return
 
 
 def holder_of(path: Path) -> str:

@@ -3,6 +3,7 @@
 import os
 import time
 from bisect import bisect_right
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,10 +20,14 @@ class LogClock:
     def __init__(self, log: Path, times: Path) -> None:
         self._log = log
         self._seen = 0
-        self._times = os.open(times, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE)
+        self._times: int | None = None
+        with suppress(OSError):
+            self._times = os.open(times, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE)
 
     def tick(self) -> None:
         """Note the present size if it has grown. A full disk costs the note, not the run."""
+        if self._times is None:
+            return
         try:
             size = self._log.stat().st_size
             if size > self._seen:
@@ -34,7 +39,8 @@ class LogClock:
 
     def close(self) -> None:
         self.tick()
-        os.close(self._times)
+        if self._times is not None:
+            os.close(self._times)
 
 
 def read_times(times: Path) -> list[tuple[int, datetime]]:

@@ -4,10 +4,7 @@ import logging
 import time
 from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from maejobs import clock
-from maejobs.errors import MaejobsError
 from maejobs.files import write_atomically
 from maejobs.home import Home
 from maejobs.rundb.database import open_database
@@ -19,62 +16,97 @@ from maejobs.rundb.spool import EVENTS_NAME, forget, spool_run
 from maejobs.supervise.claim import RECORD_NAME
 
 SAVE_PATIENCE_SECONDS = 10.0  # for a locked database, before and after the command
-INGEST_PATIENCE_SECONDS = 0.5  # while it runs: a signal must reach the command within a second
-INGEST_EVERY_SECONDS = 1.0
+TICK_PATIENCE_SECONDS = 0.5  # while it runs: a signal must reach the command within a second
+TICK_EVERY_SECONDS = 1.0
 BACK_OFF_SECONDS = 15.0
 _log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Keeps a run's record in its directory and in the database, or spooled for later."""
+    """Keeps a run's record in its directory and in the database, or spooled for later.
+
+    Whatever is wrong with the database, however unexpected, costs at most the patience.
+    """
 
     def __init__(self, home: Home, run: Run) -> None:
         self._home = home
         self.run = run
         self._directory = Path(run.directory)
         self._events = self._directory / EVENTS_NAME
-        self._next_ingest = 0.0
-        self._offset = 0
+        self._next_tick = 0.0
+        self._taken_up = 0  # bytes of the stream, as far as we know
+        self._read = 0  # bytes of the stream, by `new_events`
+        self._spooled = False
+
+    def open(self) -> None:
+        """Record the run for the first time. Raises SlotTaken where the database has another."""
+        self._keep_file()
+        if not self._write(SAVE_PATIENCE_SECONDS):
+            raise SlotTaken(f"{self.run.job}: {self.run.id} is in the database already")
 
     def save(self) -> None:
-        """Record the run as it now is. Raises SlotTaken only; every other trouble is spooled."""
+        """Record the run as it now is, its events with it."""
         self._keep_file()
-        try:
-            with open_database(self._home, SAVE_PATIENCE_SECONDS) as engine:
-                write_run(engine, self.run)
-                ingest(engine, self.run.id, self._events)
-            forget(self._home.spool_dir, self.run.id)
-        except SlotTaken:
-            raise
-        except (MaejobsError, SQLAlchemyError, OSError) as error:
-            self._spool(error)
+        self._save(SAVE_PATIENCE_SECONDS)
 
-    def ingest(self) -> None:
+    def save_underway(self) -> None:
+        """`save` without making a signal wait: what does not go at once is done in a `tick`."""
+        self._keep_file()
+        self._save(TICK_PATIENCE_SECONDS)
+
+    def tick(self) -> None:
         """Take new events up into the database, at most once a second."""
-        if time.monotonic() < self._next_ingest:
+        if time.monotonic() < self._next_tick:
             return
-        self._next_ingest = time.monotonic() + INGEST_EVERY_SECONDS
+        self._next_tick = time.monotonic() + TICK_EVERY_SECONDS
+        if self._spooled:
+            self._save(TICK_PATIENCE_SECONDS)
+            return
         try:
-            if self._events.stat().st_size == self._offset:
+            size = self._events.stat().st_size
+            if size == self._taken_up:
                 return
-            with open_database(self._home, INGEST_PATIENCE_SECONDS) as engine:
+            with open_database(self._home, TICK_PATIENCE_SECONDS) as engine:
                 ingest(engine, self.run.id, self._events)
+            self._taken_up = size
         except FileNotFoundError:
             return
-        except (MaejobsError, SQLAlchemyError, OSError) as error:
+        except Exception as error:
             _log.debug("events of %s not taken up yet: %s", self.run.id, error)
-            self._next_ingest = time.monotonic() + BACK_OFF_SECONDS
+            self._next_tick = time.monotonic() + BACK_OFF_SECONDS
 
     def new_events(self) -> list[Event]:
         """The events since the last call, read from the stream itself."""
         events: list[Event] = []
         try:
-            for batch in read_events(self._events, self._offset, clock.now()):
+            for batch in read_events(self._events, self._read, clock.now()):
                 events += batch.events
-                self._offset = batch.offset
+                self._read = batch.offset
         except OSError:
             pass
         return events
+
+    def _save(self, patience: float) -> None:
+        try:
+            if not self._write(patience):
+                _log.warning("another verdict on %s stands in the database", self.run.id)
+        except SlotTaken as error:
+            _log.warning("%s is not recorded: %s", self.run.id, error)
+
+    def _write(self, patience: float) -> bool:
+        """Write to the database, or spool; False where the database has another verdict."""
+        try:
+            with open_database(self._home, patience) as engine:
+                accepted = write_run(engine, self.run)
+                ingest(engine, self.run.id, self._events)
+            forget(self._home.spool_dir, self.run.id)
+            self._spooled = False
+        except SlotTaken:
+            raise
+        except Exception as error:
+            self._spool(error)
+            return True
+        return accepted
 
     def _keep_file(self) -> None:
         try:
@@ -83,8 +115,12 @@ class Recorder:
             _log.warning("record of %s could not be written: %s", self.run.id, error)
 
     def _spool(self, cause: Exception) -> None:
+        """Keep the record for `maejobs reconcile`, or for the next tick after a pause."""
+        self._next_tick = time.monotonic() + BACK_OFF_SECONDS
+        level = logging.DEBUG if self._spooled else logging.WARNING
+        self._spooled = True
         try:
             spool_run(self._home.spool_dir, self.run)
-            _log.warning("%s; the record of %s is spooled", cause, self.run.id)
+            _log.log(level, "%s; the record of %s is spooled", cause, self.run.id)
         except OSError as error:
             _log.warning("%s; the record of %s could not be spooled: %s", cause, self.run.id, error)
