@@ -7,13 +7,16 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from maejobs.errors import NotNow
+from maejobs import clock
+from maejobs.errors import MaejobsError, NotNow
 from maejobs.files import make_private_directory
 from maejobs.home import Home
-from maejobs.launch.process import boot_id, is_alive
+from maejobs.launch.process import boot_id, host_name, is_alive
+from maejobs.rundb.events import read_events
 from maejobs.rundb.run import SUCCEEDED, UNFINISHED, Run, run_name
 
 RECORD_NAME = "run.json"
+GOOD_ENDINGS = frozenset({"completed", "paused"})  # as maejobs.watch takes them
 _SETTLING_SECONDS = 60  # a directory this young without a record belongs to a supervisor starting
 
 
@@ -25,7 +28,7 @@ def claim_slot(home: Home, job: str, slot: datetime) -> tuple[str, int]:
     """The name and attempt of a new run of `slot`, its directory made.
 
     A slot whose runs all failed may be tried again. Raises NotNow for one that has succeeded or
-    is being run.
+    is being run, MaejobsError where no directory can be made.
     """
     attempt = 1
     while True:
@@ -71,11 +74,17 @@ def has_process(run: Run) -> bool:
 
 
 def _make(directory: Path) -> bool:
-    make_private_directory(directory.parent)
     try:
+        make_private_directory(directory.parent)
         directory.mkdir(mode=0o700)
     except FileExistsError:
-        return False
+        if directory.is_dir():
+            return False
+        raise MaejobsError(f"{directory} is in the way of a run's directory") from None
+    except OSError as error:
+        raise MaejobsError(
+            f"the run's directory {directory} cannot be made: {error.strerror}"
+        ) from error
     return True
 
 
@@ -91,4 +100,23 @@ def _why_taken(directory: Path) -> str | None:
         return "has succeeded"
     if has_process(run):
         return "is being run"
+    if run.state in UNFINISHED and run.host != host_name():
+        return f"is being run on {run.host}"  # whose processes cannot be seen from here
+    if run.state in UNFINISHED and _said_it_ended_well(directory):
+        return "has succeeded"
     return None
+
+
+def _said_it_ended_well(directory: Path) -> bool:
+    """What a command whose supervisor was killed told of its end, if anything."""
+    from maejobs.rundb.spool import EVENTS_NAME  # SQLAlchemy with it: only where it is needed
+
+    status = None
+    try:
+        for batch in read_events(directory / EVENTS_NAME, 0, clock.now()):
+            for event in batch.events:
+                if event.kind == "outcome":
+                    status = event.words("status")
+    except OSError:
+        return False
+    return status in GOOD_ENDINGS

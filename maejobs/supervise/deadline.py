@@ -24,10 +24,17 @@ def deadline_of(
 
 
 def next_time_of_day(after: datetime, at: time, zone: tzinfo) -> datetime:
-    """The first instant after `after` at which the clocks of `zone` show `at`, in UTC."""
+    """The first instant after `after` at which the clocks of `zone` show `at`, in UTC.
+
+    A time that a night's clocks skip comes as much later as they jump; one that they show twice
+    counts twice, so that a slot between the two ends at the second.
+    """
     day = after.astimezone(zone).date()
     for days in range(3):
-        instant = datetime.combine(day + timedelta(days=days), at, zone).astimezone(UTC)
-        if instant > after:
-            return instant
+        local = datetime.combine(day + timedelta(days=days), at, zone)
+        for fold in (0, 1):
+            instant = local.replace(fold=fold).astimezone(UTC)
+            shown = instant.astimezone(zone).time() == at
+            if instant > after and (shown or fold == 0):
+                return instant
     raise AssertionError("a time of day comes within two days")
