@@ -1,7 +1,7 @@
 """Batches of images on a device: which samples, cropped how, decoded where."""
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -109,6 +109,18 @@ def plain_batches(
     else:
         places = ([Place(None, int(s)) for s in samples] for samples in chunks)
         yield from _decoded(Decoder(images, view, seed=0), places, device, workers)
+
+
+def reporting(
+    batches: Iterable[Batch], note: Callable[[str], None], seen: set[Path] | None = None
+) -> Iterator[Batch]:
+    """The same batches; every unreadable image that is not in `seen` is noted once."""
+    seen = set() if seen is None else seen
+    for batch in batches:
+        for path in sorted(set(batch.unreadable) - seen):
+            note(f"{path}: not a readable image; left out")
+        seen.update(batch.unreadable)
+        yield batch
 
 
 class Decoder(Dataset[tuple[Place, np.ndarray | None]]):

@@ -1,7 +1,7 @@
 """Evaluate one checkpoint of a campaign: numbers into JSON and events, and pictures."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 
 from mae.build import build_model, view_of
 from mae.config import Config
-from mae.data.loader import Batch, plain_batches
+from mae.data.loader import Batch, plain_batches, reporting
 from mae.data.sources import Images, Splits, locate, open_source
 from mae.errors import BadInput
 from mae.evaluate.features import features
@@ -41,7 +41,7 @@ def evaluate(
     campaign, config = open_campaign(root)
     checkpoint = _choose(campaign, chosen, events)
     source = locate(data) if data else config.data.source
-    bench = Bench(config, open_source(source), stop)
+    bench = Bench(config, open_source(source), stop, events.note)
 
     model = bench.model(checkpoint)
     metrics = bench.reconstruction(model)
@@ -74,8 +74,11 @@ def evaluate(
 class Bench:
     """Images and a device, ready to try networks on."""
 
-    def __init__(self, config: Config, splits: Splits, stop: Stop) -> None:
-        self.config, self.splits, self.stop = config, splits, stop
+    def __init__(
+        self, config: Config, splits: Splits, stop: Stop, note: Callable[[str], None]
+    ) -> None:
+        self.config, self.splits, self.stop, self.note = config, splits, stop, note
+        self.unreadable: set[Path] = set()
         self.view = view_of(config)
         self.device = choose_device()
         self.precision = choose_precision(self.device, config.model.width, config.run.precision)
@@ -129,7 +132,9 @@ class Bench:
         return found, torch.from_numpy(labels).to(self.device)
 
     def _batches(self, images: Images) -> Iterator[Batch]:
-        return plain_batches(images, self.view, BATCH, self.device, self.config.run.workers)
+        workers = self.config.run.workers
+        batches = plain_batches(images, self.view, BATCH, self.device, workers)
+        return reporting(batches, self.note, self.unreadable)
 
 
 def read_evaluations(campaign: Campaign, source: str) -> list[dict[str, Any]]:

@@ -5,18 +5,16 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from mae.build import build_model, view_of
+from mae.build import view_of
 from mae.config import Config
-from mae.data.loader import Batch, steps_per_epoch, training_batches
-from mae.data.sources import Images, open_source
-from mae.errors import BadInput, TrainingFailed
+from mae.data.loader import reporting, steps_per_epoch, training_batches
+from mae.data.sources import open_source
+from mae.errors import TrainingFailed
 from mae.files import held
-from mae.masking import training_noise
 from mae.train import checkpoint as checkpoints
 from mae.train.campaign import (
     Campaign,
@@ -25,102 +23,15 @@ from mae.train.campaign import (
     read_history,
     rewind_history,
 )
-from mae.train.checkpoint import Checkpoint
-from mae.train.device import autocast, choose_attention, choose_device, choose_precision
+from mae.train.device import choose_device
 from mae.train.events import Events
 from mae.train.progress import Show, progress
-from mae.train.schedule import learning_rate, parameter_groups
 from mae.train.stopping import Stop
+from mae.train.trainer import Trainer
 
 SLACK_SECONDS = 1.5
 # A guess at how fast a disk takes a checkpoint, until one has been timed.
 DISK_BYTES_PER_SECOND = 100e6
-
-
-@dataclass
-class Trainer:
-    """Everything that changes as steps are done, and what it takes to do them."""
-
-    config: Config
-    images: Images
-    device: torch.device
-    step: int = 0  # steps done
-    night: int = 1
-
-    def __post_init__(self) -> None:
-        recipe = self.config.recipe
-        self.model = build_model(self.config.model, recipe.seed).to(self.device)
-        self.precision = choose_precision(
-            self.device, self.config.model.width, self.config.run.precision
-        )
-        choose_attention(self.model, self.device, self.precision)
-        groups = parameter_groups(self.model.named_parameters(), recipe.weight_decay)
-        self.optimiser = torch.optim.AdamW(groups, lr=0.0, betas=recipe.betas, fused=True)
-        self.per_epoch = steps_per_epoch(self.images, recipe.batch_size)
-        self.total = recipe.steps or max(1, round(recipe.epochs * self.per_epoch))
-
-    @property
-    def epoch(self) -> float:
-        """Epochs done."""
-        return self.step / self.per_epoch
-
-    def train_on(self, batch: Batch) -> tuple[Tensor, float]:
-        """One optimiser step: the loss, still on the device, and the learning rate."""
-        recipe = self.config.recipe
-        rate = learning_rate(
-            self.step,
-            self.total,
-            warmup=self.total * recipe.warmup_epochs / recipe.epochs,
-            peak=recipe.base_lr * recipe.batch_size / 256,
-            floor=recipe.min_lr,
-        )
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        noise = training_noise(recipe.seed, batch.epoch, batch.samples, self.config.model.patches)
-        size = self.config.run.micro_batch or len(batch.imgs)
-        self.optimiser.zero_grad()
-        loss = torch.zeros((), device=self.device)
-        for imgs, part in zip(
-            batch.imgs.split(size), noise.to(self.device).split(size), strict=True
-        ):
-            with autocast(self.device, self.precision):
-                share = self.model.training_loss(imgs, recipe.mask_ratio, part)
-            share = share * (len(imgs) / len(batch.imgs))
-            share.backward()
-            loss += share.detach()
-        if recipe.clip_grad is not None:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_grad)
-        self.optimiser.step()
-        self.step += 1
-        return loss, rate
-
-    def resume(self, checkpoint: Checkpoint) -> None:
-        """Continue where a checkpoint left off."""
-        state = checkpoints.load_state(checkpoint)
-        if state["train_samples"] != len(self.images):
-            raise BadInput(
-                f"{self.config.data.source}: the campaign learns from {state['train_samples']} "
-                f"images, now there are {len(self.images)}; restore them, or start another "
-                "campaign with another --output"
-            )
-        try:
-            self.model.load_state_dict(checkpoints.load_weights(checkpoint))
-        except RuntimeError:
-            raise BadInput(
-                f"{checkpoint.path}: its weights do not fit the campaign's config.toml; "
-                "restore the [model] section that it was trained with"
-            ) from None
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step, self.night = state["step"], state["night"] + 1
-
-    def state(self) -> dict[str, Any]:
-        """What `resume` needs beside the weights. Draws are functions of the step: no RNG."""
-        return {
-            "optimiser": self.optimiser.state_dict(),
-            "step": self.step,
-            "night": self.night,
-            "train_samples": len(self.images),
-        }
 
 
 @dataclass
@@ -258,16 +169,13 @@ def _train(
         trainer.device,
         config.run.workers,
     )
-    unreadable: set[Path] = set()
+    batches = reporting(batches, events.note)
     reason = stop.reason(keeper.seconds)
     rate = 0.0
     with progress(trainer.total, trainer.step) as show:
         while trainer.step < last and not reason:
             begun = time.monotonic()
             batch = next(batches)
-            for path in set(batch.unreadable) - unreadable:
-                events.note(f"{path}: not a readable image; another one stands in for it")
-            unreadable.update(batch.unreadable)
             loss, rate = trainer.train_on(batch)
             window.add(loss)
             if trainer.step % config.run.log_every_steps == 0:

@@ -4,11 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tiny import TINY
 
 from mae.config import Config, read_config
 from mae.data.sources import SAMPLE, Arrays, open_source
+
+
+# Networks this small only lose by waiting for a second thread, the more so on a busy machine.
+torch.set_num_threads(1)
 
 
 @pytest.fixture

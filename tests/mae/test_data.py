@@ -10,7 +10,7 @@ import torch
 
 from mae.build import view_of
 from mae.data.idx import read_idx, write_idx
-from mae.data.loader import plain_batches, steps_per_epoch, training_batches
+from mae.data.loader import plain_batches, reporting, steps_per_epoch, training_batches
 from mae.data.make_sample import balanced
 from mae.data.sources import FASHION_MNIST, Arrays, Files, is_held_out, locate, open_source
 from mae.errors import BadInput
@@ -177,6 +177,9 @@ def test_an_unreadable_image_is_named_and_stood_in_for(folder, tiny):
     assert [path for batch in plain for path in batch.unreadable] == [images.paths[3]]
     assert sum(len(batch.imgs) for batch in plain) == len(images) - 1
     assert 3 not in np.concatenate([batch.samples for batch in plain])
+    notes: list[str] = []
+    assert len(list(reporting([*plain, *plain], notes.append))) == 2 * len(plain)
+    assert notes == [f"{images.paths[3]}: not a readable image; left out"]
 
 
 def test_pictures_of_another_size_are_cropped_to_the_networks(sample, tiny):

@@ -38,7 +38,12 @@ def pretrain(root: Path, *more: str) -> list[str]:
 def start(command: list[str], tmp_path: Path, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(
         command,
-        env={**os.environ, "MAEJOBS_EVENTS": str(tmp_path / "events.jsonl"), **environment},
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "MAEJOBS_EVENTS": str(tmp_path / "events.jsonl"),
+            **environment,
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
