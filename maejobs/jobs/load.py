@@ -1,8 +1,9 @@
 """Reads `jobs.d/*.toml`; finds every error of a file at once, with its line and the nearest key."""
 
 import re
+import reprlib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,8 +14,8 @@ from pydantic import BaseModel, ValidationError
 from maejobs.errors import UserError
 from maejobs.jobs.model import JOB_NAME, DiskRoom, Job
 
-_HEADER = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]")
-_KEY = re.compile(r"""\s*(["']?)([^"'=\s]+)\1\s*=""")
+_short = reprlib.Repr()
+_short.maxstring = 100
 
 
 @dataclass(frozen=True)
@@ -57,40 +58,69 @@ def parse_job(path: Path, name: str, text: str) -> Job:
     """The job that `text`, the content of `path`, describes. Raises BadJobFile."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise BadJobFile(path, [Problem(1, "brackets nested too deeply")]) from None
+    except ValueError as error:  # TOMLDecodeError, or an integer of thousands of digits
         place = re.search(r"\(at line (\d+)", str(error))
-        line = int(place[1]) if place else text.count("\n") + 1
+        line = int(place[1]) if place else text.rstrip("\n").count("\n") + 1
         raise BadJobFile(path, [Problem(line, f"not TOML: {error}")]) from None
-    if "name" in data:
+    problems = []
+    if data.pop("name", None) is not None:
         line = line_of(text, ("name",))
-        raise BadJobFile(path, [Problem(line, "the file's name is the job's name; drop `name`")])
+        problems.append(Problem(line, "the file's name is the job's name; drop `name`"))
     try:
-        return Job.model_validate({**data, "name": name})
+        job = Job.model_validate({**data, "name": name})
     except ValidationError as error:
-        problems = [
+        problems += [
             Problem(line_of(text, detail["loc"]), _explain(detail)) for detail in error.errors()
         ]
-        raise BadJobFile(path, problems) from None
+    if problems:
+        raise BadJobFile(path, problems)
+    return job
 
 
 def line_of(text: str, location: Sequence[int | str]) -> int:
     """The 1-based line on which the key at `location` (`("disk", "free")`) stands, else 1.
 
-    An item of a list is found on the line of its key; an inline table's key on the table's line.
+    An item of a list is found on the line of its key; of a key that is missing, its table is.
     """
-    keys = [part for part in location if isinstance(part, str) and part != "[key]"]
-    best, best_depth = 1, 0
-    table: list[str] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if match := _HEADER.match(line):
-            here = table = [part.strip(" \"'") for part in match[1].split(".")]
-        elif match := _KEY.match(line):
-            here = table + match[2].split(".")
-        else:
+    keys = tuple(part for part in location if isinstance(part, str) and part != "[key]")
+    lines: dict[tuple[str, ...], int] = {}
+    table: tuple[str, ...] = ()
+    for number, is_header, content in _statements(text):
+        paths = list(_paths(content))
+        for path in paths:
+            lines.setdefault(path if is_header else table + path, number)
+        if is_header:
+            table = paths[-1]
+    return next((lines[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in lines), 1)
+
+
+def _statements(text: str) -> Iterator[tuple[int, bool, dict[str, Any]]]:
+    """Each header and key of valid TOML by itself: its first line, which it is, what it holds.
+
+    A statement is the fewest lines that are TOML of their own; the parser itself thus decides
+    where a string or list of several lines ends.
+    """
+    statement = ""
+    start = 1
+    for number, line in enumerate(text.split("\n"), 1):
+        statement += line + "\n"
+        try:
+            content = tomllib.loads(statement)
+        except (tomllib.TOMLDecodeError, RecursionError):
             continue
-        if here == keys[: len(here)] and len(here) > best_depth:
-            best, best_depth = number, len(here)
-    return best
+        if content:
+            yield start, statement.lstrip().startswith("["), content
+        statement = ""
+        start = number + 1
+
+
+def _paths(content: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for key, value in content.items():
+        yield (*above, key)
+        if isinstance(value, dict):
+            yield from _paths(value, (*above, key))
 
 
 def _explain(detail: Any) -> str:
@@ -109,9 +139,10 @@ def _explain(detail: Any) -> str:
         return f"{place} is missing"
     if kind == "value_error":
         return f"{place}: {context['error']}"
+    found = _short.repr(detail["input"])
     if kind == "literal_error":
-        return f"{place}: {detail['input']!r} is none of {context['expected']}"
-    return f"{place}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {detail['input']!r}"
+        return f"{place}: {found} is none of {context['expected']}"
+    return f"{place}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {found}"
 
 
 def _no_such_job(jobs_dir: Path, name: str) -> str:
