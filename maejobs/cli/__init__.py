@@ -4,6 +4,7 @@
 """
 
 import sys
+from io import TextIOWrapper
 
 from maejobs.cli.app import cli
 from maejobs.cli.errors import report
@@ -13,4 +14,8 @@ __all__ = ["cli", "main"]
 
 def main() -> None:
     """The installed command: runs `cli` and turns every outcome into an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A path or a word of ours that the terminal's encoding lacks is shown escaped.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(report(cli))

@@ -1,40 +1,54 @@
 """The command group: which commands there are, and where each is found when it is called."""
 
+import os
 from importlib import import_module
 
 import click
+from click.shell_completion import CompletionItem
 
 from maejobs import __version__
+from maejobs.cli.options import HomeGroup
 
-COMMANDS = {
-    "schedule": "scheduling",
-    "unschedule": "scheduling",
-    "list": "table",
-    "edit": "table",
-    "pause": "pausing",
-    "resume": "pausing",
-    "exec": "execution",
-    "run": "execution",
-    "retry": "execution",
-    "cancel": "execution",
-    "status": "status",
-    "next": "status",
-    "jobs": "jobs",
-    "check": "jobs",
-    "runs": "runs",
-    "show": "runs",
-    "logs": "logs",
-    "keep": "keep",
-    "reconcile": "upkeep",
-    "init": "upkeep",
-    "doctor": "doctor",
-    "db": "database",
-    "completion": "completion",
-    "demo": "demo",
+# The summaries stand here, and not only in the commands, so that `maejobs --help` need not import
+# all of them; a test compares the two.
+SECTIONS = {
+    "Schedule": {
+        "schedule": ("scheduling", "Put JOB into the crontab, or change when it runs."),
+        "unschedule": ("scheduling", "Take JOB out of the crontab."),
+        "list": ("table", "Print the crontab, byte for byte as `crontab -l` does."),
+        "edit": ("table", "Edit the crontab; a bad one is not installed."),
+        "pause": ("pausing", "Keep JOB from starting until `resume`."),
+        "resume": ("pausing", "Let a paused JOB run again, from its next slot on."),
+        "check": ("jobs", "Check a schedule EXPRESSION and show when it fires."),
+        "next": ("status", "Show the coming slots of all jobs, or of JOB, in order."),
+    },
+    "Run": {
+        "exec": ("execution", "What cron calls: run JOB for the slot that is due."),
+        "run": ("execution", "Run JOB now, in the foreground, with a progress bar."),
+        "retry": ("execution", "Run the job of a run that ended badly once more."),
+        "cancel": ("execution", "Stop a run in good order."),
+    },
+    "Look": {
+        "status": ("status", "Show every job: last state, when next, how late."),
+        "jobs": ("jobs", "List the job files, and every error in them."),
+        "runs": ("runs", "List the newest runs, of all jobs or of JOB."),
+        "show": ("runs", "Show all that is known of a run."),
+        "logs": ("logs", "Print what a run wrote, or follow it."),
+    },
+    "Keep house": {
+        "init": ("upkeep", "Make the home, its job files and its database."),
+        "doctor": ("doctor", "Check whether a night would work, point by point."),
+        "reconcile": ("upkeep", "Set the record straight: lost and missed runs."),
+        "keep": ("keep", "Decide what stays: checkpoints, backups, old runs."),
+        "db": ("database", "Look after the run database."),
+        "completion": ("completion", "Print the completion script for SHELL."),
+        "demo": ("demo", "Rehearse some nights in DIRECTORY."),
+    },
 }
+COMMANDS = {name: found for section in SECTIONS.values() for name, found in section.items()}
 
 
-class LateGroup(click.Group):
+class LateGroup(HomeGroup):
     """Imports a command's module when the command is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -43,32 +57,32 @@ class LateGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module = import_module(f"maejobs.cli.{COMMANDS[name]}")
+        module = import_module(f"maejobs.cli.{COMMANDS[name][0]}")
         command: click.Command = getattr(module, f"{name}_command")
         return command
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            from difflib import get_close_matches
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, summary) for name, (_, summary) in commands.items()])
 
-            if near := get_close_matches(args[0], COMMANDS, 1):
-                raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
-            raise
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """As click's, from the summaries, so that the first word completes in a blink."""
+        names = [
+            CompletionItem(name, help=summary)
+            for name, (_, summary) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
 
 
 @click.group(
     cls=LateGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.option("--home", metavar="DIR", help="The home directory (default: MAEJOBS_HOME, or yours).")
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.version_option(__version__, message="%(version)s")
 @click.pass_context
-def cli(ctx: click.Context, home: str | None, debug: bool) -> None:
+def cli(ctx: click.Context) -> None:
     """Schedules training jobs with the host's cron, supervises, records and shows them.
 
     \b
@@ -76,4 +90,5 @@ def cli(ctx: click.Context, home: str | None, debug: bool) -> None:
       maejobs schedule pretrain "0 2 * * *"
       maejobs status
     """
-    ctx.obj = {"home": home}
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False

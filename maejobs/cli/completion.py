@@ -10,7 +10,9 @@ from maejobs.cli.options import HomeCommand
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion_command(ctx: click.Context, shell: str) -> None:
-    """Print the completion script for SHELL: commands, options, jobs and runs.
+    """Print the completion script for SHELL.
+
+    Commands, options, jobs and run ids complete.
 
     \b
     Example:
@@ -18,5 +20,6 @@ def completion_command(ctx: click.Context, shell: str) -> None:
     """
     completion_class = get_completion_class(shell)
     assert completion_class is not None
-    root = ctx.find_root().command
-    click.echo(completion_class(root, {}, "maejobs", "_MAEJOBS_COMPLETE").source())
+    complete = completion_class(ctx.find_root().command, {}, "maejobs", "_MAEJOBS_COMPLETE")
+    # Not `source()`: it starts a bash to ask for its version, on a host that may have none.
+    click.echo(complete.source_template % complete.source_vars())

@@ -2,12 +2,14 @@
 
 import click
 
-from maejobs.cli.options import HomeCommand, current_home, dry_run_option, json_option
+from maejobs.cli.options import HomeCommand, HomeGroup, dry_run_option, existing_home, json_option
+from maejobs.errors import UserError
 from maejobs.files import make_private_directory
+from maejobs.home import Home
 from maejobs.rundb.schema import REVISION
 
 
-@click.group("db")
+@click.group("db", cls=HomeGroup)
 def db_command() -> None:
     """Look after the run database.
 
@@ -17,22 +19,41 @@ def db_command() -> None:
     """
 
 
+def database_name(home: Home) -> str:
+    """Where the database is, fit for a screen: a file's path, or a URL without its password."""
+    if home.configured_database_url is None:
+        return str(home.database_file)
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(home.configured_database_url).render_as_string(hide_password=True)
+    except ArgumentError as error:
+        raise UserError(f"{home.config_file}: database_url: {error}") from error
+
+
 @db_command.command("upgrade", cls=HomeCommand)
 @dry_run_option
 def upgrade_command(dry_run: bool) -> None:
-    """Make the database or bring it to this version, and take up spooled records.
+    """Make the database or bring it to this version.
+
+    Records that could not reach it are taken up then.
 
     \b
     Example:
       maejobs db upgrade
     """
-    from maejobs.rundb.database import open_database
+    from maejobs.rundb.database import found_revision, open_database
     from maejobs.rundb.migrate import upgrade
     from maejobs.rundb.spool import take_up
 
-    home = current_home()
+    home = existing_home()
     if dry_run:
-        click.echo(f"would bring {home.database_url} to version {REVISION}")
+        found, place = found_revision(home), database_name(home)
+        if found == REVISION:
+            click.echo(f"{place} is of version {REVISION} already")
+        else:
+            click.echo(f"would bring {place} from {found or 'nothing'} to version {REVISION}")
         return
     make_private_directory(home.database_file.parent)
     upgrade(home)
@@ -45,20 +66,18 @@ def upgrade_command(dry_run: bool) -> None:
 @db_command.command("info", cls=HomeCommand)
 @json_option
 def info_command(as_json: bool) -> None:
-    """Say where the database is, which version it has, and how many records are spooled.
+    """Say where the database is, and of which version.
 
     \b
     Example:
       maejobs db info
     """
-    from sqlalchemy.engine import make_url
-
     from maejobs.cli.output import print_fields, print_json
     from maejobs.rundb.database import found_revision
 
-    home = current_home()
+    home = existing_home()
     info = {
-        "database": make_url(home.database_url).render_as_string(hide_password=True),
+        "database": database_name(home),
         "version": found_revision(home),
         "needed": REVISION,
         "spooled": len(list(home.spool_dir.glob("*.json"))),

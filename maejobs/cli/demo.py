@@ -29,13 +29,21 @@ COMPARED = {
 
 @click.command("demo", cls=HomeCommand)
 @click.argument("directory", type=click.Path(path_type=Path), default=Path(".demo"))
-@click.option("--nights", default=3, show_default=True, type=click.IntRange(1, 14))
-@click.option("--night-seconds", default=40, show_default=True, type=click.IntRange(10, 3600))
+@click.option(
+    "--nights", default=3, show_default=True, type=click.IntRange(1, 14), help="How many nights."
+)
+@click.option(
+    "--night-seconds",
+    default=40,
+    show_default=True,
+    type=click.IntRange(10, 3600),
+    help="How long pretraining's nights last.",
+)
 def demo_command(directory: Path, nights: int, night_seconds: int) -> int:
-    """Rehearse some nights in DIRECTORY, which is made anew; nothing else is touched.
+    """Rehearse some nights in DIRECTORY.
 
-    Schedules the shipped jobs into a crontab that is a file, then starts the file's lines as cron
-    would, on a clock that is set to the night.
+    It is made anew, and nothing else is touched. Schedules the shipped jobs into a crontab that is
+    a file, then starts the file's lines as cron would, on a clock that is set to the night.
 
     \b
     Example:

@@ -1,19 +1,19 @@
 """`maejobs doctor`: whether a night would work, point by point."""
 
 import os
-import shlex
 import stat
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import click
 import psutil
 
 from maejobs import clock
-from maejobs.cli.options import HomeCommand, current_home, json_option
-from maejobs.cli.output import print_json, visible
-from maejobs.cron.schedule import entries_of
+from maejobs.cli.options import PATIENCE_SECONDS, HomeCommand, current_home, json_option
+from maejobs.cli.output import print_json
+from maejobs.cli.text import one_line
+from maejobs.cron.grammar import BadExpression, parse_expression
+from maejobs.cron.schedule import command_words, entries_of
 from maejobs.cron.target import open_target
 from maejobs.errors import EXIT_FAILED, MaejobsError
 from maejobs.home import Home
@@ -33,9 +33,10 @@ class Finding:
 @click.command("doctor", cls=HomeCommand)
 @json_option
 def doctor_command(as_json: bool) -> int:
-    """Check the home, the jobs, the database, the crontab and the cron daemon.
+    """Check whether a night would work, point by point.
 
-    Exit code 1 if something would keep a night from working.
+    The home, the jobs, the database, the crontab and the cron daemon. Exit code 1 if something
+    would keep a night from working.
 
     \b
     Example:
@@ -47,7 +48,7 @@ def doctor_command(as_json: bool) -> int:
     else:
         for finding in findings:
             verdict = click.style(f"{finding.verdict:<8}", fg=COLOURS[finding.verdict])
-            click.echo(f"{verdict} {finding.what}: {visible(finding.text)}")
+            click.echo(f"{verdict} {finding.what}: {one_line(finding.text)}")
     return EXIT_FAILED if any(finding.verdict == BAD for finding in findings) else 0
 
 
@@ -74,27 +75,30 @@ def _home(home: Home) -> Finding:
 def _jobs(home: Home) -> Iterator[Finding]:
     from maejobs.jobs.load import job_names, load_job
 
+    if home.exists and not job_names(home.jobs_dir):
+        yield Finding("jobs", WARNING, f"no job files in {home.jobs_dir}; `maejobs init` adds ours")
     for name in job_names(home.jobs_dir):
         try:
             load_job(home.jobs_dir, name)
         except MaejobsError as error:
-            yield Finding(f"job {name}", BAD, str(error))
+            yield Finding(f"job {name}", BAD, one_line(str(error)))
         else:
             yield Finding(f"job {name}", GOOD, str(home.jobs_dir / f"{name}.toml"))
 
 
 def _database(home: Home) -> Finding:
+    from maejobs.cli.database import database_name
     from maejobs.rundb.database import open_database
 
     try:
-        with open_database(home):
+        with open_database(home, PATIENCE_SECONDS):
             pass
     except MaejobsError as error:
         return Finding("database", BAD, f"{error} (runs go on; their records are spooled)")
     spooled = len(list(home.spool_dir.glob("*.json")))
     if spooled:
         return Finding("database", WARNING, f"{spooled} spooled records; run `maejobs reconcile`")
-    return Finding("database", GOOD, str(home.configured_database_url or home.database_file))
+    return Finding("database", GOOD, database_name(home))
 
 
 def _crontab(home: Home) -> Iterator[Finding]:
@@ -111,7 +115,12 @@ def _crontab(home: Home) -> Iterator[Finding]:
         f"{target.name} schedules {', '.join(jobs) or 'no job of this home'}",
     )
     for entry in entries:
-        executable = Path(shlex.split(entry.command.replace("\\%", "%"))[0])
+        try:
+            parse_expression(entry.expression)
+        except BadExpression as error:
+            why = f"{entry.expression}: bad {error.field or 'expression'}: {error.reason}"
+            yield Finding(f"entry {entry.job}", BAD, why)
+        executable = command_words(entry)[0]
         if not os.access(executable, os.X_OK):
             yield Finding(f"entry {entry.job}", BAD, f"{executable} cannot be started")
         if not (home.jobs_dir / f"{entry.job}.toml").exists():

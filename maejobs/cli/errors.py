@@ -15,12 +15,20 @@ def report(command: click.Command) -> int:
     debug = "--debug" in sys.argv
     try:
         result = command.main(prog_name="maejobs", standalone_mode=False)
+        sys.stdout.flush()
         return result if isinstance(result, int) else 0
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
+    except click.UsageError as error:
+        place = error.ctx.command_path if error.ctx else "maejobs"
+        _tell(f"{error.format_message().rstrip('.')}; see `{place} --help`")
+        return error.exit_code
+    except click.ClickException as error:
+        _tell(error.format_message())
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("maejobs: stopped", err=True)
+        _tell("stopped")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader (`| head`) has gone; the interpreter must not complain again at exit.
@@ -29,11 +37,22 @@ def report(command: click.Command) -> int:
     except MaejobsError as error:
         if debug:
             raise
-        click.echo(f"maejobs: {error}", err=True)
+        _tell(str(error))
         return error.exit_code
+    except OSError as error:
+        # What the operating system refuses is seldom our mistake: a mode, a full disk, a mount.
+        if debug:
+            raise
+        _tell(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return EXIT_FAILED
     except Exception as error:
         if debug:
             raise
-        name = type(error).__name__
-        click.echo(f"maejobs: internal error: {name}: {error} (--debug shows where)", err=True)
+        _tell(f"internal error: {type(error).__name__}: {error} (--debug shows where)")
         return EXIT_FAILED
+
+
+def _tell(text: str) -> None:
+    from maejobs.cli.text import visible
+
+    click.echo(f"maejobs: {visible(text)}", err=True)

@@ -7,23 +7,25 @@ import click
 from maejobs import clock
 from maejobs.cli.options import (
     HomeCommand,
-    current_home,
     dry_run_option,
+    existing_home,
     job_argument,
     json_option,
     run_argument,
 )
+from maejobs.cli.text import visible
 from maejobs.errors import UserError
 from maejobs.home import Home
 
 
 @click.command("exec", cls=HomeCommand)
 @job_argument
-def exec_command(job: str) -> int:
-    """What cron calls: run JOB for the slot that is due, quietly, and record it.
+@dry_run_option
+def exec_command(job: str, dry_run: bool) -> int:
+    """What cron calls: run JOB for the slot that is due.
 
-    Exit code 0: done. 1: the job failed. 2: bad job file. 75: not now (paused, still running,
-    slot done already).
+    It is quiet where all is well, and leaves a record whatever happens. Exit code 0: done. 1: the
+    job failed. 2: bad job file. 75: not now (paused, still running, slot done already).
 
     \b
     Example:
@@ -34,12 +36,17 @@ def exec_command(job: str) -> int:
     from maejobs.supervise.slot import scheduled_expressions, slot_of
 
     logging.basicConfig(format="maejobs: %(message)s", level=logging.WARNING)
-    home = _existing(current_home())
+    home = existing_home()
     slot = slot_of(clock.now(), scheduled_expressions(home, job), host_zone())
+    if dry_run:
+        from maejobs.cli.output import local
+
+        click.echo(f"would run {job} for the slot {local(slot)}: {_command_line(home, job)}")
+        return 0
     verdict = execute(home, job, "cron", slot)
     run = verdict.run
     if verdict.exit_code:
-        told = f" ({run.reason})" if run.reason else ""
+        told = f" ({visible(run.reason)})" if run.reason else ""
         click.echo(f"maejobs: {run.id}: {run.state}{told}; see `maejobs logs {run.id}`", err=True)
     return verdict.exit_code
 
@@ -49,22 +56,19 @@ def exec_command(job: str) -> int:
 @dry_run_option
 @json_option
 def run_command(job: str, dry_run: bool, as_json: bool) -> int:
-    """Run JOB now, in the foreground, with its output and a progress bar.
+    """Run JOB now, in the foreground, with a progress bar.
 
-    Ctrl-C stops it in good order, a second Ctrl-C at once.
+    Its output is shown as it comes, and recorded. Ctrl-C stops it in good order, a second Ctrl-C at
+    once.
 
     \b
     Example:
       maejobs run evaluate
     """
-    from maejobs.jobs.load import load_job
-
-    home = _existing(current_home())
-    loaded = load_job(home.jobs_dir, job)
+    home = existing_home()
+    command_line = _command_line(home, job)
     if dry_run:
-        import shlex
-
-        click.echo(shlex.join(loaded.command))
+        _say_would_run(job, command_line, as_json)
         return 0
     return _in_foreground(home, job, "manual", as_json=as_json)
 
@@ -74,7 +78,9 @@ def run_command(job: str, dry_run: bool, as_json: bool) -> int:
 @dry_run_option
 @json_option
 def retry_command(run: str, dry_run: bool, as_json: bool) -> int:
-    """Run the job of a run that did not succeed once more, linked to it.
+    """Run the job of a run that ended badly once more.
+
+    In the foreground, as `run` does; the new run names the old one.
 
     \b
     Example:
@@ -84,13 +90,16 @@ def retry_command(run: str, dry_run: bool, as_json: bool) -> int:
     from maejobs.rundb.queries import find_run
     from maejobs.rundb.run import SUCCEEDED, UNFINISHED
 
-    home = _existing(current_home())
+    home = existing_home()
     with open_database(home) as engine:
         old = find_run(engine, run)
     if old.state in UNFINISHED | {SUCCEEDED}:
-        raise UserError(f"{old.id} is {old.state}; only a run that ended badly can be retried")
+        raise UserError(
+            f"{old.id} is {old.state}; only a run that ended badly can be retried "
+            f"(`maejobs run {old.job}` runs it anew)"
+        )
     if dry_run:
-        click.echo(f"would run {old.job} again for {old.id}")
+        _say_would_run(old.job, _command_line(home, old.job), as_json)
         return 0
     return _in_foreground(home, old.job, "retry", old.id, as_json)
 
@@ -99,7 +108,9 @@ def retry_command(run: str, dry_run: bool, as_json: bool) -> int:
 @run_argument
 @dry_run_option
 def cancel_command(run: str, dry_run: bool) -> None:
-    """Stop a run in good order: it gets TERM, its grace, then KILL.
+    """Stop a run in good order.
+
+    It gets TERM, its grace, then KILL. A job's name means its run under way.
 
     \b
     Example:
@@ -108,7 +119,7 @@ def cancel_command(run: str, dry_run: bool) -> None:
     from maejobs.rundb.run import UNFINISHED
     from maejobs.supervise.cancel import find_record, stop_run
 
-    home = _existing(current_home())
+    home = existing_home()
     record = find_record(home, run)
     if record.state not in UNFINISHED:
         raise UserError(f"{record.id} is not running: {record.state}")
@@ -133,12 +144,23 @@ def _in_foreground(
         click.echo(verdict.run.to_json())
     else:
         run = verdict.run
-        told = f" ({run.reason})" if run.reason else ""
+        told = f" ({visible(run.reason)})" if run.reason else ""
         click.echo(f"{run.id}: {run.state}{told}")
     return verdict.exit_code
 
 
-def _existing(home: Home) -> Home:
-    if not home.exists:
-        raise UserError(f"no home at {home.root}; `maejobs init` makes it")
-    return home
+def _command_line(home: Home, job: str) -> str:
+    import shlex
+
+    from maejobs.jobs.load import load_job
+
+    return shlex.join(load_job(home.jobs_dir, job).command)
+
+
+def _say_would_run(job: str, command_line: str, as_json: bool) -> None:
+    if as_json:
+        from maejobs.cli.output import print_json
+
+        print_json({"job": job, "command": command_line, "started": False})
+    else:
+        click.echo(f"would run {job}: {command_line}")

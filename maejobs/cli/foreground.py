@@ -6,7 +6,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from maejobs.cli.output import visible
+from maejobs.cli.text import visible
 from maejobs.rundb.events import Event
 from maejobs.rundb.run import Run
 from maejobs.supervise.log import LOG_NAME

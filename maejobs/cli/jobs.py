@@ -6,7 +6,8 @@ import click
 
 from maejobs import clock
 from maejobs.cli.options import HomeCommand, current_home, json_option
-from maejobs.cli.output import local, print_json, print_table, relative, visible
+from maejobs.cli.output import local, print_json, print_table, relative
+from maejobs.cli.text import visible
 from maejobs.cron.fires import fires, host_zone
 from maejobs.cron.grammar import BadExpression, parse_expression
 from maejobs.errors import EXIT_USAGE, UserError
@@ -42,10 +43,10 @@ def jobs_command(as_json: bool) -> int:
     else:
         print_table(
             ["job", "suggested schedule", "summary"],
-            [[job.name, job.schedule or "", visible(job.summary)] for job in good],
+            [[job.name, job.schedule or "", job.summary] for job in good],
         )
         for text in bad.values():
-            click.echo(visible(text), err=True)
+            click.echo(f"maejobs: {visible(text)}", err=True)
     return EXIT_USAGE if bad else 0
 
 
@@ -53,13 +54,14 @@ def jobs_command(as_json: bool) -> int:
 @click.argument("expression")
 @json_option
 def check_command(expression: str, as_json: bool) -> int:
-    """Check a schedule EXPRESSION and show its next fire times. Exit code 0: valid; 2: not.
+    """Check a schedule EXPRESSION and show when it fires.
+
+    Exit code 0: valid; 2: not.
 
     \b
     Example:
       maejobs check "30 2 * * 1-5"
     """
-    zone = host_zone()
     try:
         parsed = parse_expression(expression)
     except BadExpression as error:
@@ -75,10 +77,9 @@ def check_command(expression: str, as_json: bool) -> int:
             }
         )
         return EXIT_USAGE
-    coming = list(islice(fires(parsed, clock.now(), zone), SHOWN_FIRES))
+    coming = list(islice(fires(parsed, clock.now(), host_zone()), SHOWN_FIRES))
     if as_json:
-        next_fires = [fire.astimezone(zone) for fire in coming]
-        print_json({"expression": parsed.text, "valid": True, "next": next_fires})
+        print_json({"expression": parsed.text, "valid": True, "next": coming})
         return 0
     click.echo(f"{parsed.text} is valid")
     if parsed.reboot:

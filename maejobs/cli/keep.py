@@ -8,8 +8,9 @@ import click
 import humanize
 
 from maejobs import clock
-from maejobs.cli.options import HomeCommand, current_home, dry_run_option, json_option
-from maejobs.cli.output import local, print_json, print_table, visible
+from maejobs.cli.options import HomeCommand, HomeGroup, dry_run_option, existing_home, json_option
+from maejobs.cli.output import local, print_json, print_table
+from maejobs.cli.text import visible
 from maejobs.jobs.units import parse_duration, parse_size
 from maejobs.keep.checkpoint import StoredCheckpoint
 
@@ -33,9 +34,9 @@ class _Unit(click.ParamType[Any]):
             self.fail(str(error), param, ctx)
 
 
-@click.group("keep")
+@click.group("keep", cls=HomeGroup)
 def keep_command() -> None:
-    """Decide what stays: rotate and back up checkpoints, clean up old runs.
+    """Decide what stays: checkpoints, backups, old runs.
 
     \b
     Example:
@@ -90,7 +91,7 @@ def rotate_command(
     print_table(
         ["checkpoint", "", "because"],
         [
-            [d.checkpoint.name, "keep" if d.keep else drop, visible(", ".join(d.reasons))]
+            [d.checkpoint.name, "keep" if d.keep else drop, ", ".join(d.reasons)]
             for d in report.decisions
         ],
     )
@@ -108,7 +109,9 @@ def rotate_command(
 def backup_command(
     campaign: Path, destination: Path, keep: int, verify: bool, dry_run: bool, as_json: bool
 ) -> None:
-    """Copy the valid checkpoints of CAMPAIGN to DESTINATION and compare SHA-256 after the copy.
+    """Copy valid checkpoints to DESTINATION, and verify them.
+
+    The newest of CAMPAIGN, and pinned ones, are compared with their SHA-256 before and after.
 
     \b
     Example:
@@ -135,7 +138,7 @@ def backup_command(
 
 @keep_command.command("restore", cls=HomeCommand)
 @click.argument("backup", type=_directory)
-@_campaign
+@click.argument("campaign", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--step", type=_count, help="Which one (default: the newest valid).")
 @dry_run_option
 @json_option
@@ -148,9 +151,9 @@ def restore_command(
     Example:
       maejobs keep restore /mnt/nas/maejobs/main ~/campaign
     """
-    from maejobs.keep.backup import choose_source, restore
+    from maejobs.keep.backup import choose_backup, restore
 
-    chosen = choose_source(backup, step) if dry_run else restore(backup, campaign, step)
+    chosen = (choose_backup if dry_run else restore)(backup, campaign, step)
     if as_json:
         print_json(_described(chosen))
     else:
@@ -162,7 +165,7 @@ def restore_command(
 @click.option("--deep", is_flag=True, help="Compare SHA-256, not only sizes.")
 @json_option
 def list_checkpoints_command(campaign: Path, deep: bool, as_json: bool) -> None:
-    """List the checkpoints of CAMPAIGN, newest first, and whether each is valid.
+    """List the checkpoints of CAMPAIGN, and whether they are valid.
 
     \b
     Example:
@@ -174,6 +177,9 @@ def list_checkpoints_command(campaign: Path, deep: bool, as_json: bool) -> None:
     if as_json:
         print_json([_described(checkpoint) for checkpoint in checkpoints])
         return
+    if not checkpoints:
+        click.echo(f"no checkpoints in {campaign}")
+        return
     print_table(
         ["checkpoint", "written", "size", "valid", "pinned"],
         [
@@ -181,7 +187,7 @@ def list_checkpoints_command(campaign: Path, deep: bool, as_json: bool) -> None:
                 c.name,
                 local(c.created),
                 humanize.naturalsize(c.bytes),
-                visible(c.problem or "yes"),
+                c.problem or "yes",
                 "yes" if c.pinned else "",
             ]
             for c in checkpoints
@@ -193,7 +199,7 @@ def list_checkpoints_command(campaign: Path, deep: bool, as_json: bool) -> None:
 @_checkpoint
 @dry_run_option
 def pin_command(checkpoint: Path, dry_run: bool) -> None:
-    """Keep CHECKPOINT (a step-… directory) whatever the rules say.
+    """Keep CHECKPOINT whatever the rules say; it is a step-… directory.
 
     \b
     Example:
@@ -224,14 +230,27 @@ def unpin_command(checkpoint: Path, dry_run: bool) -> None:
 
 
 @keep_command.command("cleanup", cls=HomeCommand)
-@click.option("--max-age", default="30d", show_default=True, type=_Unit("duration", parse_duration))
-@click.option("--max-size", default="2GB", show_default=True, type=_Unit("size", parse_size))
+@click.option(
+    "--max-age",
+    default="30d",
+    show_default=True,
+    type=_Unit("duration", parse_duration),
+    help="Older ones go.",
+)
+@click.option(
+    "--max-size",
+    default="2GB",
+    show_default=True,
+    type=_Unit("size", parse_size),
+    help="Keep at most this much.",
+)
 @dry_run_option
 @json_option
 def cleanup_command(max_age: timedelta, max_size: int, dry_run: bool, as_json: bool) -> None:
-    """Delete the logs and files of old runs: by age, then oldest first down to a total size.
+    """Delete the logs and files of old runs.
 
-    A run under way and the newest run of each job are never touched; nor is the database.
+    By age first, then oldest first down to a total size. A run under way and the newest run of each
+    job are never touched; nor is the database.
 
     \b
     Example:
@@ -244,7 +263,7 @@ def cleanup_command(max_age: timedelta, max_size: int, dry_run: bool, as_json: b
         run = read_record(directory)
         return run is not None and has_process(run)
 
-    home = current_home()
+    home = existing_home()
     spooled = {path.stem for path in home.spool_dir.glob("*.json")}
     days = max_age / timedelta(days=1)
     report = clean_up(

@@ -1,14 +1,21 @@
 """`maejobs logs`: what a run printed."""
 
+import json
+import mmap
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from maejobs.cli.options import HomeCommand, current_home, run_argument
-from maejobs.cli.output import visible
+from maejobs.cli.options import HomeCommand, existing_home, json_option, run_argument
+from maejobs.cli.text import visible
+from maejobs.cron.fires import host_zone
+from maejobs.errors import MaejobsError, UserError
+from maejobs.home import Home
+from maejobs.rundb.run import UNFINISHED, Run
 from maejobs.supervise.cancel import find_record
 from maejobs.supervise.claim import has_process, read_record
 from maejobs.supervise.log import LOG_NAME, TIMES_NAME, read_times, time_at
@@ -21,21 +28,53 @@ FOLLOW_SECONDS = 0.3
 @click.option("-f", "--follow", is_flag=True, help="Go on as the run goes on, until it ends.")
 @click.option("-t", "--timestamps", is_flag=True, help="Put before each line when it came.")
 @click.option("-n", "--lines", type=click.IntRange(0), help="Only the last so many lines.")
-def logs_command(run: str, follow: bool, timestamps: bool, lines: int | None) -> None:
-    """Print what a run (of a job: the one under way, else the newest) wrote.
+@json_option
+def logs_command(
+    run: str, follow: bool, timestamps: bool, lines: int | None, as_json: bool
+) -> None:
+    """Print what a run wrote, or follow it. A job's name means the run under way, else the newest.
 
     On a terminal, control characters are shown instead of obeyed; piped, the bytes are as written.
+    With --json, each line is an object: `offset`, `time`, `line`.
 
     \b
     Example:
       maejobs logs pretrain -f
+      maejobs logs pretrain-20261124T0200Z-1 -n 20
     """
-    record = find_record(current_home(), run)
+    home = existing_home()
+    record = _find(home, run)
     directory = Path(record.directory)
     log = directory / LOG_NAME
     offset = _start_of_last(log, lines) if lines is not None else 0
+    printed, clock = 0, _Clock(directory / TIMES_NAME)
     for start, line in _lines(log, offset, directory if follow else None):
-        _print_line(line, _stamp(directory, start) if timestamps else "")
+        at = clock.at(start) if timestamps or as_json else None
+        _print_line(start, line, at, timestamps, as_json)
+        printed += len(line)
+    now = read_record(directory) or record
+    if follow or not (printed or offset):
+        why = f" ({now.reason})" if now.reason else ""
+        empty = "" if printed or offset else " and has printed nothing"
+        state = f"is {now.state}" if now.state in UNFINISHED else now.state
+        click.echo(visible(f"maejobs: {now.id}: {state}{why}{empty}"), err=True)
+
+
+def _find(home: Home, name: str) -> Run:
+    """The run's record; for a run without a directory (missed), what the database says of it."""
+    try:
+        return find_record(home, name)
+    except UserError as error:
+        from maejobs.rundb.database import open_database
+        from maejobs.rundb.queries import find_run
+
+        try:
+            with open_database(home) as engine:
+                row = find_run(engine, name)
+        except MaejobsError:
+            raise error from None
+        why = f": {row.reason}" if row.reason else ""
+        raise UserError(f"{row.id} has no log: it is {row.state}{why}") from None
 
 
 def _lines(log: Path, offset: int, follow: Path | None) -> Iterator[tuple[int, bytes]]:
@@ -58,27 +97,52 @@ def _lines(log: Path, offset: int, follow: Path | None) -> Iterator[tuple[int, b
         time.sleep(FOLLOW_SECONDS)
 
 
-def _print_line(line: bytes, stamp: str) -> None:
+def _print_line(
+    offset: int, line: bytes, at: datetime | None, timestamps: bool, as_json: bool
+) -> None:
+    if as_json:
+        text = line.decode(errors="backslashreplace").removesuffix("\n")
+        when = at.astimezone(UTC).isoformat() if at else None
+        click.echo(json.dumps({"offset": offset, "time": when, "line": text}))
+        return
+    stamp = f"{at.astimezone(host_zone()):%Y-%m-%d %H:%M:%S}  " if at and timestamps else ""
     if sys.stdout.isatty():
-        click.echo(stamp + visible(line.decode(errors="replace")), nl=False)
+        # What a progress bar rewrote in place is shown as it stood in the end.
+        text = line.decode(errors="replace").rstrip("\r\n").rsplit("\r", 1)[-1]
+        click.echo(stamp + visible(text))
     else:
         sys.stdout.buffer.write(stamp.encode() + line)
         sys.stdout.buffer.flush()
 
 
-def _stamp(directory: Path, offset: int) -> str:
-    at = time_at(read_times(directory / TIMES_NAME), offset)
-    return f"{at.astimezone():%Y-%m-%d %H:%M:%S}  " if at else ""
+class _Clock:
+    """When bytes of the log came; its file is read again only when it has grown."""
+
+    def __init__(self, times: Path) -> None:
+        self._times = times
+        self._size = -1
+        self._pairs: list[tuple[int, datetime]] = []
+
+    def at(self, offset: int) -> datetime | None:
+        size = self._times.stat().st_size if self._times.exists() else 0
+        if size != self._size:
+            self._size, self._pairs = size, read_times(self._times)
+        return time_at(self._pairs, offset)
 
 
 def _start_of_last(log: Path, lines: int) -> int:
+    """The offset at which the last `lines` lines begin; the file may be of any size."""
     try:
-        data = log.read_bytes()
-    except FileNotFoundError:
+        with log.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            position = len(data)
+            if lines == 0:
+                return position
+            if data[-1:] == b"\n":
+                position -= 1
+            for _ in range(lines):
+                position = data.rfind(b"\n", 0, position)
+                if position < 0:
+                    return 0
+            return position + 1
+    except (FileNotFoundError, ValueError):  # no file yet, or an empty one
         return 0
-    position = len(data)
-    for _ in range(lines + (0 if data.endswith(b"\n") or not data else -1) + 1):
-        position = data.rfind(b"\n", 0, position)
-        if position < 0:
-            return 0
-    return position + 1

@@ -6,7 +6,11 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from maejobs.errors import MaejobsError, UserError
 from maejobs.home import Home, open_home
+
+# How long a question waits for a database that another holds; a run waits longer.
+PATIENCE_SECONDS = 5.0
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -16,20 +20,48 @@ class HomeCommand(click.Command):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params += [
-            click.Option(
-                ["--home"],
-                metavar="DIR",
-                expose_value=False,
-                callback=_remember_home,
-                help="The home directory.",
-            ),
-            click.Option(["--debug"], is_flag=True, expose_value=False, help="Show tracebacks."),
-        ]
+        self.params += _common_options()
+
+
+class HomeGroup(click.Group):
+    """A group of commands, with the same options."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += _common_options()
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            if near := get_close_matches(args[0], self.list_commands(ctx), 1):
+                message = f"no such command {args[0]!r}; did you mean {near[0]}?"
+                raise click.UsageError(message, ctx) from None
+            raise click.UsageError(f"no such command {args[0]!r}", ctx) from error
+
+
+def _common_options() -> list[click.Parameter]:
+    return [
+        click.Option(
+            ["--home"],
+            metavar="DIR",
+            expose_value=False,
+            callback=_remember_home,
+            help="The home directory (default: MAEJOBS_HOME, or yours).",
+            shell_complete=_complete_directory,
+        ),
+        click.Option(["--debug"], is_flag=True, expose_value=False, help="Show tracebacks."),
+    ]
 
 
 def _remember_home(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
-    if value:
+    if value is not None:
+        if not value.strip():
+            raise click.BadParameter("a home needs a name; leave --home out for the default", ctx)
         ctx.find_root().ensure_object(dict)["home"] = value
 
 
@@ -39,23 +71,47 @@ def current_home(ctx: click.Context | None = None) -> Home:
     return open_home(root.ensure_object(dict).get("home"))
 
 
-def _complete_job(ctx: click.Context, _param: click.Parameter, word: str) -> list[CompletionItem]:
-    from maejobs.jobs.load import job_names
+def existing_home() -> Home:
+    """The current home. Raises UserError where there is none yet."""
+    home = current_home()
+    if not home.exists:
+        raise UserError(f"no home at {home.root}; `maejobs init` makes it")
+    return home
 
-    names = job_names(current_home(ctx).jobs_dir)
-    return [CompletionItem(name) for name in names if name.startswith(word)]
+
+def _complete_directory(
+    _ctx: click.Context, _param: click.Parameter, word: str
+) -> list[CompletionItem]:
+    return [CompletionItem(word, type="dir")]
+
+
+def _complete_job(ctx: click.Context, _param: click.Parameter, word: str) -> list[CompletionItem]:
+    return [CompletionItem(name) for name in _job_names(ctx) if name.startswith(word)]
 
 
 def _complete_run(ctx: click.Context, param: click.Parameter, word: str) -> list[CompletionItem]:
-    from maejobs.rundb.database import open_database
-    from maejobs.rundb.queries import run_names
+    """Jobs and run ids; these from the directories, as the database takes half a second to open."""
+    jobs = _complete_job(ctx, param, word)
+    try:
+        names = [path.name for path in current_home(ctx).runs_dir.glob("*/*")]
+    except (MaejobsError, OSError):
+        return jobs
+    runs = sorted((name for name in names if name.startswith(word)), reverse=True)
+    return [*jobs, *map(CompletionItem, runs)]
 
-    with open_database(current_home(ctx)) as engine:
-        names = run_names(engine, word)
-    return [*_complete_job(ctx, param, word), *map(CompletionItem, names)]
+
+def _job_names(ctx: click.Context) -> list[str]:
+    try:
+        files = list(current_home(ctx).jobs_dir.glob("*.toml"))
+    except (MaejobsError, OSError):
+        return []  # completing a word is no occasion to complain
+    return sorted(file.stem for file in files if not file.name.startswith("."))
 
 
 job_argument = click.argument("job", shell_complete=_complete_job)
+optional_job_argument = click.argument("job", required=False, shell_complete=_complete_job)
 run_argument = click.argument("run", metavar="RUN|JOB", shell_complete=_complete_run)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be done.")
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Show what would be done; write nothing."
+)

@@ -1,15 +1,19 @@
 """How things are printed: tables for people, JSON for programs, local time at the edge."""
 
 import json
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
-import humanize
+from rich.cells import cell_len
 
 from maejobs import clock
+from maejobs.cli.text import one_line, visible
 from maejobs.cron.fires import host_zone
 
 STATE_COLOURS = {
@@ -23,16 +27,21 @@ STATE_COLOURS = {
     "lost": "red",
     "missed": "red",
 }
+GAP = "  "
+INDENT = "    "
+UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+NARROWEST = 20
 
 
 def print_json(data: Any) -> None:
     """Print `data` as JSON; instants become ISO 8601 in UTC, paths text."""
-    click.echo(json.dumps(data, default=_plain, ensure_ascii=False, indent=2))
+    # Paths may hold what is not UTF-8; only escaped does that pass through every pipe.
+    click.echo(json.dumps(data, default=_plain, indent=2))
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
-        return value.isoformat()
+        return value.astimezone(UTC).isoformat()
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, Path):
@@ -46,20 +55,67 @@ def as_dict(row: Any) -> dict[str, Any]:
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print columns; colours on a terminal, whole words when piped."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    """Print columns; what stands in the column "state" is coloured on a terminal.
 
-    console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in headers:
-        table.add_column(header, no_wrap=not console.is_terminal, overflow="fold")
+    Where the terminal is too narrow, the last column goes below each row; where that is not
+    enough, each row becomes a paragraph of `header value` pairs. Piped, a row is always a line.
+    """
+    cells = [[one_line(cell) for cell in row] for row in rows]
+    for line in layout(headers, cells, _terminal_width()):
+        click.echo(line)
+
+
+def layout(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
+    """The table's lines, at most `width` cells wide if that can be; None: as wide as it gets."""
+    widths = [max(map(cell_len, column)) for column in zip(headers, *rows, strict=True)]
+    if width is None or sum(widths) + len(GAP) * (len(widths) - 1) <= width:
+        return [_line(headers, headers, widths, bold=True)] + [
+            _line(headers, row, widths) for row in rows
+        ]
+    if len(widths) > 1 and sum(widths[:-1]) + len(GAP) * (len(widths) - 2) <= width:
+        lines = [_line(headers, headers[:-1], widths, bold=True)]
+        for row in rows:
+            lines.append(_line(headers, row[:-1], widths))
+            lines += _wrapped([row[-1]], width)
+        return lines
+    lines = []
     for row in rows:
-        table.add_row(*[_coloured(escape(cell)) for cell in row])
-    if not console.is_terminal:
-        console.width = 10_000
-    console.print(table)
+        first, *rest = row
+        lines.append(click.style(first, bold=True))
+        named = zip(headers[1:], rest, strict=True)
+        lines += _wrapped([f"{name} {cell}".strip() for name, cell in named if cell], width)
+    return lines
+
+
+def _line(
+    headers: Sequence[str], cells: Sequence[str], widths: Sequence[int], bold: bool = False
+) -> str:
+    padded = [
+        click.style(cell, fg=_colour(header, cell), bold=bold or None)
+        + " " * (width - cell_len(cell))
+        for header, cell, width in zip(headers, cells, widths, strict=False)
+    ]
+    return GAP.join(padded).rstrip()
+
+
+def _colour(header: str, cell: str) -> str | None:
+    return STATE_COLOURS.get(cell) if header == "state" else None
+
+
+def _wrapped(parts: Sequence[str], width: int) -> list[str]:
+    """The parts in indented lines: side by side while they fit, wrapped where one is too long."""
+    lines: list[str] = []
+    room = max(width - len(INDENT), NARROWEST)
+    for part in filter(None, parts):
+        if lines and cell_len(lines[-1]) + len(GAP) + cell_len(part) <= room:
+            lines[-1] += GAP + part
+        else:
+            lines += textwrap.wrap(part, room, break_on_hyphens=False)
+    return [INDENT + line for line in lines]
+
+
+def _terminal_width() -> int | None:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def print_fields(fields: Mapping[str, str | None]) -> None:
@@ -67,12 +123,8 @@ def print_fields(fields: Mapping[str, str | None]) -> None:
     width = max(map(len, fields), default=0)
     for name, value in fields.items():
         if value is not None and value != "":
-            click.echo(f"{click.style(name.ljust(width), bold=True)}  {visible(value)}")
-
-
-def visible(text: str) -> str:
-    """`text` with control characters shown, so that a name or log cannot drive the terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+            shown = click.style(visible(value), fg=_colour(name, value))
+            click.echo(f"{click.style(name.ljust(width), bold=True)}  {shown}")
 
 
 def local(at: datetime | None) -> str:
@@ -80,14 +132,24 @@ def local(at: datetime | None) -> str:
     return f"{at.astimezone(host_zone()):%a %Y-%m-%d %H:%M}" if at else ""
 
 
-def relative(at: datetime | None) -> str:
-    """An instant as a distance from now: `3 hours ago`, `in 2 days`."""
+def short_local(at: datetime | None) -> str:
+    """As `local`, but as short as can be told apart: `Tue 02:00` within a week, else the date."""
     if at is None:
         return ""
-    distance = clock.now() - at
-    if distance < timedelta(0):
-        return f"in {humanize.naturaldelta(-distance)}"
-    return f"{humanize.naturaldelta(distance)} ago"
+    here, today = at.astimezone(host_zone()), clock.now().astimezone(host_zone())
+    if today <= here and (here.date() - today.date()).days < 7:
+        return f"{here:%a %H:%M}"
+    return f"{here:%d %b %H:%M}" if here.year == today.year else f"{here:%Y-%m-%d %H:%M}"
+
+
+def relative(at: datetime | None) -> str:
+    """An instant as a distance from now: `3 h ago`, `in 2 d`."""
+    if at is None:
+        return ""
+    seconds = (clock.now() - at).total_seconds()
+    unit, size = next((u for u in UNITS if abs(seconds) >= u[1]), UNITS[-1])
+    count = f"{abs(seconds) // size:.0f} {unit}"
+    return f"in {count}" if seconds < 0 else f"{count} ago"
 
 
 def length(seconds: float | None) -> str:
@@ -112,6 +174,10 @@ def progress(step: int | None, total: int | None) -> str:
     return f"{step:,} / {total:,} ({100 * step // total} %)"
 
 
-def _coloured(cell: str) -> str:
-    colour = STATE_COLOURS.get(cell.split(" ", 1)[0])
-    return f"[{colour}]{cell}[/]" if colour else cell
+def share(step: int | None, total: int | None) -> str:
+    """`30 % of 4,000`: `progress` where room is scarce."""
+    return (
+        f"{100 * step // total} % of {total:,}"
+        if step is not None and total
+        else progress(step, total)
+    )

@@ -5,7 +5,7 @@ import json
 import click
 
 from maejobs import clock
-from maejobs.cli.options import HomeCommand, current_home, dry_run_option, job_argument
+from maejobs.cli.options import HomeCommand, dry_run_option, existing_home, job_argument
 from maejobs.errors import MaejobsError
 from maejobs.files import make_private_directory, write_atomically
 from maejobs.home import Home
@@ -16,22 +16,24 @@ from maejobs.home import Home
 @click.option("--reason", default="", help="Shown wherever the job is.")
 @dry_run_option
 def pause_command(job: str, reason: str, dry_run: bool) -> None:
-    """Keep JOB from starting until `resume`; its slots are recorded as skipped.
+    """Keep JOB from starting until `resume`.
 
-    A run that is under way goes on. The crontab is not touched.
+    Its slots are recorded as skipped. A run that is under way goes on. The crontab is not touched.
 
     \b
     Example:
       maejobs pause pretrain --reason "GPU lent to Anna until Friday"
     """
-    from maejobs.jobs.load import load_job
+    from maejobs.jobs.load import job_names, load_job
     from maejobs.supervise.gates import pause_file
 
-    home = current_home()
-    load_job(home.jobs_dir, job)
+    home = existing_home()
+    # A file with an error may be paused: that is a good moment to mend it.
+    if job not in job_names(home.jobs_dir):
+        load_job(home.jobs_dir, job)
     file = pause_file(home, job)
     if file.exists():
-        click.echo(f"{job} is paused already")
+        click.echo(f"{job} is paused already; `maejobs resume {job}` lets it run again")
         return
     if dry_run:
         click.echo(f"would pause {job}")
@@ -54,9 +56,12 @@ def resume_command(job: str, dry_run: bool) -> None:
       maejobs resume pretrain
     """
     from maejobs.jobs.load import load_job
+    from maejobs.jobs.model import JOB_NAME
     from maejobs.supervise.gates import pause_file
 
-    home = current_home()
+    home = existing_home()
+    if not JOB_NAME.fullmatch(job):
+        load_job(home.jobs_dir, job)  # says what a job name is
     file = pause_file(home, job)
     if not file.exists():
         load_job(home.jobs_dir, job)

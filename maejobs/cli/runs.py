@@ -5,7 +5,14 @@ from typing import Any
 import click
 import humanize
 
-from maejobs.cli.options import HomeCommand, current_home, json_option, run_argument
+from maejobs.cli.options import (
+    PATIENCE_SECONDS,
+    HomeCommand,
+    existing_home,
+    json_option,
+    optional_job_argument,
+    run_argument,
+)
 from maejobs.cli.output import (
     as_dict,
     length,
@@ -14,19 +21,28 @@ from maejobs.cli.output import (
     print_json,
     print_table,
     progress,
-    visible,
+    share,
+    short_local,
 )
+from maejobs.cli.text import visible
 from maejobs.rundb.database import open_database
 from maejobs.rundb.queries import checkpoints_of, events_of, find_run, last_metrics, newest_runs
 from maejobs.rundb.run import FINISHED, UNFINISHED
 
-_optional_job = click.argument("job", required=False)
-
 
 @click.command("runs", cls=HomeCommand)
-@_optional_job
-@click.option("-n", "--limit", default=20, show_default=True, type=click.IntRange(1, 100_000))
-@click.option("--state", type=click.Choice(sorted(UNFINISHED | FINISHED)))
+@optional_job_argument
+@click.option(
+    "-n",
+    "--limit",
+    default=20,
+    show_default=True,
+    type=click.IntRange(1, 100_000),
+    help="At most so many.",
+)
+@click.option(
+    "--state", type=click.Choice(sorted(UNFINISHED | FINISHED)), help="Only those in this state."
+)
 @json_option
 def runs_command(job: str | None, limit: int, state: str | None, as_json: bool) -> None:
     """List the newest runs, of all jobs or of JOB.
@@ -36,25 +52,30 @@ def runs_command(job: str | None, limit: int, state: str | None, as_json: bool) 
       maejobs runs pretrain -n 7
       maejobs runs --state failed --json
     """
-    with open_database(current_home()) as engine:
+    home = existing_home()
+    with open_database(home, PATIENCE_SECONDS) as engine:
         rows = newest_runs(engine, limit, job, state)
+        if job and not rows and not newest_runs(engine, 1, job):
+            from maejobs.jobs.load import load_job
+
+            load_job(home.jobs_dir, job)  # a misspelt name is told as such
     if as_json:
         print_json([as_dict(row) for row in rows])
         return
     if not rows:
-        click.echo("no runs yet" if not (job or state) else "no such runs")
+        told = f"no {state} runs" if state else "no runs yet"
+        click.echo(told + (f" of {job}" if job else ""))
         return
     print_table(
-        ["run", "slot", "state", "took", "steps", "memory", "why"],
+        ["run", "slot", "state", "took", "steps", "why"],
         [
             [
                 row.id,
-                local(row.slot) or "by hand",
+                short_local(row.slot) or "by hand",
                 row.state,
                 length(_took(row)),
-                progress(row.step, row.total_steps),
-                humanize.naturalsize(row.peak_memory) if row.peak_memory else "",
-                visible(_why(row)),
+                share(row.step, row.total_steps),
+                _why(row),
             ]
             for row in rows
         ],
@@ -65,13 +86,13 @@ def runs_command(job: str | None, limit: int, state: str | None, as_json: bool) 
 @run_argument
 @json_option
 def show_command(run: str, as_json: bool) -> None:
-    """Show all that is known of a run (of a job: its newest).
+    """Show all that is known of a run. A job's name means its newest.
 
     \b
     Example:
       maejobs show pretrain
     """
-    with open_database(current_home()) as engine:
+    with open_database(existing_home(), PATIENCE_SECONDS) as engine:
         row = find_run(engine, run)
         metrics = last_metrics(engine, row.id)
         checkpoints = checkpoints_of(engine, row.id)

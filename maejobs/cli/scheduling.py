@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
@@ -41,28 +42,19 @@ def schedule_command(
       maejobs schedule pretrain "0 2 * * *"
       maejobs schedule evaluate "30 6 * * 1-5" --dry-run
     """
-    from maejobs.jobs.load import load_job
-
     home = current_home()
-    if not home.exists and not dry_run:
+    parsed = parse_expression(_text_of(home, job, expression))
+    named_home = None if home.is_default else home.root
+    entry = Entry(job, parsed.text, exec_command(_executable(), job, named_home))
+    if not dry_run and not home.exists:
         from maejobs.cli.upkeep import make_home
 
         make_home(home)
         click.echo(f"made the home {home.root}", err=True)
-    jobs_dir = home.jobs_dir if home.exists else _shipped_jobs()
-    text = expression or load_job(jobs_dir, job).schedule
-    load_job(jobs_dir, job)
-    if text is None:
-        raise UserError(
-            f'{job} has no schedule of its own; give one: maejobs schedule {job} "0 2 * * *"'
-        )
-    parsed = parse_expression(text)
-    named_home = None if home.is_default else home.root
-    entry = Entry(job, parsed.text, exec_command(_executable(), job, named_home))
-    before = _entries_of(home, job)
     change = _change(home, lambda entries: _with(entries, entry, home, also), dry_run)
-    if not dry_run:
+    if not (dry_run or change.is_empty):
         _remember_schedule(home, job)
+    before, after = (_entries_in(table, home, job) for table in (change.before, change.after))
     if as_json:
         from maejobs.cli.output import print_json
 
@@ -71,14 +63,17 @@ def schedule_command(
                 "job": job,
                 "expression": parsed.text,
                 "before": [old.expression for old in before],
+                "after": [new.expression for new in after],
                 "changed": not change.is_empty,
                 "written": not (dry_run or change.is_empty),
                 "next": _next_fires(parsed),
             }
         )
         return
-    _print_change(job, before, parsed, also, change, dry_run)
-    _print_next(job, parsed)
+    click.echo(_told(job, before, after, parsed.text))
+    if dry_run:
+        _print_dry(change)
+    _print_next(parsed)
 
 
 @click.command("unschedule", cls=HomeCommand)
@@ -86,41 +81,65 @@ def schedule_command(
 @dry_run_option
 @json_option
 def unschedule_command(job: str, dry_run: bool, as_json: bool) -> None:
-    """Take JOB out of the crontab; its file, runs and checkpoints stay.
+    """Take JOB out of the crontab.
+
+    Its file, runs and checkpoints stay.
 
     \b
     Example:
       maejobs unschedule pretrain
     """
     home = current_home()
-    before = _entries_of(home, job)
-    if not before:
-        raise UserError(f"{job} is not scheduled in the {open_target(home.crontab).name}")
-    change = _change(
-        home,
-        lambda entries: [e for e in entries if e.job != job or not belongs_to(e, home)],
-        dry_run,
-    )
+
+    def without(entries: Sequence[Entry]) -> list[Entry]:
+        rest = [e for e in entries if e.job != job or not belongs_to(e, home)]
+        if len(rest) == len(entries):
+            raise UserError(f"{job} is not scheduled in the {open_target(home.crontab).name}")
+        return rest
+
+    # Asked before anything is locked, so that a misspelt home is not half made.
+    without(read_entries(open_target(home.crontab).read() or b""))
+    change = _change(home, without, dry_run)
     if not dry_run:
         _remember_schedule(home, job)
+    removed = [old.expression for old in _entries_in(change.before, home, job)]
     if as_json:
         from maejobs.cli.output import print_json
 
-        print_json({"job": job, "removed": [old.expression for old in before]})
-    elif dry_run:
-        click.echo(change.diff(), nl=False)
-    else:
-        for old in before:
-            click.echo(f"unscheduled {job}: {old.expression}")
+        print_json({"job": job, "removed": removed, "written": not dry_run})
+        return
+    for expression in removed:
+        click.echo(f"unscheduled {job}: {expression}")
+    if dry_run:
+        _print_dry(change)
+
+
+def _text_of(home: Home, job: str, expression: str | None) -> str:
+    """The expression given, else the job file's own; before `init`, that of the file we ship."""
+    from maejobs.jobs.load import load_job
+
+    own = load_job(home.jobs_dir if home.exists else _shipped_jobs(), job).schedule
+    if expression is None and own is None:
+        raise UserError(
+            f'{job} has no schedule of its own; give one: maejobs schedule {job} "0 2 * * *"'
+        )
+    return expression if expression is not None else own or ""
 
 
 def _with(entries: Sequence[Entry], new: Entry, home: Home, also: bool) -> list[Entry]:
+    """`entries` with `new` in place of the job's others, or `also` beside them.
+
+    The same expression never stands there twice: cron would start the job twice a slot.
+    """
     mine = [e for e in entries if e.job == new.job and belongs_to(e, home)]
-    if new in mine:
-        return list(entries)
-    if also or not mine:
+    replaced = [e for e in mine if e.expression == new.expression] if also else mine
+    if not replaced:
         return [*entries, new]
-    return [new if e is mine[0] else e for e in entries if e is mine[0] or e not in mine]
+    return [
+        new if e is replaced[0] else e
+        for e in entries
+        if e is replaced[0] or not any(e is other for other in replaced)
+    ]
 
 
 def _change(home: Home, build: Build, dry_run: bool) -> Change:
@@ -133,9 +152,8 @@ def _change(home: Home, build: Build, dry_run: bool) -> Change:
     )
 
 
-def _entries_of(home: Home, job: str) -> list[Entry]:
-    table = open_target(home.crontab).read() or b""
-    return [e for e in read_entries(table) if e.job == job and belongs_to(e, home)]
+def _entries_in(table: bytes | None, home: Home, job: str) -> list[Entry]:
+    return [e for e in read_entries(table or b"") if e.job == job and belongs_to(e, home)]
 
 
 def _executable() -> Path:
@@ -160,49 +178,45 @@ def _remember_schedule(home: Home, job: str) -> None:
     from maejobs.rundb.database import open_database
     from maejobs.rundb.record import set_job
 
-    schedule = "\n".join(entry.expression for entry in _entries_of(home, job)) or None
+    entries = _entries_in(open_target(home.crontab).read(), home, job)
+    schedule = "\n".join(entry.expression for entry in entries) or None
     now = clock.now()
     try:
         with open_database(home) as engine:
             set_job(engine, job, schedule=schedule, scheduled_since=now, checked_until=now)
     except MaejobsError as error:
-        click.echo(f"maejobs: scheduled, but not noted in the database: {error}", err=True)
+        click.echo(f"maejobs: done, but not noted in the database: {error}", err=True)
 
 
-def _print_change(
-    job: str,
-    before: Sequence[Entry],
-    expression: Expression,
-    also: bool,
-    change: Change,
-    dry_run: bool,
-) -> None:
-    if change.is_empty:
-        click.echo(f"{job} is scheduled so already: {expression.text}")
-    elif before and not also:
-        olds = ", ".join(entry.expression for entry in before)
-        click.echo(f"rescheduled {job}: {olds} → {expression.text}")
-    else:
-        click.echo(f"scheduled {job}: {expression.text}")
-    if dry_run:
-        click.echo(change.diff(), nl=False)
-        click.echo("(dry run: nothing was written)")
+def _told(job: str, before: Sequence[Entry], after: Sequence[Entry], expression: str) -> str:
+    olds, news = ([entry.expression for entry in entries] for entries in (before, after))
+    if before == after:
+        return f"{job} is scheduled so already: {expression}; nothing changed"
+    if olds == news:
+        return f"{job} stays scheduled, {expression}; its line now calls {after[0].command}"
+    if not before:
+        return f"scheduled {job}: {expression}"
+    return f"rescheduled {job}: {', '.join(olds)} → {', '.join(news)}"
 
 
-def _next_fires(expression: Expression) -> list[str]:
+def _print_dry(change: Change) -> None:
+    from maejobs.cli.text import visible
+
+    click.echo(visible(change.diff()), nl=False)
+    click.echo("(dry run: nothing was written)")
+
+
+def _next_fires(expression: Expression) -> list[datetime]:
     from maejobs.cron.fires import fires, host_zone
 
-    zone = host_zone()
-    coming = islice(fires(expression, clock.now(), zone), SHOWN_FIRES)
-    return [fire.astimezone(zone).isoformat() for fire in coming]
+    return list(islice(fires(expression, clock.now(), host_zone()), SHOWN_FIRES))
 
 
-def _print_next(job: str, expression: Expression) -> None:
+def _print_next(expression: Expression) -> None:
     from maejobs.cli.output import local, relative
-    from maejobs.cron.fires import fires, host_zone
 
     if expression.reboot:
         click.echo("next: when the host starts")
         return
-    for fire in islice(fires(expression, clock.now(), host_zone()), SHOWN_FIRES):
+    for fire in _next_fires(expression):
         click.echo(f"next: {local(fire)} ({relative(fire)})")

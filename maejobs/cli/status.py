@@ -1,5 +1,6 @@
 """`maejobs status` and `next`: one screen of how things stand, and what comes."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from heapq import merge
 from itertools import islice
@@ -8,34 +9,59 @@ from typing import Any
 import click
 
 from maejobs import clock
-from maejobs.cli.options import HomeCommand, current_home, json_option
-from maejobs.cli.output import length, local, print_json, print_table, progress, relative, visible
+from maejobs.cli.options import (
+    PATIENCE_SECONDS,
+    HomeCommand,
+    current_home,
+    json_option,
+    optional_job_argument,
+)
+from maejobs.cli.output import (
+    length,
+    local,
+    print_json,
+    print_table,
+    relative,
+    share,
+    short_local,
+)
+from maejobs.cli.text import visible
 from maejobs.cron.block import Entry
 from maejobs.cron.fires import fires, host_zone, next_fire, previous_fire
-from maejobs.cron.grammar import parse_expression
+from maejobs.cron.grammar import BadExpression, Expression, parse_expression
 from maejobs.cron.schedule import entries_of
 from maejobs.cron.target import open_target
-from maejobs.errors import MaejobsError, UserError
+from maejobs.errors import EXIT_FAILED, MaejobsError, UserError
 from maejobs.home import Home
+
+REBOOT = "@reboot"
 
 
 @click.command("status", cls=HomeCommand)
 @json_option
-def status_command(as_json: bool) -> None:
-    """Show every job: how its last run ended, when the next comes, and how late one is.
+def status_command(as_json: bool) -> int:
+    """Show every job: last state, when next, how late.
+
+    What cannot be read (crontab, database) is said, and all else is shown; the exit code is 1 then.
 
     \b
     Example:
       maejobs status
     """
     home = current_home()
-    rows = _status(home)
+    rows, trouble = _status(home)
+    for line in trouble:
+        click.echo(f"maejobs: {visible(line)}", err=True)
     if as_json:
         print_json(rows)
-        return
-    if not rows:
+    elif not rows:
         click.echo(f"no jobs in {home.jobs_dir}; `maejobs init` puts ours there")
-        return
+    else:
+        _print_status(rows)
+    return EXIT_FAILED if trouble else 0
+
+
+def _print_status(rows: list[dict[str, Any]]) -> None:
     print_table(
         ["job", "last run", "state", "progress", "took", "next", "notes"],
         [
@@ -43,10 +69,10 @@ def status_command(as_json: bool) -> None:
                 row["job"],
                 relative(row["last_started"] or row["last_slot"]),
                 row["state"] or "never ran",
-                progress(row["step"], row["total_steps"]),
+                share(row["step"], row["total_steps"]),
                 length(row["duration_seconds"]),
-                f"{local(row['next'])} ({relative(row['next'])})" if row["next"] else "",
-                visible(_notes(row)),
+                f"{short_local(row['next'])}, {relative(row['next'])}" if row["next"] else "",
+                _notes(row),
             ]
             for row in rows
         ],
@@ -54,8 +80,15 @@ def status_command(as_json: bool) -> None:
 
 
 @click.command("next", cls=HomeCommand)
-@click.argument("job", required=False)
-@click.option("-n", "--count", default=10, show_default=True, type=click.IntRange(1, 10_000))
+@optional_job_argument
+@click.option(
+    "-n",
+    "--count",
+    default=10,
+    show_default=True,
+    type=click.IntRange(1, 10_000),
+    help="How many slots.",
+)
 @json_option
 def next_command(job: str | None, count: int, as_json: bool) -> None:
     """Show the coming slots of all jobs, or of JOB, in order.
@@ -67,39 +100,49 @@ def next_command(job: str | None, count: int, as_json: bool) -> None:
     home = current_home()
     entries = entries_of(open_target(home.crontab), home)
     if job and not (entries := [entry for entry in entries if entry.job == job]):
-        raise UserError(f"{job} is not scheduled; see `maejobs list`")
+        from maejobs.jobs.load import load_job
+
+        load_job(home.jobs_dir, job)  # a misspelt name is told as such
+        raise UserError(f'{job} is not scheduled; `maejobs schedule {job} "0 2 * * *"` does it')
+    at_boot = sorted({entry.job for entry in entries if entry.expression == REBOOT})
     coming = list(islice(merge(*map(_slots, entries)), count))
     if as_json:
         print_json([{"at": at, "job": name, "expression": text} for at, name, text in coming])
-    elif not coming:
+    elif not (coming or at_boot):
         click.echo('nothing is scheduled; try `maejobs schedule pretrain "0 2 * * *"`')
-    else:
+    elif coming:
         print_table(
             ["when", "", "job", "expression"],
             [[local(at), relative(at), name, text] for at, name, text in coming],
         )
+    if at_boot and not as_json:
+        click.echo(f"when the host starts: {', '.join(at_boot)}")
 
 
-def _slots(entry: Entry) -> Any:
-    expression = parse_expression(entry.expression)
+def _slots(entry: Entry) -> Iterator[tuple[datetime, str, str]]:
+    try:
+        expression = parse_expression(entry.expression)
+    except BadExpression as error:
+        click.echo(f"maejobs: {entry.job}: {error}", err=True)
+        return
     for fire in fires(expression, clock.now(), host_zone()):
         yield fire, entry.job, entry.expression
 
 
-def _status(home: Home) -> list[dict[str, Any]]:
+def _status(home: Home) -> tuple[list[dict[str, Any]], list[str]]:
+    """A row for each job that has a file, a schedule or a past; and what could not be read."""
     from maejobs.jobs.load import job_names
 
     trouble: list[str] = []
+    entries: list[Entry] = []
     try:
         entries = entries_of(open_target(home.crontab), home)
     except MaejobsError as error:
-        click.echo(f"maejobs: {error}", err=True)
-        entries = []
-    recorded = _recorded(home, trouble)
-    for line in trouble:
-        click.echo(f"maejobs: {line}", err=True)
+        trouble.append(str(error))
+    # Before `init` there is no database to miss.
+    recorded = _recorded(home, trouble) if home.exists else {}
     names = sorted({*job_names(home.jobs_dir), *recorded, *(entry.job for entry in entries)})
-    return [_job_status(home, name, entries, recorded.get(name, {})) for name in names]
+    return [_job_status(home, name, entries, recorded.get(name, {})) for name in names], trouble
 
 
 def _recorded(home: Home, trouble: list[str]) -> dict[str, dict[str, Any]]:
@@ -108,7 +151,7 @@ def _recorded(home: Home, trouble: list[str]) -> dict[str, dict[str, Any]]:
     from maejobs.rundb.queries import job_rows, runs_by_id
 
     try:
-        with open_database(home) as engine:
+        with open_database(home, PATIENCE_SECONDS) as engine:
             rows = job_rows(engine)
             runs = runs_by_id(engine, [row.last_run for row in rows.values() if row.last_run])
     except MaejobsError as error:
@@ -123,7 +166,8 @@ def _job_status(
     from maejobs.supervise.gates import pause_file
 
     now, zone = clock.now(), host_zone()
-    expressions = [parse_expression(entry.expression) for entry in entries if entry.job == name]
+    mine = [entry.expression for entry in entries if entry.job == name]
+    expressions, unread = _parsed(mine)
     coming = [fire for e in expressions if (fire := next_fire(e, now, zone))]
     due = [fire for e in expressions if (fire := previous_fire(e, now, zone))]
     run = recorded.get("run")
@@ -133,7 +177,7 @@ def _job_status(
     late = _late_by(now, max(due, default=None), late_after, recorded)
     return {
         "job": name,
-        "schedule": [expression.text for expression in expressions],
+        "schedule": mine,
         "state": recorded.get("last_state"),
         "reason": recorded.get("last_reason"),
         "outcome": recorded.get("last_outcome"),
@@ -148,8 +192,19 @@ def _job_status(
         "next": min(coming, default=None),
         "late_seconds": late.total_seconds() if late else None,
         "paused": pause_file(home, name).exists(),
-        "problem": problem,
+        "problem": problem or unread,
     }
+
+
+def _parsed(texts: list[str]) -> tuple[list[Expression], str | None]:
+    """The expressions, and what is wrong with one that was edited into the crontab by hand."""
+    expressions, problem = [], None
+    for text in texts:
+        try:
+            expressions.append(parse_expression(text))
+        except BadExpression as error:
+            problem = f"{text}: bad {error.field or 'expression'}: {error.reason}"
+    return expressions, problem
 
 
 def _late_after(home: Home, name: str) -> tuple[timedelta, str | None]:
@@ -181,7 +236,5 @@ def _notes(row: dict[str, Any]) -> str:
         notes.append("on pause")
     if not row["schedule"]:
         notes.append("not scheduled")
-    notes += [row["outcome"]] if row["outcome"] else []
-    notes += [row["reason"]] if row["reason"] else []
-    notes += [row["problem"]] if row["problem"] else []
+    notes += [row[key] for key in ("outcome", "reason", "problem") if row[key]]
     return "; ".join(notes)

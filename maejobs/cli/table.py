@@ -2,17 +2,22 @@
 
 import os
 import sys
+from pathlib import Path
 
 import click
 
 from maejobs.cli.options import HomeCommand, current_home, dry_run_option, json_option
+from maejobs.cli.text import visible
 from maejobs.cron.target import open_target
+from maejobs.errors import UserError
 
 
 @click.command("list", cls=HomeCommand)
 @json_option
 def list_command(as_json: bool) -> int:
-    """Print the crontab, byte for byte as `crontab -l` does, with its exit status.
+    """Print the crontab, byte for byte as `crontab -l` does.
+
+    Its errors and its exit status are the same, too.
 
     \b
     Example:
@@ -31,10 +36,11 @@ def list_command(as_json: bool) -> int:
 @click.command("edit", cls=HomeCommand)
 @dry_run_option
 def edit_command(dry_run: bool) -> None:
-    """Edit the crontab with $VISUAL or $EDITOR; a bad one is not installed.
+    """Edit the crontab; a bad one is not installed.
 
-    What is wrong is shown with its line and column, and you may go on editing, as with
-    `crontab -e`. With --dry-run the edited table is checked and shown, not installed.
+    With $VISUAL or $EDITOR. What is wrong is shown with its line and column, and you may go on
+    editing, as with `crontab -e`. With --dry-run the edited table is checked and shown, not
+    installed.
 
     \b
     Example:
@@ -45,7 +51,7 @@ def edit_command(dry_run: bool) -> None:
     home = current_home()
     change = edit_table(
         open_target(home.crontab),
-        lambda file: click.edit(filename=str(file)),
+        _edit,
         _ask_again,
         home.locks_dir,
         home.crontab_backups_dir,
@@ -54,15 +60,26 @@ def edit_command(dry_run: bool) -> None:
     if change is None:
         click.echo("no change: the crontab stays as it is")
         return
-    click.echo(change.diff(), nl=False)
+    click.echo(visible(change.diff()), nl=False)
     click.echo("(dry run: nothing was written)" if dry_run else "installed")
 
 
+def _edit(file: Path) -> None:
+    try:
+        click.edit(filename=str(file))
+    except click.ClickException as error:  # the editor is missing, or failed
+        raise UserError(error.format_message()) from error
+
+
 def _ask_again(problem: str) -> bool:
-    click.echo(problem, err=True)
     if not sys.stdin.isatty():
         return False
-    return click.confirm("Edit again?", default=True, err=True)
+    click.echo(visible(problem), err=True)
+    try:
+        return click.confirm("Edit again?", default=True, err=True)
+    except click.Abort:  # Ctrl-C or the end of input: give up, and keep the text
+        click.echo(err=True)
+        return False
 
 
 def _print_as_json(table: bytes | None) -> int:

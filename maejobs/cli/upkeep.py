@@ -5,7 +5,13 @@ from pathlib import Path
 
 import click
 
-from maejobs.cli.options import HomeCommand, current_home, dry_run_option, json_option
+from maejobs.cli.options import (
+    HomeCommand,
+    current_home,
+    dry_run_option,
+    existing_home,
+    json_option,
+)
 from maejobs.files import FILE_MODE
 from maejobs.home import Home
 from maejobs.shipped import shipped
@@ -14,7 +20,7 @@ from maejobs.shipped import shipped
 @click.command("init", cls=HomeCommand)
 @dry_run_option
 def init_command(dry_run: bool) -> None:
-    """Make the home, put our job files there and make or bring up the database.
+    """Make the home, its job files and its database.
 
     Harmless where they exist: a job file of yours is never overwritten.
 
@@ -23,23 +29,28 @@ def init_command(dry_run: bool) -> None:
       maejobs init
       maejobs init --home /data/maejobs
     """
+    from maejobs.cli.database import database_name
+
     home = current_home()
     missing = _missing_jobs(home)
     if dry_run:
-        click.echo(f"would make {home.root} with jobs {', '.join(p.stem for p in missing) or '-'}")
+        jobs = ", ".join(path.stem for path in missing)
+        click.echo(f"{home.root} {'is there' if home.exists else 'would be made'}")
+        click.echo(f"jobs: {f'would add {jobs}' if jobs else 'all there already'}")
         return
     make_home(home)
     click.echo(f"home: {home.root}")
     click.echo(f"jobs: {', '.join(path.stem for path in missing) or 'all there already'}")
-    click.echo(f"database: {home.configured_database_url or home.database_file}")
+    click.echo(f"database: {database_name(home)}")
 
 
 @click.command("reconcile", cls=HomeCommand)
 @json_option
 def reconcile_command(as_json: bool) -> None:
-    """Set the record straight: runs without a process are lost, slots without a run missed.
+    """Set the record straight: lost and missed runs.
 
-    Records that could not reach the database are taken up. Safe at any time.
+    Runs without a process are lost, slots without a run missed. Records that could not reach the
+    database are taken up. Safe at any time.
 
     \b
     Example:
@@ -50,7 +61,7 @@ def reconcile_command(as_json: bool) -> None:
     from maejobs.cli.output import print_json
     from maejobs.watch.reconcile import reconcile
 
-    findings = asdict(reconcile(current_home()))
+    findings = asdict(reconcile(existing_home()))
     if as_json:
         print_json(findings)
         return

@@ -1,23 +1,42 @@
 """Which lines of our block are one home's: several homes may share a crontab."""
 
+import os
 import shlex
 
 from maejobs.cron.block import Entry, read_entries
 from maejobs.cron.target import Target
 from maejobs.home import Home
 
+OPTION = "--home"
+
+
+def command_words(entry: Entry) -> list[str]:
+    """The words of the entry's command as sh sees them; [] where it cannot be taken apart."""
+    try:
+        return shlex.split(entry.command.replace("\\%", "%"))
+    except ValueError:
+        return []
+
 
 def belongs_to(entry: Entry, home: Home) -> bool:
     """Whether the entry's line starts its job in `home`; one that names none means the default."""
-    try:
-        words = shlex.split(entry.command.replace("\\%", "%"))
-    except ValueError:
+    words = command_words(entry)
+    if not words:
         return False
-    if "--home" not in words[:-1]:
-        return home.is_default
-    return words[words.index("--home") + 1] == str(home.root)
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == OPTION:
+            return _same_place(following, home)
+        if word.startswith(f"{OPTION}="):
+            return _same_place(word.removeprefix(f"{OPTION}="), home)
+    return home.is_default
 
 
 def entries_of(target: Target, home: Home) -> list[Entry]:
     """The entries of `home` in the target's table. Raises TargetError, BrokenBlock."""
     return [entry for entry in read_entries(target.read() or b"") if belongs_to(entry, home)]
+
+
+def _same_place(named: str, home: Home) -> bool:
+    """Whether both are one directory, by whichever spelling or link: or a job would start twice."""
+    root = str(home.root)
+    return named == root or os.path.realpath(named) == os.path.realpath(root)

@@ -104,11 +104,8 @@ def restore(
     Raises UserError where there is nothing to restore, or something good in its place.
     """
     campaign = campaign.absolute()
-    below = backup / campaign.resolve().name
-    source = (below if (below / CHECKPOINTS).is_dir() else backup).resolve()
-    if source == campaign.resolve():
-        raise UserError(f"{source}: is the campaign itself, not its backup")
-    chosen = _choose(source, step)
+    chosen = choose_backup(backup, campaign, step)
+    source = chosen.path.parent.parent
     with _refusals(campaign):
         make_private_directory(campaign / CHECKPOINTS)
         directory = checkpoints_directory(campaign)
@@ -125,6 +122,15 @@ def restore(
             copy_small_files(source, campaign, replace=False)
             copy_checkpoint(chosen, directory, on_progress)
         return next(c for c in read_checkpoints(campaign) if c.name == chosen.name)
+
+
+def choose_backup(backup: Path, campaign: Path, step: int | None = None) -> StoredCheckpoint:
+    """What `restore` would bring back: read and verified, nothing written. Raises UserError."""
+    below = backup / campaign.resolve().name
+    source = (below if (below / CHECKPOINTS).is_dir() else backup).resolve()
+    if source == campaign.resolve():
+        raise UserError(f"{source}: is the campaign itself, not its backup")
+    return _choose(source, step)
 
 
 def _target(campaign: Path, destination: Path) -> Path:

@@ -1,0 +1,16 @@
+"""Text that is safe to print. Imports nothing, since every command may need it."""
+
+
+def visible(text: str) -> str:
+    """`text` with control characters shown, so that a name or log cannot drive the terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else _shown(c) for c in text)
+
+
+def one_line(text: str) -> str:
+    """`text` as it may stand in a table's cell."""
+    return visible(" ".join(text.split()))
+
+
+def _shown(character: str) -> str:
+    number = ord(character)
+    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
