@@ -1,0 +1,112 @@
+"""What must hold before a command starts."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from maejobs.errors import NotNow
+from maejobs.jobs.load import parse_job
+from maejobs.supervise.gates import (
+    check_disk,
+    check_pause,
+    check_window,
+    pause_file,
+    take_locks,
+)
+from maejobs.supervise.locks import acquire
+
+NOW = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
+
+
+def job(name: str = "night", text: str = ""):
+    return parse_job(Path(f"{name}.toml"), name, f'command = ["true"]\n{text}')
+
+
+def take(home, job, patience: float = 0.0, give_up=lambda: False):
+    return take_locks(home, job, f"{job.name}-1", patience, give_up)
+
+
+def test_a_job_that_is_not_paused_passes(home):
+    check_pause(home, "night")
+
+
+def test_a_paused_job_does_not_start_and_says_why(home):
+    pause_file(home, "night").write_text('{"reason": "new disks"}')
+
+    with pytest.raises(NotNow, match="night is paused: new disks; `maejobs resume night`") as no:
+        check_pause(home, "night")
+    assert no.value.reason == "paused"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"reason": null}', '"x"'])
+def test_a_pause_without_a_readable_reason_is_a_pause(home, text):
+    pause_file(home, "night").write_text(text)
+
+    with pytest.raises(NotNow, match="night is paused"):
+        check_pause(home, "night")
+
+
+def test_a_deadline_that_has_come_is_outside_the_window():
+    check_window(None, NOW)
+    check_window(NOW + timedelta(seconds=1), NOW)
+    with pytest.raises(NotNow, match="its deadline was 2026-11-24 02:00 UTC") as no:
+        check_window(NOW, NOW)
+    assert no.value.reason == "outside_window"
+
+
+def test_too_little_room_is_told_with_both_sizes(tmp_path):
+    check_disk(tmp_path, 1)
+    with pytest.raises(NotNow, match=r"has .*B free, the job asks for 1\.0 EB") as no:
+        check_disk(tmp_path, 10**18)
+    assert no.value.reason == "disk_low"
+
+
+def test_a_directory_that_is_not_there_yet_is_measured_where_it_will_be(tmp_path):
+    check_disk(tmp_path / "campaigns" / "main", 1)
+
+
+def test_a_second_run_of_a_job_is_an_overlap(home):
+    held, _ = take(home, job())
+    with held, pytest.raises(NotNow, match="night still runs: night-1") as no:
+        take(home, job())
+    assert no.value.reason == "overlap"
+
+    take(home, job())[0].close()
+
+
+def test_jobs_that_share_a_lock_exclude_each_other(home):
+    held, _ = take(home, job("night", 'locks = ["gpu0", "campaign"]'))
+    with held:
+        with pytest.raises(NotNow, match="night-1 holds the lock gpu0") as no:
+            take(home, job("evaluate", 'locks = ["gpu0"]'))
+        take(home, job("backup", 'locks = ["disk"]'))[0].close()
+    assert no.value.reason == "locked"
+
+
+def test_who_does_not_get_all_locks_keeps_none(home):
+    with acquire(home.locks_dir / "lock-b.lock", "somebody"), pytest.raises(NotNow):
+        take(home, job(text='locks = ["a", "b", "c"]'))
+
+    held, locks = take(home, job(text='locks = ["c", "a", "b", "a"]'))
+    with held:
+        assert [lock.path.name for lock in locks] == [
+            "job-night.lock",
+            "lock-a.lock",
+            "lock-b.lock",
+            "lock-c.lock",
+        ]
+
+
+def test_only_who_wants_to_wait_waits(home):
+    asked = []
+    with acquire(home.locks_dir / "lock-a.lock", "somebody"):
+        for overlap in ("skip", "replace", "wait"):
+            with pytest.raises(NotNow):
+                take(
+                    home,
+                    job(text=f'locks = ["a"]\noverlap = "{overlap}"'),
+                    patience=0.1,
+                    give_up=lambda overlap=overlap: bool(asked.append(overlap)),
+                )
+    assert set(asked) == {"wait"}
