@@ -23,7 +23,11 @@ def newest_runs(
     engine: Engine, limit: int, job: str | None = None, state: str | None = None
 ) -> Rows:
     """The newest runs, newest first; of one job, in one state, if asked."""
-    query = select(runs).order_by(runs.c.queued.desc(), runs.c.id.desc()).limit(limit)
+    query = (
+        select(runs)
+        .order_by(runs.c.queued.desc(), runs.c.attempt.desc(), runs.c.id.desc())
+        .limit(limit)
+    )
     if job:
         query = query.where(runs.c.job == job)
     if state:

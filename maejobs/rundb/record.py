@@ -4,11 +4,11 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from maejobs.errors import MaejobsError
-from maejobs.rundb.run import PREDECESSORS, SUCCEEDED, UNFINISHED, Run
+from maejobs.rundb.run import PREDECESSORS, SUCCEEDED, UNFINISHED, WATCH_VERDICTS, Run
 from maejobs.rundb.schema import jobs, runs
 
 _NEVER_OVERWRITTEN = frozenset({"id", "job", "slot", "attempt", "trigger"})
@@ -29,7 +29,7 @@ def write_run(engine: Engine, run: Run) -> bool:
         stored = connection.execute(select(runs.c.state).where(runs.c.id == run.id)).scalar()
         if stored is None:
             _insert(connection, run)
-        elif not _update(connection, run):
+        elif not _update(connection, run, stored):
             return False
         _sum_up(connection, run)
         return True
@@ -57,7 +57,7 @@ def _insert(connection: Connection, run: Run) -> None:
         ) from error
 
 
-def _update(connection: Connection, run: Run) -> bool:
+def _update(connection: Connection, run: Run, stored: str) -> bool:
     values = {
         name: value
         for name, value in asdict(run).items()
@@ -65,7 +65,9 @@ def _update(connection: Connection, run: Run) -> bool:
         if name not in _NEVER_OVERWRITTEN and value is not None
     }
     if run.state in UNFINISHED:
-        values |= {"finished": None, "reason": run.reason}  # a verdict that came too early
+        values["finished"] = None
+    if stored in WATCH_VERDICTS:
+        values["reason"] = run.reason  # that of a verdict that came too early
     allowed = PREDECESSORS.get(run.state, frozenset()) | {run.state}
     changed = connection.execute(
         update(runs).where(runs.c.id == run.id, runs.c.state.in_(allowed)).values(**values)
@@ -77,7 +79,7 @@ def _sum_up(connection: Connection, run: Run) -> None:
     newest = connection.execute(
         select(runs)
         .where(runs.c.job == run.job)
-        .order_by(runs.c.queued.desc(), runs.c.attempt.desc())
+        .order_by(runs.c.queued.desc(), runs.c.attempt.desc(), runs.c.id.desc())
         .limit(1)
     ).one()
     values: dict[str, Any] = {}
@@ -91,10 +93,12 @@ def _sum_up(connection: Connection, run: Run) -> None:
             "last_started": newest.started,
             "last_finished": newest.finished,
         }
-    if run.state == SUCCEEDED:
-        values["last_success"] = run.finished
+    job = update(jobs).where(jobs.c.name == run.job)
     if values:
-        connection.execute(update(jobs).where(jobs.c.name == run.job).values(**values))
+        connection.execute(job.values(**values))
+    if run.state == SUCCEEDED and run.finished:  # maybe of an older night, only now taken up
+        is_newer = or_(jobs.c.last_success.is_(None), jobs.c.last_success < run.finished)
+        connection.execute(job.where(is_newer).values(last_success=run.finished))
 
 
 def _minute(slot: datetime | None) -> str:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 QUEUED, RUNNING = "queued", "running"
 SUCCEEDED, FAILED, TIMED_OUT, CANCELLED = "succeeded", "failed", "timed_out", "cancelled"
@@ -12,18 +12,21 @@ LOST, SKIPPED, MISSED = "lost", "skipped", "missed"
 UNFINISHED = frozenset({QUEUED, RUNNING})
 FINISHED = frozenset({SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, LOST, SKIPPED, MISSED})
 
-# The states a run may have just before each: a supervisor that was thought lost may still finish,
-# so that a late success beats a wrong verdict.
+# The states a run's row may have just before each. A run that was thought lost or missed may still
+# finish, so that a late success beats a wrong verdict; and a row may lag behind by some states,
+# because the database was away when the supervisor passed through them.
+_OPEN = frozenset({QUEUED, RUNNING, LOST, MISSED})
 PREDECESSORS: dict[str, frozenset[str]] = {
     QUEUED: frozenset({MISSED}),
-    RUNNING: frozenset({QUEUED, LOST}),
-    SUCCEEDED: frozenset({RUNNING, LOST}),
-    FAILED: frozenset({QUEUED, RUNNING, LOST}),
-    TIMED_OUT: frozenset({RUNNING, LOST}),
-    CANCELLED: frozenset({QUEUED, RUNNING, LOST}),
-    SKIPPED: frozenset({QUEUED, LOST}),
-    LOST: frozenset({QUEUED, RUNNING}),
+    RUNNING: _OPEN - {RUNNING},
+    SUCCEEDED: _OPEN,
+    FAILED: _OPEN,
+    TIMED_OUT: _OPEN,
+    CANCELLED: _OPEN,
+    SKIPPED: _OPEN - {RUNNING},
+    LOST: UNFINISHED,
 }
+WATCH_VERDICTS = frozenset({LOST, MISSED})  # passed on a run that could not speak for itself
 
 _INSTANTS = frozenset({"slot", "queued", "started", "finished", "deadline"})
 
@@ -81,14 +84,40 @@ class Run:
             raise ValueError("a run's record is a JSON object")
         try:
             values = {name: _revive(name, value) for name, value in data.items() if name in known}
-            return cls(**values)
-        except TypeError as error:
+            run = cls(**values)
+        except (TypeError, OverflowError) as error:
             raise ValueError(f"not a run's record: {error}") from error
+        for name, hint in get_type_hints(cls).items():
+            if not _fits(getattr(run, name), get_args(hint) or (hint,)):
+                raise ValueError(f"not a run's record: {name} is {getattr(run, name)!a}")
+        if run.state not in UNFINISHED | FINISHED:
+            raise ValueError(f"not a run's record: state is {run.state!a}")
+        return run
 
 
 def run_name(job: str, slot: datetime, attempt: int) -> str:
     """The id of a slot's run, `pretrain-20261124T0200Z-1`: job, slot in UTC, attempt."""
     return f"{job}-{slot:%Y%m%dT%H%MZ}-{attempt}"
+
+
+def _fits(value: Any, kinds: tuple[Any, ...]) -> bool:
+    """Whether `value` is one of `kinds` and a database can hold it."""
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, int):
+        return (int in kinds or float in kinds) and abs(value) < 2**63
+    texts = value if isinstance(value, list) else [value] if isinstance(value, str) else []
+    if not all(isinstance(text, str) and _is_storable(text) for text in texts):
+        return False
+    return isinstance(value, tuple(get_origin(kind) or kind for kind in kinds))
+
+
+def _is_storable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
 
 
 def _revive(name: str, value: Any) -> Any:
