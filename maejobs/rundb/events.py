@@ -12,12 +12,17 @@ from maejobs import clock
 
 LONGEST_LINE = 1_000_000  # bytes; a longer line is broken, so a runaway child cannot eat memory
 CHUNK = 4_000_000  # bytes read at once
+DEEPEST = 50  # nested braces and brackets; what nests deeper is broken
 _LARGEST_INTEGER = 2**63 - 1
+_LATEST = datetime(2200, 1, 1, tzinfo=UTC).timestamp()  # a later `time` is in the wrong unit
 
 
 @dataclass(frozen=True)
 class Event:
-    """One line: `offset` is its first byte in the file, `body` what else it says."""
+    """One line: `offset` is its first byte in the file, `body` what else it says.
+
+    Its texts hold no characters, its floats no values that a database or JSON refuses.
+    """
 
     kind: str
     offset: int
@@ -29,9 +34,7 @@ class Event:
         value = self.body.get(key)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
-        if not math.isfinite(value) or abs(value) > _LARGEST_INTEGER:
-            return None
-        return int(value)
+        return int(value) if abs(value) <= _LARGEST_INTEGER else None
 
     def number(self, key: str) -> float | None:
         """The finite number at `key`, if there is one."""
@@ -45,9 +48,9 @@ class Event:
         return number if math.isfinite(number) else None
 
     def words(self, key: str) -> str | None:
-        """The text at `key`, without characters that a database refuses."""
+        """The text at `key`."""
         value = self.body.get(key)
-        return _storable(value) if isinstance(value, str) else None
+        return value if isinstance(value, str) else None
 
 
 @dataclass(frozen=True)
@@ -59,21 +62,24 @@ class Batch:
     offset: int
 
 
-def parse_events(data: bytes, offset: int, now: datetime) -> Batch:
+def parse_events(data: bytes, offset: int, now: datetime, within_line: bool = False) -> Batch:
     """The whole lines of `data`, which stands at byte `offset` of its stream.
 
     A last line without its newline is left for the next time, unless it is too long to be one.
+    `within_line`: `data` begins amid such a line, already counted; the rest of it is passed over.
     An event without a usable `time` happened `now`.
     """
     events: list[Event] = []
     broken = 0
     position = 0
+    if within_line:
+        position = data.find(b"\n") + 1 or len(data)
     while (end := data.find(b"\n", position)) >= 0:
         line = data[position:end]
         event = _parse_line(line, offset + position, now)
         if event:
             events.append(event)
-        elif line.strip():
+        elif line.strip() or len(line) > LONGEST_LINE:
             broken += 1
         position = end + 1
     if len(data) - position > LONGEST_LINE:
@@ -84,14 +90,14 @@ def parse_events(data: bytes, offset: int, now: datetime) -> Batch:
 
 def read_events(path: Path, offset: int, now: datetime) -> Iterator[Batch]:
     """The stream in `path` from byte `offset` on, in batches of bounded size; none if no file."""
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
+    if not path.is_file():  # a pipe would block
         return
-    with file:
+    with path.open("rb") as file:
         while True:
-            file.seek(offset)
-            batch = parse_events(file.read(CHUNK), offset, now)
+            file.seek(max(offset - 1, 0))
+            # Only a line too long to be kept is ever left in its midst.
+            within_line = offset > 0 and file.read(1) not in (b"\n", b"")
+            batch = parse_events(file.read(CHUNK), offset, now, within_line)
             if batch.offset == offset:
                 return
             yield batch
@@ -102,23 +108,31 @@ def _parse_line(line: bytes, offset: int, now: datetime) -> Event | None:
     if len(line) > LONGEST_LINE:
         return None
     try:
-        data = json.loads(line)
+        data = _storable(json.loads(line))
     except (ValueError, RecursionError):
         return None
     if not isinstance(data, dict) or not isinstance(data.get("event"), str):
         return None
-    kind = _storable(data.pop("event"))
+    kind = data.pop("event")
     return Event(kind, offset, _instant(data.pop("time", None), now), data)
 
 
 def _instant(value: Any, now: datetime) -> datetime:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            return datetime.fromtimestamp(value, UTC) + clock.shift()
-        except (ValueError, OverflowError, OSError):
-            pass
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LATEST:
+        return datetime.fromtimestamp(value, UTC) + clock.shift()
     return now
 
 
-def _storable(text: str) -> str:
-    return text.replace("\0", "�").encode("utf-8", "replace").decode("utf-8")
+def _storable(value: Any, depth: int = 0) -> Any:
+    """`value` without NUL, lone surrogates, NaN and infinity. Raises ValueError: nests too deep."""
+    if depth > DEEPEST:
+        raise ValueError("nests too deep")
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, list):
+        return [_storable(item, depth + 1) for item in value]
+    if isinstance(value, dict):
+        return {_storable(key): _storable(item, depth + 1) for key, item in value.items()}
+    return value

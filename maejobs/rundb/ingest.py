@@ -21,7 +21,7 @@ def ingest(engine: Engine, run_id: str, stream: Path) -> int:
     with reading(engine) as connection:
         query = select(runs.c.events_offset).where(runs.c.id == run_id)
         offset = connection.execute(query).scalar()
-    if offset is None or not stream.exists() or stream.stat().st_size <= offset:
+    if offset is None:
         return 0
     count = 0
     for batch in read_events(stream, offset, clock.now()):
@@ -44,13 +44,12 @@ def _advance(connection: Connection, run_id: str, offset: int, batch: Batch) -> 
 
 
 def _store(connection: Connection, run_id: str, batch: Batch) -> None:
-    progress: Event | None = None
-    changes: dict[str, str] = {}
+    changes: dict[str, object] = {}
     rows: dict[str, list[dict[str, object]]] = {"metric": [], "checkpoint": [], "event": []}
     for event in batch.events:
         base = {"run": run_id, "offset": event.offset, "time": event.time}
         if event.kind == "progress":
-            progress = event
+            changes |= _progress(event)
         elif event.kind == "metric" and (name := event.words("name")):
             rows["metric"].append(
                 base | {"name": name, "step": event.integer("step"), "value": event.number("value")}
@@ -72,19 +71,21 @@ def _store(connection: Connection, run_id: str, batch: Batch) -> None:
     for table, kind in ((metrics, "metric"), (checkpoints, "checkpoint"), (events, "event")):
         if rows[kind]:
             connection.execute(insert(table), rows[kind])
-    values: dict[str, object] = dict(changes)
-    if progress:
-        values |= {
-            "step": progress.integer("step"),
-            "total_steps": progress.integer("total"),
-            "epoch": progress.number("epoch"),
-        }
-    if values:
-        connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
-    if "outcome" in changes:
-        connection.execute(
-            update(jobs).where(jobs.c.last_run == run_id).values(last_outcome=changes["outcome"])
-        )
+    if changes:
+        connection.execute(update(runs).where(runs.c.id == run_id).values(**changes))
+    summed_up = {f"last_{key}": changes[key] for key in ("outcome", "reason") if key in changes}
+    if summed_up:
+        connection.execute(update(jobs).where(jobs.c.last_run == run_id).values(**summed_up))
+
+
+def _progress(event: Event) -> dict[str, object]:
+    """What the event says, and no more: a total told once stays."""
+    values = {
+        "step": event.integer("step"),
+        "total_steps": event.integer("total"),
+        "epoch": event.number("epoch"),
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _what_it_says_of_the_run(event: Event) -> dict[str, str]:
