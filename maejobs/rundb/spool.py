@@ -1,6 +1,7 @@
 """Records that could not reach the database: kept whole beside it, taken up later, once each."""
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -11,6 +12,7 @@ from maejobs.rundb.record import SlotTaken, write_run
 from maejobs.rundb.run import Run
 
 EVENTS_NAME = "events.jsonl"
+TAKING = ".taking"  # the suffix of a record that is in the database and about to go
 _log = logging.getLogger(__name__)
 
 
@@ -29,26 +31,51 @@ def take_up(engine: Engine, spool_dir: Path) -> list[str]:
     """Bring every spooled run and its events into the database; the runs taken up.
 
     Writing a run is an upsert by its id and events go by byte offset: a take-up that dies half way
-    is simply done again. A record that cannot be read is set aside, not deleted.
+    is simply done again, and two at once do no harm. A record that cannot be read is set aside,
+    not deleted.
     """
-    taken: list[str] = []
-    for path in sorted(spool_dir.glob("*.json")):
-        try:
-            run = Run.from_json(path.read_text())
-        except (ValueError, OSError) as error:
-            _log.warning("spooled record %s cannot be read: %s; set aside", path, error)
-            path.rename(path.with_suffix(".unreadable"))
-            continue
-        try:
-            write_run(engine, run)
-            ingest(engine, run.id, Path(run.directory) / EVENTS_NAME)
-        except SlotTaken as error:
-            _log.warning("spooled record %s: %s; set aside", path, error)
-            path.rename(path.with_suffix(".duplicate"))
-            continue
-        path.unlink()
-        taken.append(run.id)
-    return taken
+    left_half_way = sorted(spool_dir.glob(f"*{TAKING}"))
+    paths = [*left_half_way, *sorted(spool_dir.glob("*.json"))]
+    return [name for path in paths if (name := _take(engine, path))]
+
+
+def _take(engine: Engine, path: Path) -> str | None:
+    """Take one record up; its run's id, or None where it was set aside or somebody else did."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        run = Run.from_json(text)
+        write_run(engine, run)
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError) as error:
+        _set_aside(path, ".unreadable", error)
+        return None
+    except SlotTaken as error:
+        _set_aside(path, ".duplicate", error)
+        return None
+    ingest(engine, run.id, Path(run.directory) / EVENTS_NAME)
+    return run.id if _remove(engine, path, text) else None
+
+
+def _remove(engine: Engine, path: Path, text: str) -> bool:
+    """Remove the record that said `text`, and take up the one that has replaced it meanwhile."""
+    claimed = path.with_suffix(TAKING)
+    try:
+        if path != claimed:
+            path.rename(claimed)
+            if claimed.read_text(encoding="utf-8") != text:
+                return _take(engine, claimed) is not None
+        claimed.unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _set_aside(path: Path, suffix: str, cause: Exception) -> None:
+    aside = path.with_suffix(suffix)
+    _log.warning("spooled record set aside as %s: %s", aside, cause)
+    with suppress(FileNotFoundError):  # somebody else did
+        path.rename(aside)
 
 
 def _file(spool_dir: Path, run_id: str) -> Path:
