@@ -10,6 +10,7 @@ from maejobs.errors import UserError
 from maejobs.files import make_private_directory
 
 CONFIG_NAME = "maejobs.toml"
+LARGEST_SHIFT_SECONDS = 100 * 365 * 86400
 KEYS: dict[str, tuple[type, ...]] = {
     "database_url": (str,),
     "crontab": (str,),
@@ -59,7 +60,8 @@ class Home:
 
     @property
     def database_url(self) -> str:
-        return self.configured_database_url or f"sqlite:///{self.database_file}"
+        path = str(self.database_file).replace("%", "%25").replace("?", "%3F")
+        return self.configured_database_url or f"sqlite:///{path}"
 
     @property
     def is_default(self) -> bool:
@@ -101,7 +103,16 @@ def open_home(option: str | None) -> Home:
     Raises UserError for a config file that cannot be read, with the key and the nearest known one.
     """
     named = option or os.environ.get("MAEJOBS_HOME")
-    root = Path(named).expanduser().absolute() if named else default_root()
+    try:
+        root = Path(named).expanduser().absolute() if named else default_root()
+    except RuntimeError as error:
+        raise UserError(f"{named}: {error}") from error  # ~somebody who is not there
+    try:
+        str(root).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"home {str(root)!a}: the path must be UTF-8, for records hold it"
+        ) from None
     config = _read_config(root / CONFIG_NAME)
     if shift := config.get("clock_shift"):
         os.environ[clock.SHIFT_VARIABLE] = str(shift)
@@ -113,7 +124,7 @@ def open_home(option: str | None) -> Home:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
@@ -122,7 +133,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
     try:
         config = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: {error}") from error
     for key, value in config.items():
         if key not in KEYS:
@@ -133,4 +144,6 @@ def _read_config(path: Path) -> dict[str, Any]:
             raise UserError(f"{path}: unknown key {key}{hint}")
         if not isinstance(value, KEYS[key]) or isinstance(value, bool):
             raise UserError(f"{path}: {key} = {value!r} has the wrong type")
+    if not abs(config.get("clock_shift", 0)) <= LARGEST_SHIFT_SECONDS:
+        raise UserError(f"{path}: clock_shift = {config['clock_shift']} is not within a century")
     return config

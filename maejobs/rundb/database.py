@@ -1,17 +1,18 @@
 """Opens the run database: pragmas, write locks taken at once, and the version check."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from maejobs.errors import MaejobsError, UserError
-from maejobs.files import FILE_MODE
+from maejobs.files import FILE_MODE, make_private_directory
 from maejobs.home import Home
 from maejobs.rundb.schema import REVISION
 
@@ -23,7 +24,7 @@ class DatabaseUnavailable(MaejobsError):
     """The database cannot be used now; the message says why and what to do."""
 
 
-def open_engine(url: str, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> Engine:
+def open_engine(url: str | URL, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> Engine:
     """An engine for `url`. SQLite: WAL, synchronous=FULL, foreign keys, `BEGIN IMMEDIATE`.
 
     Deferred transactions that read and then write fail at once under contention, whatever the
@@ -33,10 +34,17 @@ def open_engine(url: str, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> Engine:
         parsed = make_url(url)
         engine = create_engine(parsed, poolclass=NullPool)
     except (SQLAlchemyError, ImportError) as error:
-        raise UserError(f"database_url {url!r} cannot be used: {error}") from error
+        raise UserError(f"database_url {url} cannot be used: {error}") from error
     if parsed.get_backend_name() == "sqlite":
         _configure_sqlite(engine, busy_timeout)
     return engine
+
+
+def engine_of(home: Home, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> Engine:
+    """An engine for the home's database, whatever characters the home's path holds."""
+    url = home.configured_database_url
+    file = str(home.database_file)
+    return open_engine(url or URL.create("sqlite", database=file), busy_timeout)
 
 
 def _configure_sqlite(engine: Engine, busy_timeout: float) -> None:
@@ -45,7 +53,7 @@ def _configure_sqlite(engine: Engine, busy_timeout: float) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {int(busy_timeout * 1000)}")
-        cursor.execute("PRAGMA journal_mode = WAL")
+        _use_wal(cursor, busy_timeout)
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.close()
@@ -54,6 +62,19 @@ def _configure_sqlite(engine: Engine, busy_timeout: float) -> None:
     def on_begin(connection: Connection) -> None:
         reads_only = connection.get_execution_options().get(READS_ONLY)
         connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+
+def _use_wal(cursor: sqlite3.Cursor, patience: float) -> None:
+    """Turn to WAL; SQLite's own timeout does not cover several who do so on a new file."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() >= end:
+                raise
+        time.sleep(0.02)
 
 
 def reading(engine: Engine) -> Connection:
@@ -79,9 +100,9 @@ def found_revision(home: Home) -> str | None:
     """The version of the home's database; None where there is none. Raises DatabaseUnavailable."""
     if home.configured_database_url is None and not home.database_file.exists():
         return None
-    engine = open_engine(home.database_url)
+    engine = engine_of(home)
     try:
-        with _explained(home):
+        with explained(home):
             return revision_of(engine)
     finally:
         engine.dispose()
@@ -96,20 +117,21 @@ def open_database(home: Home, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> Ite
     file = home.database_file
     if home.configured_database_url is None and not file.exists():
         raise DatabaseUnavailable(f"no run database at {file}; `maejobs init` makes it")
-    engine = open_engine(home.database_url, busy_timeout)
+    engine = engine_of(home, busy_timeout)
     try:
-        with _explained(home):
+        with explained(home):
             found = revision_of(engine)
         if found != REVISION:
             raise DatabaseUnavailable(_other_version(home, found))
-        with _explained(home):
+        with explained(home):
             yield engine
     finally:
         engine.dispose()
 
 
 @contextmanager
-def _explained(home: Home) -> Iterator[None]:
+def explained(home: Home) -> Iterator[None]:
+    """Turn what a driver says inside into DatabaseUnavailable, with the database's place."""
     try:
         yield
     except (DBAPIError, sqlite3.Error) as error:
@@ -134,6 +156,10 @@ def _other_version(home: Home, found: str | None) -> str:
 
 
 def protect_file(home: Home) -> None:
-    """Give a SQLite file the mode 0600, which SQLite copies to its -wal and -shm files."""
-    if home.configured_database_url is None and home.database_file.exists():
-        home.database_file.chmod(FILE_MODE)
+    """Make the SQLite file if need be, mode 0600, which SQLite copies to its -wal and -shm files.
+
+    Made before SQLite opens it: files of it that are open already keep the mode they have.
+    """
+    if home.configured_database_url is None:
+        make_private_directory(home.database_file.parent)
+        home.database_file.touch(FILE_MODE)  # one that was opened to a group stays so

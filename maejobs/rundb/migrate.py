@@ -3,9 +3,10 @@
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 
 from maejobs.home import Home
-from maejobs.rundb.database import open_engine, protect_file
+from maejobs.rundb.database import DatabaseUnavailable, engine_of, explained, protect_file
 from maejobs.shipped import shipped
 
 
@@ -21,7 +22,10 @@ def head() -> str | None:
 
 
 def upgrade(home: Home, revision: str = "head") -> None:
-    """Make or bring up the home's database; several at once are safe (one transaction)."""
+    """Make or bring up the home's database; several at once are safe (one transaction).
+
+    Raises DatabaseUnavailable, e.g. for a database that a newer maejobs has brought up.
+    """
     _migrate(home, revision, downgrade=False)
 
 
@@ -31,13 +35,18 @@ def downgrade(home: Home, revision: str) -> None:
 
 
 def _migrate(home: Home, revision: str, downgrade: bool) -> None:
-    engine = open_engine(home.database_url)
+    engine = engine_of(home)
     config = _config()
     move = command.downgrade if downgrade else command.upgrade
     try:
-        with engine.begin() as connection:
-            protect_file(home)
+        protect_file(home)
+        with explained(home), engine.begin() as connection:
             config.attributes["connection"] = connection
             move(config, revision)
+    except CommandError as error:
+        place = home.configured_database_url or home.database_file
+        raise DatabaseUnavailable(f"run database {place}: {error}") from error
+    except OSError as error:
+        raise DatabaseUnavailable(f"run database {home.database_file}: {error}") from error
     finally:
         engine.dispose()

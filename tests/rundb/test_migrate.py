@@ -1,0 +1,144 @@
+"""Migrations: up, down, at once, killed half way, and in step with the schema."""
+
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Column, Integer, MetaData
+
+from maejobs.home import Home
+from maejobs.rundb.database import DatabaseUnavailable, engine_of, found_revision, reading
+from maejobs.rundb.migrate import downgrade, head, upgrade
+from maejobs.rundb.record import write_run
+from maejobs.rundb.schema import REVISION, metadata
+
+from .runs import a_run, row, rows
+
+UPGRADE = """
+import sys
+from pathlib import Path
+from maejobs.home import Home
+from maejobs.rundb.migrate import upgrade
+print("ready", flush=True)
+sys.stdin.readline()
+upgrade(Home(Path(sys.argv[1])))
+"""
+OBJECTS = "SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite%' ORDER BY 1, 2"
+
+
+def differences(home: Home, schema: MetaData) -> list:
+    engine = engine_of(home)
+    with reading(engine) as connection:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        found = compare_metadata(context, schema)
+    engine.dispose()
+    return found
+
+
+def start_upgrade(home: Home) -> subprocess.Popen[str]:
+    upgrader = subprocess.Popen(
+        [sys.executable, "-c", UPGRADE, str(home.root)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert upgrader.stdout.readline() == "ready\n"
+    return upgrader
+
+
+def test_the_code_reads_what_the_newest_migration_makes():
+    assert head() == REVISION
+
+
+def test_migrations_and_schema_do_not_drift(home):
+    assert differences(home, metadata) == []
+
+
+def test_drift_would_be_noticed(home):
+    drifted = MetaData(naming_convention=metadata.naming_convention)
+    for table in metadata.sorted_tables:
+        table.to_metadata(drifted)
+    drifted.tables["runs"].append_column(Column("planet", Integer))
+    drifted.tables["metrics"].indexes.clear()
+    assert {difference[0] for difference in differences(home, drifted)} == {
+        "add_column",
+        "remove_index",
+    }
+
+
+def test_down_and_up_again_makes_the_very_same_database(home):
+    before = rows(home, OBJECTS)
+    downgrade(home, "base")
+    assert [r["name"] for r in rows(home, OBJECTS)] == ["alembic_version"]
+    upgrade(home)
+    assert rows(home, OBJECTS) == before
+
+
+def test_an_upgrade_of_what_is_up_to_date_changes_nothing(home, engine):
+    write_run(engine, a_run())
+    upgrade(home)
+    assert row(home, "SELECT count(*) n FROM runs") == {"n": 1}
+    assert found_revision(home) == REVISION
+
+
+def test_a_revision_that_does_not_exist_is_said_not_to(home):
+    with pytest.raises(DatabaseUnavailable, match="xyzzy"):
+        upgrade(home, "xyzzy")
+
+
+@pytest.mark.fault
+def test_several_upgrades_at_once_are_safe(tmp_path):
+    home = Home(tmp_path / "home")
+    upgraders = [start_upgrade(home) for _ in range(6)]
+    for upgrader in upgraders:
+        upgrader.stdin.write("\n")
+        upgrader.stdin.flush()
+    errors = [upgrader.communicate(timeout=60)[1] for upgrader in upgraders]
+    assert errors == [""] * 6
+    assert [upgrader.returncode for upgrader in upgraders] == [0] * 6
+    assert row(home, "SELECT version_num FROM alembic_version") == {"version_num": REVISION}
+    assert differences(home, metadata) == []
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("delay", [0.005, 0.02, 0.05, 0.1])
+def test_an_upgrade_that_is_killed_leaves_all_or_nothing(tmp_path, delay):
+    home = Home(tmp_path / "home")
+    upgrader = start_upgrade(home)
+    upgrader.stdin.write("\n")
+    upgrader.stdin.flush()
+    time.sleep(delay)
+    upgrader.kill()
+    upgrader.communicate(timeout=60)
+    assert found_revision(home) in (None, REVISION)
+    upgrade(home)
+    assert differences(home, metadata) == []
+
+
+@pytest.mark.fault
+def test_an_upgrade_that_fails_half_way_leaves_nothing(tmp_path):
+    home = Home(tmp_path / "home")
+    home.create_directories()
+    with closing(sqlite3.connect(home.database_file)) as connection:
+        connection.execute("CREATE TABLE v_events (in_the_way)")  # the last thing that is made
+    with pytest.raises(DatabaseUnavailable, match="v_events"):
+        upgrade(home)
+    assert [r["name"] for r in rows(home, OBJECTS)] == ["v_events"]
+
+
+@settings(deadline=None, max_examples=5)
+@given(st.permutations(["up", "up", "down"]))
+def test_any_order_of_moves_ends_where_the_last_one_says(tmp_path_factory, moves):
+    home = Home(tmp_path_factory.mktemp("moves"))
+    upgrade(home)
+    for move in moves:
+        upgrade(home) if move == "up" else downgrade(home, "base")
+    assert found_revision(home) == (REVISION if moves[-1] == "up" else None)
