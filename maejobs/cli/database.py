@@ -48,8 +48,12 @@ def upgrade_command(dry_run: bool) -> None:
     from maejobs.rundb.spool import take_up
 
     home = existing_home()
+    found, place = found_revision(home), database_name(home)
+    if found is not None and found > REVISION:
+        raise UserError(
+            f"{place} is of version {found}, newer than this maejobs ({REVISION}); upgrade maejobs"
+        )
     if dry_run:
-        found, place = found_revision(home), database_name(home)
         if found == REVISION:
             click.echo(f"{place} is of version {REVISION} already")
         else:

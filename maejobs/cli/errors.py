@@ -43,7 +43,11 @@ def report(command: click.Command) -> int:
         # What the operating system refuses is seldom our mistake: a mode, a full disk, a mount.
         if debug:
             raise
-        _tell(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        _tell(
+            f"{error.filename}: {error.strerror}"
+            if error.filename
+            else error.strerror or str(error)
+        )
         return EXIT_FAILED
     except Exception as error:
         if debug:

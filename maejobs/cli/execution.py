@@ -140,10 +140,14 @@ def _in_foreground(
     logging.basicConfig(format="maejobs: %(message)s", level=logging.WARNING)
     with Foreground(quiet=as_json) as foreground:
         verdict = execute(home, job, trigger, retry_of=retry_of, watch=foreground.watch)
+    run = verdict.run
     if as_json:
-        click.echo(verdict.run.to_json())
+        from dataclasses import asdict
+
+        from maejobs.cli.output import print_json
+
+        print_json(asdict(run))
     else:
-        run = verdict.run
         told = f" ({visible(run.reason)})" if run.reason else ""
         click.echo(f"{run.id}: {run.state}{told}")
     return verdict.exit_code

@@ -1,23 +1,31 @@
 """A run in the foreground: its output as it comes, and a progress bar below it on a terminal."""
 
+import sys
 from pathlib import Path
 from types import TracebackType
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from maejobs.cli.text import visible
+from maejobs.cli.text import shown_line
 from maejobs.rundb.events import Event
 from maejobs.rundb.run import Run
 from maejobs.supervise.log import LOG_NAME
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Rich would end the process here, and leave the command without its supervisor."""
+        raise BrokenPipeError
+
+
 class Foreground:
-    """Shows what `execute` tells its watcher."""
+    """Shows what `execute` tells its watcher. Who looks on may go away; the run goes on."""
 
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._console = Console(highlight=False, markup=False)
+        self._console = _Console(highlight=False, markup=False)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -31,6 +39,8 @@ class Foreground:
         self._task = self._bar.add_task("starting", total=None, metric="")
         self._shown = 0
         self._run_id = ""
+        self._rest = b""
+        self._ended = True
 
     def __enter__(self) -> "Foreground":
         self._bar.start()
@@ -42,12 +52,24 @@ class Foreground:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        try:
+            self._bar.stop()
+            if self._rest or not self._ended:
+                click.echo(shown_line(self._rest))
+        except OSError:
+            self._quiet = True
 
     def watch(self, run: Run, events: list[Event]) -> None:
         """Show new output and where the run is."""
         if self._quiet:
             return
+        try:
+            self._show(run, events)
+        except OSError:  # the reader of a pipe (`| head`) or the terminal is gone
+            self._quiet = True
+            self._bar.disable = True
+
+    def _show(self, run: Run, events: list[Event]) -> None:
         if run.id != self._run_id:
             self._run_id, self._shown = run.id, 0
             self._bar.update(self._task, description=run.job)
@@ -68,5 +90,12 @@ class Foreground:
         except OSError:
             return
         self._shown += len(data)
-        if data:
-            self._console.print(visible(data.decode(errors="replace")), end="", soft_wrap=True)
+        if self._console.is_terminal:
+            # The bar stands on the line below, so only whole lines can be shown.
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            for line in lines:
+                self._console.print(shown_line(line), soft_wrap=True)
+        elif data:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+            self._ended = data.endswith(b"\n")

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from maejobs.cli.options import HomeCommand, existing_home, json_option, run_argument
-from maejobs.cli.text import visible
+from maejobs.cli.text import shown_line, visible
 from maejobs.cron.fires import host_zone
 from maejobs.errors import MaejobsError, UserError
 from maejobs.home import Home
@@ -107,9 +107,7 @@ def _print_line(
         return
     stamp = f"{at.astimezone(host_zone()):%Y-%m-%d %H:%M:%S}  " if at and timestamps else ""
     if sys.stdout.isatty():
-        # What a progress bar rewrote in place is shown as it stood in the end.
-        text = line.decode(errors="replace").rstrip("\r\n").rsplit("\r", 1)[-1]
-        click.echo(stamp + visible(text))
+        click.echo(stamp + shown_line(line))
     else:
         sys.stdout.buffer.write(stamp.encode() + line)
         sys.stdout.buffer.flush()

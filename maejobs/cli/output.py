@@ -57,7 +57,7 @@ def as_dict(row: Any) -> dict[str, Any]:
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print columns; what stands in the column "state" is coloured on a terminal.
 
-    Where the terminal is too narrow, the last column goes below each row; where that is not
+    Where the terminal is too narrow, a long last cell goes below its row; where that is not
     enough, each row becomes a paragraph of `header value` pairs. Piped, a row is always a line.
     """
     cells = [[one_line(cell) for cell in row] for row in rows]
@@ -72,11 +72,13 @@ def layout(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int | N
         return [_line(headers, headers, widths, bold=True)] + [
             _line(headers, row, widths) for row in rows
         ]
-    if len(widths) > 1 and sum(widths[:-1]) + len(GAP) * (len(widths) - 2) <= width:
-        lines = [_line(headers, headers[:-1], widths, bold=True)]
+    before_last = sum(widths[:-1]) + len(GAP) * (len(widths) - 1)
+    if before_last + cell_len(headers[-1]) <= width:
+        lines = [_line(headers, headers, widths, bold=True)]
         for row in rows:
-            lines.append(_line(headers, row[:-1], widths))
-            lines += _wrapped([row[-1]], width)
+            fits = before_last + cell_len(row[-1]) <= width
+            lines.append(_line(headers, row if fits else row[:-1], widths))
+            lines += [] if fits else _wrapped([row[-1]], width)
         return lines
     lines = []
     for row in rows:
@@ -91,11 +93,15 @@ def _line(
     headers: Sequence[str], cells: Sequence[str], widths: Sequence[int], bold: bool = False
 ) -> str:
     padded = [
-        click.style(cell, fg=_colour(header, cell), bold=bold or None)
-        + " " * (width - cell_len(cell))
+        _styled(cell, _colour(header, cell), bold) + " " * (width - cell_len(cell))
         for header, cell, width in zip(headers, cells, widths, strict=False)
     ]
     return GAP.join(padded).rstrip()
+
+
+def _styled(text: str, colour: str | None, bold: bool = False) -> str:
+    # Unasked, click would put a reset even behind nothing.
+    return click.style(text, fg=colour, bold=bold or None) if colour or bold else text
 
 
 def _colour(header: str, cell: str) -> str | None:
@@ -123,7 +129,7 @@ def print_fields(fields: Mapping[str, str | None]) -> None:
     width = max(map(len, fields), default=0)
     for name, value in fields.items():
         if value is not None and value != "":
-            shown = click.style(visible(value), fg=_colour(name, value))
+            shown = _styled(visible(value), _colour(name, value))
             click.echo(f"{click.style(name.ljust(width), bold=True)}  {shown}")
 
 

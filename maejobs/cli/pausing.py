@@ -5,7 +5,13 @@ import json
 import click
 
 from maejobs import clock
-from maejobs.cli.options import HomeCommand, dry_run_option, existing_home, job_argument
+from maejobs.cli.options import (
+    PATIENCE_SECONDS,
+    HomeCommand,
+    dry_run_option,
+    existing_home,
+    job_argument,
+)
 from maejobs.errors import MaejobsError
 from maejobs.files import make_private_directory, write_atomically
 from maejobs.home import Home
@@ -80,7 +86,7 @@ def _note(home: Home, job: str, **values: object) -> None:
     from maejobs.rundb.record import set_job
 
     try:
-        with open_database(home) as engine:
+        with open_database(home, PATIENCE_SECONDS) as engine:
             set_job(engine, job, **values)
     except MaejobsError as error:
         click.echo(f"maejobs: done, but not noted in the database: {error}", err=True)

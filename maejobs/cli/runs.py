@@ -55,10 +55,11 @@ def runs_command(job: str | None, limit: int, state: str | None, as_json: bool) 
     home = existing_home()
     with open_database(home, PATIENCE_SECONDS) as engine:
         rows = newest_runs(engine, limit, job, state)
-        if job and not rows and not newest_runs(engine, 1, job):
-            from maejobs.jobs.load import load_job
+        if job is not None and not rows and not newest_runs(engine, 1, job):
+            from maejobs.jobs.load import job_names, load_job
 
-            load_job(home.jobs_dir, job)  # a misspelt name is told as such
+            if job not in job_names(home.jobs_dir):
+                load_job(home.jobs_dir, job)  # a misspelt name is told as such
     if as_json:
         print_json([as_dict(row) for row in rows])
         return

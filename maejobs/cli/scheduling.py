@@ -10,7 +10,14 @@ from pathlib import Path
 import click
 
 from maejobs import clock
-from maejobs.cli.options import HomeCommand, current_home, dry_run_option, job_argument, json_option
+from maejobs.cli.options import (
+    PATIENCE_SECONDS,
+    HomeCommand,
+    current_home,
+    dry_run_option,
+    job_argument,
+    json_option,
+)
 from maejobs.cron.block import Entry, exec_command, read_entries, replace_entries
 from maejobs.cron.grammar import Expression, parse_expression
 from maejobs.cron.install import Change, change_table
@@ -70,7 +77,8 @@ def schedule_command(
             }
         )
         return
-    click.echo(_told(job, before, after, parsed.text))
+    would = "(dry run) " if dry_run else ""
+    click.echo(would + _told(job, before, after, parsed.text))
     if dry_run:
         _print_dry(change)
     _print_next(parsed)
@@ -109,7 +117,7 @@ def unschedule_command(job: str, dry_run: bool, as_json: bool) -> None:
         print_json({"job": job, "removed": removed, "written": not dry_run})
         return
     for expression in removed:
-        click.echo(f"unscheduled {job}: {expression}")
+        click.echo(f"{'would unschedule' if dry_run else 'unscheduled'} {job}: {expression}")
     if dry_run:
         _print_dry(change)
 
@@ -182,7 +190,7 @@ def _remember_schedule(home: Home, job: str) -> None:
     schedule = "\n".join(entry.expression for entry in entries) or None
     now = clock.now()
     try:
-        with open_database(home) as engine:
+        with open_database(home, PATIENCE_SECONDS) as engine:
             set_job(engine, job, schedule=schedule, scheduled_since=now, checked_until=now)
     except MaejobsError as error:
         click.echo(f"maejobs: done, but not noted in the database: {error}", err=True)

@@ -99,10 +99,11 @@ def next_command(job: str | None, count: int, as_json: bool) -> None:
     """
     home = current_home()
     entries = entries_of(open_target(home.crontab), home)
-    if job and not (entries := [entry for entry in entries if entry.job == job]):
-        from maejobs.jobs.load import load_job
+    if job is not None and not (entries := [entry for entry in entries if entry.job == job]):
+        from maejobs.jobs.load import job_names, load_job
 
-        load_job(home.jobs_dir, job)  # a misspelt name is told as such
+        if job not in job_names(home.jobs_dir):
+            load_job(home.jobs_dir, job)  # a misspelt name is told as such
         raise UserError(f'{job} is not scheduled; `maejobs schedule {job} "0 2 * * *"` does it')
     at_boot = sorted({entry.job for entry in entries if entry.expression == REBOOT})
     coming = list(islice(merge(*map(_slots, entries)), count))
@@ -236,5 +237,9 @@ def _notes(row: dict[str, Any]) -> str:
         notes.append("on pause")
     if not row["schedule"]:
         notes.append("not scheduled")
-    notes += [row[key] for key in ("outcome", "reason", "problem") if row[key]]
+    notes += [row["outcome"]] if row["outcome"] else []
+    if row["problem"]:
+        notes.append("has an error: see `maejobs doctor`")
+    elif row["reason"]:
+        notes.append(row["reason"])
     return "; ".join(notes)

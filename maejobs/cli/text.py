@@ -6,6 +6,11 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else _shown(c) for c in text)
 
 
+def shown_line(line: bytes) -> str:
+    """A line of a log for a terminal; of what a progress bar rewrote in place, its last state."""
+    return visible(line.decode(errors="replace").rstrip("\r\n").rsplit("\r", 1)[-1])
+
+
 def one_line(text: str) -> str:
     """`text` as it may stand in a table's cell."""
     return visible(" ".join(text.split()))
