@@ -80,7 +80,7 @@ class Bench:
         self.config, self.splits, self.stop, self.note = config, splits, stop, note
         self.unreadable: set[Path] = set()
         self.view = view_of(config)
-        self.device = choose_device()
+        self.device = choose_device(config.run.threads)
         self.precision = choose_precision(self.device, config.model.width, config.run.precision)
         self.labelled = splits.train.labels is not None and splits.held_out.labels is not None
 

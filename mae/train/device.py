@@ -16,8 +16,10 @@ BF16_FEATURES = {"avx512_bf16", "amx_bf16", "bf16"}
 NARROWEST_BF16_ON_CPU = 256
 
 
-def choose_device() -> torch.device:
-    """The accelerator if there is one, else the CPU."""
+def choose_device(threads: int | None = None) -> torch.device:
+    """The accelerator if there is one, else the CPU; it computes with that many threads."""
+    if threads is not None:
+        torch.set_num_threads(threads)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -114,7 +114,7 @@ def pretrain(
     with held(campaign.lock):
         config = frozen_config(campaign, asked, events.note)
         checkpoints.clean(campaign.checkpoints)
-        trainer = Trainer(config, images, choose_device())
+        trainer = Trainer(config, images, choose_device(config.run.threads))
         newest = checkpoints.newest_valid(campaign.checkpoints, events.note)
         if newest is not None:
             trainer.resume(newest)

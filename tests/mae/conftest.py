@@ -11,7 +11,6 @@ from tiny import TINY
 from mae.config import Config, read_config
 from mae.data.sources import SAMPLE, Arrays, open_source
 
-
 # Networks this small only lose by waiting for a second thread, the more so on a busy machine.
 torch.set_num_threads(1)
 
