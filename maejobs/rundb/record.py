@@ -68,7 +68,9 @@ def _update(connection: Connection, run: Run, stored: str) -> bool:
         values["finished"] = None
     if stored in WATCH_VERDICTS:
         values["reason"] = run.reason  # that of a verdict that came too early
-    allowed = PREDECESSORS.get(run.state, frozenset()) | {run.state}
+    allowed = PREDECESSORS.get(run.state, frozenset())
+    if run.state not in WATCH_VERDICTS:  # a verdict is passed, and told, once
+        allowed |= {run.state}
     changed = connection.execute(
         update(runs).where(runs.c.id == run.id, runs.c.state.in_(allowed)).values(**values)
     )

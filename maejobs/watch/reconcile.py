@@ -18,6 +18,7 @@ from maejobs.cron.target import open_target
 from maejobs.errors import MaejobsError
 from maejobs.home import Home
 from maejobs.jobs.load import load_job
+from maejobs.jobs.model import Job
 from maejobs.launch.process import boot_id, host_name, is_alive
 from maejobs.rundb.database import open_database
 from maejobs.rundb.ingest import ingest
@@ -64,7 +65,10 @@ def _settle(engine: Engine, row: Row[Any], findings: Findings) -> None:
     same_boot = row.boot_id == boot_id()
     if same_boot and is_alive(row.supervisor_pid, row.supervisor_started):
         return
-    ingest(engine, row.id, Path(row.directory) / EVENTS_NAME)
+    try:
+        ingest(engine, row.id, Path(row.directory) / EVENTS_NAME)
+    except OSError as error:
+        _log.warning("events of %s cannot be read: %s", row.id, error)
     if same_boot and is_alive(row.pid, row.pid_started):
         return
     run = Run(
@@ -90,26 +94,37 @@ def _note_missed(home: Home, engine: Engine, findings: Findings) -> None:
         _log.warning("missed slots not looked for: %s", error)
         return
     now, zone, rows = clock.now(), host_zone(), job_rows(engine)
-    for job in sorted({entry.job for entry in entries}):
+    jobs = {entry.job for entry in entries}
+    for job in rows.keys() - jobs:
+        if rows[job].schedule is not None:  # its line was deleted by hand
+            set_job(engine, job, schedule=None, scheduled_since=None, checked_until=None)
+    for job in sorted(jobs):
         texts = [entry.expression for entry in entries if entry.job == job]
         schedule = "\n".join(texts)
+        try:
+            expressions = [parse_expression(text) for text in texts]
+        except MaejobsError as error:
+            _log.warning("missed slots of %s not looked for: %s", job, error)
+            continue
         row = rows.get(job)
         if row is None or row.schedule != schedule:
             set_job(engine, job, schedule=schedule, scheduled_since=now, checked_until=now)
             continue
-        since = max(row.checked_until or row.scheduled_since, now - LOOK_BACK)
-        late_after = _late_after(home, job)
+        since = max(row.checked_until or row.scheduled_since or now, now - LOOK_BACK)
+        file = _job_file(home, job)
+        late_after = file.late_after if file else LATE_AFTER
         slots = missed_slots(
             now,
             since,
             late_after,
-            partial(_next_of, [parse_expression(text) for text in texts], zone),
+            partial(_next_of, expressions, zone),
             slots_with_runs(engine, job, since),
         )
         findings.missed += [
             run.id for slot in slots if _write_missed(engine, run := _missed_run(home, job, slot))
         ]
-        set_job(engine, job, checked_until=max(since, now - late_after))
+        summary = file.summary if file else row.summary
+        set_job(engine, job, checked_until=max(since, now - late_after), summary=summary)
 
 
 def _next_of(expressions: Iterable[Expression], zone: tzinfo, after: datetime) -> datetime | None:
@@ -117,11 +132,11 @@ def _next_of(expressions: Iterable[Expression], zone: tzinfo, after: datetime) -
     return min((fire for fire in fires if fire is not None), default=None)
 
 
-def _late_after(home: Home, job: str) -> timedelta:
+def _job_file(home: Home, job: str) -> Job | None:
     try:
-        return load_job(home.jobs_dir, job).late_after
+        return load_job(home.jobs_dir, job)
     except MaejobsError:
-        return LATE_AFTER
+        return None
 
 
 def _missed_run(home: Home, job: str, slot: datetime) -> Run:

@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from recorded_runs import a_run, rows
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
@@ -28,8 +29,6 @@ from maejobs.rundb.migrate import downgrade, upgrade
 from maejobs.rundb.queries import newest_runs
 from maejobs.rundb.record import write_run
 from maejobs.rundb.schema import REVISION
-
-from .runs import a_run, rows
 
 NOBODY = 65534
 WRITE_AS_NOBODY = """

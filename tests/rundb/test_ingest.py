@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recorded_runs import a_run, row, rows
 
 from maejobs.home import Home
 from maejobs.rundb.database import open_database
@@ -17,7 +18,6 @@ from maejobs.rundb.ingest import ingest
 from maejobs.rundb.migrate import upgrade
 from maejobs.rundb.record import write_run
 
-from .runs import a_run, row, rows
 from .test_events import STREAMS
 
 RUN = "pretrain-20260301T0200Z-1"

@@ -11,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recorded_runs import a_run, row, rows
 from sqlalchemy import Column, Integer, MetaData
 
 from maejobs.home import Home
@@ -18,8 +19,6 @@ from maejobs.rundb.database import DatabaseUnavailable, engine_of, found_revisio
 from maejobs.rundb.migrate import downgrade, head, upgrade
 from maejobs.rundb.record import write_run
 from maejobs.rundb.schema import REVISION, metadata
-
-from .runs import a_run, row, rows
 
 UPGRADE = """
 import sys

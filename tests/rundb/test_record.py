@@ -1,13 +1,16 @@
 """One row a run, changed by compare-and-set, summed up on its job's row."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from recorded_runs import NIGHT, a_run, row, rows
 from sqlalchemy import create_engine
 
 from maejobs.rundb.record import SlotTaken, set_job, write_run
@@ -27,8 +30,6 @@ from maejobs.rundb.run import (
 )
 from maejobs.rundb.schema import metadata
 
-from .runs import NIGHT, a_run, row, rows
-
 WRITER = """
 import sys
 from pathlib import Path
@@ -36,7 +37,7 @@ from maejobs.home import Home
 from maejobs.rundb.database import open_database
 from maejobs.rundb.ingest import ingest
 from maejobs.rundb.record import write_run
-from tests.rundb.runs import NIGHT, a_run
+from recorded_runs import NIGHT, a_run
 home, number = Home(Path(sys.argv[1])), int(sys.argv[2])
 stream = home.root / f"events-{number}"
 stream.write_text("".join('{"event": "metric", "name": "loss", "value": 1}\\n' for _ in range(20)))
@@ -116,6 +117,13 @@ def test_a_run_that_has_ended_is_neither_lost_nor_started_again(engine, home, en
 
 def test_a_run_that_is_there_is_not_missed(engine, home):
     assert state_after(engine, home, QUEUED, MISSED) == QUEUED
+
+
+@pytest.mark.parametrize("verdict", [LOST, MISSED])
+def test_a_verdict_is_passed_once(engine, home, verdict):
+    assert write_run(engine, in_state(verdict, reason="so"))
+    assert not write_run(engine, in_state(verdict, reason="so it is"))
+    assert row(home, "SELECT reason FROM runs") == {"reason": "so"}
 
 
 def test_a_record_that_knows_less_unsays_nothing(engine, home):
@@ -205,7 +213,9 @@ def test_whatever_is_written_the_job_s_row_agrees_with_its_runs(steps):
 def test_sixteen_writers_at_once_lose_nothing(home):
     writers = [
         subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(home.root), str(number)], stderr=subprocess.PIPE
+            [sys.executable, "-c", WRITER, str(home.root), str(number)],
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+            stderr=subprocess.PIPE,
         )
         for number in range(16)
     ]

@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from recorded_runs import NIGHT, a_run
 
 from maejobs.rundb.run import PREDECESSORS, SUCCEEDED, Run, run_name
-
-from .runs import NIGHT, a_run
 
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),

@@ -6,13 +6,12 @@ import subprocess
 import sys
 
 import pytest
+from recorded_runs import a_run, at_home, row, rows
 
 from maejobs.rundb import spool
 from maejobs.rundb.record import write_run
 from maejobs.rundb.run import LOST, QUEUED, RUNNING, SUCCEEDED
 from maejobs.rundb.spool import EVENTS_NAME, forget, spool_run, take_up
-
-from .runs import a_run, at_home, row, rows
 
 KILLED_TAKE_UP = """
 import os, signal, sys

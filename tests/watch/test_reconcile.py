@@ -1,0 +1,343 @@
+"""Reconciliation on real processes, a real crontab file and a clock that is moved."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+import time_machine
+from recorded_runs import NIGHT, a_run, at_home, row, rows
+
+from maejobs.cron.block import Entry, exec_command, render_block
+from maejobs.home import Home
+from maejobs.launch.process import boot_id, host_name, start_time
+from maejobs.rundb.database import DatabaseUnavailable, open_database
+from maejobs.rundb.record import write_run
+from maejobs.rundb.run import LOST, QUEUED, RUNNING, SKIPPED, SUCCEEDED
+from maejobs.rundb.spool import EVENTS_NAME, spool_run
+from maejobs.watch.reconcile import LOOK_BACK, reconcile
+
+DAY = timedelta(days=1)
+NIGHTLY = "0 2 * * *"
+NOBODY = {"pid": 2**22 + 1, "pid_started": 1.0}
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+
+
+@pytest.fixture
+def process():
+    """A process that lives until the test is over or kills it."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    yield child
+    child.kill()
+    child.wait(30)
+
+
+def kill(child: subprocess.Popen) -> None:
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait(30)
+
+
+def supervised_by(child: subprocess.Popen) -> dict:
+    return {"supervisor_pid": child.pid, "supervisor_started": start_time(child.pid)}
+
+
+def record(home: Home, **fields):
+    """A run of this host and boot in the database, its directory made."""
+    run = a_run(host=host_name(), boot_id=fields.pop("boot_id", boot_id()), **fields)
+    run.directory = str(at_home(home, run.id))
+    with open_database(home) as engine:
+        write_run(engine, run)
+    return run
+
+
+def tell(run, *lines: str) -> None:
+    (Path(run.directory) / EVENTS_NAME).write_text("".join(line + "\n" for line in lines))
+
+
+def schedule(home: Home, *jobs: tuple[str, str], of: Home | None = None) -> None:
+    """Make the crontab hold these (job, expression), of this home or another."""
+    executable = Path("/opt/venv/bin/maejobs")
+    owner = (of or home).root
+    entries = [Entry(job, text, exec_command(executable, job, owner)) for job, text in jobs]
+    Path(home.crontab).write_bytes(render_block(entries))
+
+
+def at(moment: datetime, home: Home):
+    with time_machine.travel(moment, tick=False):
+        return reconcile(home)
+
+
+def missed(home: Home) -> list[datetime]:
+    found = rows(home, "SELECT slot FROM runs WHERE state = 'missed' ORDER BY slot")
+    return [datetime.fromtimestamp(r["slot"], UTC) for r in found]
+
+
+# Runs whose process is gone
+
+
+def test_a_run_whose_supervisor_lives_is_left_alone(home, process):
+    record(home, **supervised_by(process))
+    assert reconcile(home).lost == []
+    assert row(home, "SELECT state FROM runs") == {"state": RUNNING}
+
+
+@pytest.mark.fault
+def test_a_run_whose_processes_were_killed_is_lost(home, process):
+    run = record(home, **supervised_by(process), **NOBODY)
+    kill(process)
+    assert reconcile(home).lost == [run.id]
+    found = row(home, "SELECT state, reason, finished FROM runs")
+    assert found["state"] == LOST
+    assert found["reason"] == "its process is gone"
+    assert abs(found["finished"] - time.time()) < 60
+    assert reconcile(home).lost == []
+
+
+@pytest.mark.fault
+def test_a_run_whose_command_lives_on_is_left_alone_until_that_ends(home, process):
+    run = record(home, supervisor_pid=2**22 + 1, supervisor_started=1.0, pid=process.pid,
+                 pid_started=start_time(process.pid))  # fmt: skip
+    assert reconcile(home).lost == []
+    kill(process)
+    assert reconcile(home).lost == [run.id]
+
+
+@pytest.mark.fault
+def test_another_process_with_the_same_pid_is_not_taken_for_the_run_s(home, process):
+    run = record(
+        home,
+        supervisor_pid=process.pid,
+        supervisor_started=psutil.Process(process.pid).create_time() - 100,
+    )
+    assert reconcile(home).lost == [run.id]
+
+
+@pytest.mark.fault
+def test_a_run_of_before_the_last_boot_is_lost(home, process):
+    run = record(home, boot_id="another-boot", **supervised_by(process))
+    assert reconcile(home).lost == [run.id]
+    assert row(home, "SELECT reason FROM runs") == {"reason": "the host restarted"}
+
+
+def test_a_queued_run_whose_supervisor_died_is_lost_too(home):
+    run = record(home, state=QUEUED, started=None)
+    assert reconcile(home).lost == [run.id]
+
+
+def test_a_run_of_another_host_is_that_host_s_to_judge(home):
+    with open_database(home) as engine:
+        write_run(engine, a_run(host="elsewhere", boot_id="another-boot"))
+    assert reconcile(home).lost == []
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("status", ["completed", "paused"])
+@pytest.mark.parametrize("state", [RUNNING, QUEUED])
+def test_a_run_that_told_of_a_good_end_has_succeeded(home, process, status, state):
+    run = record(home, state=state, **supervised_by(process))
+    tell(run, '{"event": "progress", "step": 9}', f'{{"event": "outcome", "status": "{status}"}}')
+    kill(process)
+    findings = reconcile(home)
+    assert (findings.ended_well, findings.lost) == ([run.id], [])
+    assert row(home, "SELECT state, outcome, step FROM v_runs") == {
+        "state": SUCCEEDED,
+        "outcome": status,
+        "step": 9,
+    }
+    assert row(home, "SELECT last_state, last_outcome FROM v_jobs") == {
+        "last_state": SUCCEEDED,
+        "last_outcome": status,
+    }
+
+
+@pytest.mark.fault
+def test_a_run_that_told_of_a_bad_end_is_lost_but_what_it_told_is_kept(home):
+    run = record(home)
+    tell(run, '{"event": "outcome", "status": "diverged"}', '{"event": "note", "text": "bye"}')
+    assert reconcile(home).lost == [run.id]
+    assert row(home, "SELECT outcome FROM runs") == {"outcome": "diverged"}
+    assert row(home, "SELECT count(*) n FROM events") == {"n": 2}
+
+
+@pytest.mark.fault
+def test_one_run_whose_events_cannot_be_read_does_not_hide_the_others(home):
+    first, second = record(home, night=0), record(home, night=1)
+    (Path(first.directory) / EVENTS_NAME).mkdir()
+    assert reconcile(home).lost == [first.id, second.id]
+
+
+def test_a_supervisor_that_was_only_thought_lost_still_has_the_last_word(home):
+    run = record(home)
+    reconcile(home)
+    run.state, run.finished = SUCCEEDED, NIGHT + DAY
+    spool_run(home.spool_dir, run)
+    assert reconcile(home).taken_up == [run.id]
+    assert row(home, "SELECT state, reason FROM runs") == {"state": SUCCEEDED, "reason": None}
+
+
+def test_spooled_runs_are_taken_up_before_anything_is_judged(home):
+    record(home)
+    spool_run(home.spool_dir, a_run(state=SUCCEEDED, finished=NIGHT))
+    findings = reconcile(home)
+    assert (len(findings.taken_up), findings.lost) == (1, [])
+
+
+def test_without_a_database_it_says_so(home):
+    home.database_file.unlink()
+    with pytest.raises(DatabaseUnavailable, match="maejobs init"):
+        reconcile(home)
+
+
+# Slots that never started
+
+
+def test_slots_that_never_started_are_missed_once(home):
+    schedule(home, ("pretrain", NIGHTLY))
+    assert at(NIGHT - DAY / 2, home).missed == []
+    assert at(NIGHT + 1.5 * DAY, home).missed == [
+        "pretrain-20260301T0200Z-1",
+        "pretrain-20260302T0200Z-1",
+    ]
+    assert at(NIGHT + 1.5 * DAY, home).missed == []
+    assert at(NIGHT + 1.6 * DAY, home).missed == []
+    assert missed(home) == [NIGHT, NIGHT + DAY]
+
+
+def test_a_slot_with_a_run_of_whatever_state_is_not_missed(home, process):
+    schedule(home, ("pretrain", NIGHTLY))
+    at(NIGHT - DAY / 2, home)
+    record(home, night=0, state=SKIPPED, finished=NIGHT)
+    record(home, night=1, **supervised_by(process))
+    assert at(NIGHT + 1.5 * DAY, home).missed == []
+
+
+def test_slots_before_the_job_was_scheduled_are_not_missed(home):
+    schedule(home, ("pretrain", NIGHTLY))
+    assert at(NIGHT + timedelta(hours=1), home).missed == []
+    assert at(NIGHT + timedelta(hours=2), home).missed == []
+    assert len(at(NIGHT + 1.5 * DAY, home).missed) == 1
+
+
+def test_a_slot_is_not_missed_within_late_after(home, write_job):
+    write_job("pretrain", 'command = ["true"]\nlate_after = "1h"\nsummary = "Nights"\n')
+    schedule(home, ("pretrain", NIGHTLY))
+    at(NIGHT - DAY / 2, home)
+    assert at(NIGHT + timedelta(minutes=59), home).missed == []
+    assert at(NIGHT + timedelta(minutes=60), home).missed == ["pretrain-20260301T0200Z-1"]
+    assert row(home, "SELECT summary FROM v_jobs") == {"summary": "Nights"}
+
+
+def test_a_job_without_a_readable_file_gets_ten_minutes(home, write_job):
+    write_job("pretrain", "command = ")
+    schedule(home, ("pretrain", NIGHTLY))
+    at(NIGHT - DAY / 2, home)
+    assert at(NIGHT + timedelta(minutes=9), home).missed == []
+    assert len(at(NIGHT + timedelta(minutes=11), home).missed) == 1
+
+
+def test_a_changed_schedule_starts_anew(home):
+    schedule(home, ("pretrain", NIGHTLY))
+    at(NIGHT - DAY / 2, home)
+    schedule(home, ("pretrain", "0 3 * * *"))
+    assert at(NIGHT + DAY / 2, home).missed == []
+    assert at(NIGHT + 1.5 * DAY, home).missed == ["pretrain-20260302T0300Z-1"]
+
+
+def test_a_job_that_was_not_in_the_crontab_for_a_while_missed_nothing_then(home):
+    schedule(home, ("pretrain", NIGHTLY))
+    at(NIGHT - DAY / 2, home)
+    schedule(home, ("other", NIGHTLY))
+    at(NIGHT + DAY / 2, home)
+    assert row(home, "SELECT schedule FROM jobs WHERE name = 'pretrain'") == {"schedule": None}
+    schedule(home, ("pretrain", NIGHTLY))
+    at(NIGHT + 5.5 * DAY, home)
+    assert missed(home) == []
+
+
+def test_a_job_on_two_schedules_misses_each_minute_once(home):
+    schedule(home, ("pretrain", NIGHTLY), ("pretrain", "0 */2 * * *"))
+    at(NIGHT - timedelta(minutes=30), home)
+    at(NIGHT + timedelta(hours=3), home)
+    assert missed(home) == [NIGHT, NIGHT + timedelta(hours=2)]
+
+
+def test_homes_that_share_a_crontab_do_not_mix(home, tmp_path):
+    schedule(home, ("pretrain", NIGHTLY), of=Home(tmp_path / "another"))
+    at(NIGHT - DAY / 2, home)
+    assert at(NIGHT + DAY / 2, home).missed == []
+    assert rows(home, "SELECT * FROM jobs") == []
+
+
+def test_only_the_last_month_is_looked_at(home):
+    schedule(home, ("pretrain", NIGHTLY))
+    at(NIGHT - DAY / 2, home)
+    found = at(NIGHT + 365 * DAY + timedelta(hours=1), home).missed
+    assert len(found) == LOOK_BACK.days
+
+
+def test_a_late_start_turns_the_missed_run_into_a_run(home):
+    schedule(home, ("pretrain", NIGHTLY))
+    at(NIGHT - DAY / 2, home)
+    at(NIGHT + DAY / 2, home)
+    record(home, state=SUCCEEDED, finished=NIGHT + DAY)
+    assert missed(home) == []
+    assert row(home, "SELECT state, reason FROM runs") == {"state": SUCCEEDED, "reason": None}
+    assert at(NIGHT + DAY / 2, home).missed == []
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    "table",
+    [b"", b"# >>> maejobs >>>\n", b"\xff\x00\n", None],
+    ids=["empty", "half a block", "binary", "directory"],
+)
+def test_a_crontab_that_says_nothing_does_not_keep_lost_runs_from_being_found(home, table):
+    run = record(home)
+    if table is None:
+        Path(home.crontab).mkdir()
+    else:
+        Path(home.crontab).write_bytes(table)
+    assert reconcile(home).lost == [run.id]
+
+
+@pytest.mark.fault
+def test_a_line_that_cron_would_not_take_costs_only_its_own_job(home):
+    schedule(home, ("broken", "99 99 * * *"), ("pretrain", NIGHTLY))
+    at(NIGHT - DAY / 2, home)
+    assert at(NIGHT + DAY / 2, home).missed == ["pretrain-20260301T0200Z-1"]
+
+
+@pytest.mark.fault
+def test_several_reconciliations_at_once_find_everything_once(home):
+    schedule(home, ("pretrain", "0 * * * *"))
+    at(datetime.now(UTC) - DAY / 2, home)
+    for night in range(5):
+        record(home, job="gone", night=night)
+    script = (
+        "import sys; from pathlib import Path; from maejobs.home import Home; "
+        "from maejobs.watch.reconcile import reconcile; "
+        "f = reconcile(Home(Path(sys.argv[1]), sys.argv[2])); print(*f.lost, *f.missed, sep='\\n')"
+    )
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(home.root), home.crontab],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    told = [name for racer in racers for name in racer.communicate(timeout=60)[0].split()]
+    assert [racer.returncode for racer in racers] == [0] * 3
+    assert rows(home, "SELECT count(*) n FROM runs WHERE state = 'lost'") == [{"n": 5}]
+    assert 11 <= len(missed(home)) <= 13
+    assert sorted(set(told)) == sorted(r["id"] for r in rows(home, "SELECT id FROM runs"))
+    assert len(told) == len(set(told))
