@@ -1,0 +1,155 @@
+"""The home: where it is, what it holds, and what its configuration may say."""
+
+import os
+import stat
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maejobs import clock
+from maejobs.errors import UserError
+from maejobs.home import Home, default_root, open_home
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MAEJOBS_CLOCK_SHIFT", "0")  # which a configuration may set: put back
+    return tmp_path
+
+
+def configured(root: Path, text: str | bytes) -> Home:
+    data = text.encode() if isinstance(text, str) else text
+    (root / "maejobs.toml").write_bytes(data)
+    return open_home(str(root))
+
+
+def test_the_option_beats_the_variable_and_the_variable_the_default(tmp_path, monkeypatch):
+    monkeypatch.setenv("MAEJOBS_HOME", str(tmp_path / "variable"))
+    assert open_home(str(tmp_path / "option")).root == tmp_path / "option"
+    assert open_home(None).root == tmp_path / "variable"
+    monkeypatch.delenv("MAEJOBS_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert open_home(None).root == default_root() == tmp_path / ".local/share/maejobs"
+
+
+def test_only_a_default_that_cron_would_find_too_is_the_default(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("MAEJOBS_HOME")
+    assert open_home(None).is_default
+    assert open_home(str(default_root())).is_default
+    assert not open_home(str(tmp_path)).is_default
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
+    assert not open_home(None).is_default
+
+
+def test_a_home_is_named_from_where_one_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert open_home("here").root == tmp_path / "here"
+    assert open_home("~/there").root == tmp_path / "there"
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/x", "/tmp/\udcff"])
+def test_a_home_that_cannot_be_named_is_bad_input(name):
+    with pytest.raises(UserError, match=r"nobody-of-this-name|UTF-8"):
+        open_home(name)
+
+
+def test_every_directory_of_a_home_is_private(tmp_path):
+    home = Home(tmp_path / "home")
+    before = os.umask(0)
+    try:
+        home.create_directories()
+        home.create_directories()
+    finally:
+        os.umask(before)
+    assert home.exists
+    directories = [home.root, *(path for path in home.root.rglob("*") if path.is_dir())]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in directories} == {0o700}
+    assert {path.relative_to(home.root).as_posix() for path in directories[1:]} == {
+        "jobs.d",
+        "db",
+        "runs",
+        "locks",
+        "spool",
+        "paused",
+        "crontab-backups",
+    }
+
+
+def test_without_a_configuration_everything_is_as_usual(root):
+    home = open_home(str(root))
+    assert home.crontab == "user"
+    assert home.database_url == f"sqlite:///{root}/db/runs.db"
+    assert not home.exists
+
+
+def test_a_configuration_is_applied(root):
+    home = configured(
+        root, 'database_url = "postgresql://x/y"\ncrontab = "crontab"\nclock_shift = 60.5\n'
+    )
+    assert home.database_url == "postgresql://x/y"
+    assert home.crontab == str(root / "crontab")
+    assert clock.shift() == timedelta(seconds=60.5)
+
+
+def test_a_crontab_elsewhere_is_named_by_its_path(root):
+    assert configured(root, 'crontab = "/etc/other"').crontab == "/etc/other"
+    assert configured(root, 'crontab = "user"').crontab == "user"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("databse_url = 'x'", "unknown key databse_url; did you mean database_url"),
+        ("xyzzy = 1", "known: database_url, crontab, clock_shift"),
+        ("crontab = 5", "crontab = 5 has the wrong type"),
+        ("clock_shift = true", "clock_shift = True has the wrong type"),
+        ("clock_shift = nan", "not within a century"),
+        ("clock_shift = -inf", "not within a century"),
+        ("clock_shift = 1e300", "not within a century"),
+        ("clock_shift = " + "9" * 5000, "maejobs.toml: "),
+        ("crontab = \nx = 1", "at line 1"),
+        ("x = " + "[" * 5000, "maejobs.toml: "),
+        (b"crontab = '\xff'", "cannot be read"),
+    ],
+    ids=str,
+)
+def test_a_bad_configuration_is_bad_input_with_its_place(root, text, words):
+    with pytest.raises(UserError, match=words) as raised:
+        configured(root, text)
+    assert str(raised.value).startswith(str(root / "maejobs.toml"))
+    assert raised.value.exit_code == 2
+
+
+@pytest.mark.fault
+def test_a_configuration_that_is_a_directory_cannot_be_read(root):
+    (root / "maejobs.toml").mkdir()
+    with pytest.raises(UserError, match="cannot be read"):
+        open_home(str(root))
+
+
+@given(
+    st.one_of(
+        st.text(),
+        st.tuples(
+            st.sampled_from(["crontab", "clock_shift", "database_url", "x"]),
+            st.sampled_from(["1", "nan", "''", "[]", "true", "2026-01-01", "'a'", "-1e9", "{}"]),
+        ).map(" = ".join),
+    )
+)
+def test_any_configuration_is_applied_or_refused(tmp_path_factory, text):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MAEJOBS_CLOCK_SHIFT", "0")
+        root = tmp_path_factory.getbasetemp()
+        (root / "maejobs.toml").write_text(text, encoding="utf-8")
+        try:
+            home = open_home(str(root))
+        except UserError:
+            return
+        assert home.root == root
+        clock.now()
