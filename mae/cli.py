@@ -21,6 +21,11 @@ class Commands(click.Group):
                 raise
             click.echo(f"mae: {error}", err=True)
             ctx.exit(error.exit_code)
+        except OSError as error:  # a full disk, a directory that may not be written
+            if ctx.params["debug"]:
+                raise
+            click.echo(f"mae: {error.filename or 'system'}: {error.strerror or error}", err=True)
+            ctx.exit(1)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

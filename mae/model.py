@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 import torch
-from timm.models.vision_transformer import Block, PatchEmbed
+from timm.layers import PatchEmbed
+from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from mae.masking import Masking, masking, pick

@@ -158,7 +158,7 @@ def _decoded(
 ) -> Iterator[Batch]:
     loader = DataLoader(
         decoder,
-        batch_sampler=places,  # type: ignore[arg-type]
+        batch_sampler=places,
         num_workers=workers,
         collate_fn=_collate,
         worker_init_fn=_ignore_signals,

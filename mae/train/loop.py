@@ -13,7 +13,7 @@ from mae.build import view_of
 from mae.config import Config
 from mae.data.loader import reporting, steps_per_epoch, training_batches
 from mae.data.sources import open_source
-from mae.errors import TrainingFailed
+from mae.errors import BadInput, TrainingFailed
 from mae.files import held
 from mae.train import checkpoint as checkpoints
 from mae.train.campaign import (
@@ -110,7 +110,12 @@ def pretrain(
     campaign = Campaign(root)
     images = open_source(asked.data.source).train
     steps_per_epoch(images, asked.recipe.batch_size)  # refuses before there is a directory
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(
+            f"--output {root}: {error.strerror}; name a directory that can be written"
+        ) from None
     with held(campaign.lock):
         config = frozen_config(campaign, asked, events.note)
         checkpoints.clean(campaign.checkpoints)

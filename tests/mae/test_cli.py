@@ -57,6 +57,15 @@ def test_bad_input_is_one_line_and_exit_2(tmp_path, arguments, complaint):
     assert "Traceback" not in done.output
 
 
+def test_an_output_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    target = str(tmp_path / "file" / "campaign")
+    done = mae("pretrain", "--config", "fashion-tiny", "--output", target)
+    assert done.exit_code == 2
+    assert done.stderr.count("\n") == 1
+    assert target in done.stderr
+
+
 def test_debug_shows_where_it_came_from():
     from mae.errors import BadInput
 
