@@ -3,6 +3,7 @@
 import click
 from click.shell_completion import get_completion_class
 
+from maejobs.cli.errors import COMPLETION_VARIABLE, PROGRAM
 from maejobs.cli.options import HomeCommand
 
 
@@ -20,6 +21,6 @@ def completion_command(ctx: click.Context, shell: str) -> None:
     """
     completion_class = get_completion_class(shell)
     assert completion_class is not None
-    complete = completion_class(ctx.find_root().command, {}, "maejobs", "_MAEJOBS_COMPLETE")
+    complete = completion_class(ctx.find_root().command, {}, PROGRAM, COMPLETION_VARIABLE)
     # Not `source()`: it starts a bash to ask for its version, on a host that may have none.
     click.echo(complete.source_template % complete.source_vars())

@@ -7,6 +7,8 @@ import click
 
 from maejobs.errors import EXIT_FAILED, MaejobsError
 
+PROGRAM = "maejobs"
+COMPLETION_VARIABLE = "_MAEJOBS_COMPLETE"
 EXIT_INTERRUPTED = 130
 
 
@@ -14,7 +16,11 @@ def report(command: click.Command) -> int:
     """Run the command on `sys.argv`; the exit code. `--debug` lets tracebacks through."""
     debug = "--debug" in sys.argv
     try:
-        result = command.main(prog_name="maejobs", standalone_mode=False)
+        if COMPLETION_VARIABLE in os.environ:
+            command.main(prog_name=PROGRAM)
+        # Not `command.main`: it answers a broken pipe with a failure of its own.
+        with command.make_context(PROGRAM, sys.argv[1:]) as context:
+            result = command.invoke(context)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
@@ -30,6 +36,8 @@ def report(command: click.Command) -> int:
     except (click.Abort, KeyboardInterrupt):
         _tell("stopped")
         return EXIT_INTERRUPTED
+    except click.exceptions.Exit as error:
+        return error.exit_code
     except BrokenPipeError:
         # The reader (`| head`) has gone; the interpreter must not complain again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

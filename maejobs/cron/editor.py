@@ -28,7 +28,7 @@ def edit_table(
 
     What the host's checker or our block's reading refuses is shown to `ask_again`: True edits the
     same text again, False gives up. Raises UserError when given up, TableChanged when the table
-    changed meanwhile, TargetError; each leaves the text in a file that its message names.
+    changed meanwhile, TargetError; each leaves a changed text in a file that its message names.
     """
     before = target.read() or b""
     with tempfile.TemporaryDirectory(prefix="maejobs-crontab-") as directory:
@@ -42,7 +42,12 @@ def edit_table(
             build = partial(_exchange, target, before, text)
             return change_table(target, build, locks_dir, backups_dir, dry_run)
         except MaejobsError as error:
-            kept = _keep(file.read_bytes(), backups_dir)
+            text = file.read_bytes()
+            if text == before:
+                raise
+            # A dry run writes nothing of ours, and yet nobody's text shall be lost.
+            place = Path(tempfile.gettempdir()) if dry_run else make_private_directory(backups_dir)
+            kept = _keep(text, place)
             kind = type(error) if isinstance(error, TargetError) else UserError
             raise kind(
                 f"{error}\n{target.name} was left as it is; your text is in {kept}"
@@ -83,14 +88,16 @@ def check_text(target: Target, text: bytes) -> None:
     except TableRejected as error:
         if error.line is not None:
             line = text.split(b"\n")[error.line - 1].decode(errors="replace")
+            expression = expression_of(line)
             try:
-                parse_expression(expression_of(line))
+                parse_expression(expression)
             except BadExpression as better:
-                raise TableRejected(str(better), error.line) from error
+                column = line.index(expression) + better.column + 1
+                raise TableRejected(str(better), error.line, column) from error
         raise
 
 
-def _keep(text: bytes, backups_dir: Path) -> Path:
-    kept = make_private_directory(backups_dir) / (clock.now().strftime(STAMP) + KEPT_SUFFIX)
+def _keep(text: bytes, directory: Path) -> Path:
+    kept = directory / (clock.now().strftime(STAMP) + KEPT_SUFFIX)
     write_atomically(kept, text)
     return kept

@@ -39,10 +39,11 @@ class TargetError(MaejobsError):
 class TableRejected(UserError):
     """The host's checker, or cron's own limits, refuse a table; nothing was written."""
 
-    def __init__(self, words: str, line: int | None = None) -> None:
+    def __init__(self, words: str, line: int | None = None, column: int | None = None) -> None:
         self.words = words
         self.line = line
-        place = f"line {line}: " if line else ""
+        self.column = column
+        place = f"line {line}{f', column {column}' if column else ''}: " if line else ""
         super().__init__(f"cron would not take this crontab: {place}{words}")
 
 
@@ -118,8 +119,10 @@ class FileTarget:
             raise TargetError(f"{self.name} cannot be read: {error.strerror}") from error
 
     def check(self, table: bytes) -> None:
+        # A file may lack its final newline, and taking our block out must give that file back.
+        whole = table if table.endswith(b"\n") or not table else table + b"\n"
         try:
-            check_on_host(table)
+            check_on_host(whole)
         except TargetError:
             return  # a host whose checker cannot run is no reason to refuse a file
 

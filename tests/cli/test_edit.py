@@ -1,0 +1,105 @@
+"""edit: `$EDITOR` on the table, and a bad table is not installed."""
+
+from pathlib import Path
+
+import pytest
+
+GOOD = b"# mine\n0 2 * * * /bin/true\n"
+
+
+@pytest.fixture
+def table(home):
+    path = Path(home.crontab)
+    path.write_bytes(GOOD)
+    return path
+
+
+def kept_texts(home):
+    return [path.read_bytes() for path in home.crontab_backups_dir.glob("*.edited")]
+
+
+def test_a_good_change_is_installed_and_shown(home, table, maejobs, script):
+    editor = script("""echo '5 4 * * * /bin/more' >> "$1" """)
+    done = maejobs("edit", EDITOR=editor)
+    assert done.returncode == 0, done.stderr
+    assert "+5 4 * * * /bin/more\n" in done.stdout
+    assert table.read_bytes() == GOOD + b"5 4 * * * /bin/more\n"
+    assert [p.read_bytes() for p in home.crontab_backups_dir.glob("*.crontab")] == [GOOD]
+
+
+def test_visual_goes_before_editor(table, maejobs, script):
+    done = maejobs("edit", VISUAL=script(""), EDITOR=script("""echo bad > "$1" """))
+    assert done.returncode == 0
+    assert done.stdout == "no change: the crontab stays as it is\n"
+
+
+def test_a_bad_one_is_refused_with_line_and_column_and_the_text_is_kept(
+    home, table, maejobs, script
+):
+    done = maejobs("edit", EDITOR=script("""echo '0 2 * 13 * /bin/x' >> "$1" """))
+    assert done.returncode == 2
+    assert "line 3, column 7: bad month: 13 is outside 1–12\n  0 2 * 13 *\n        ^" in done.stderr
+    assert table.read_bytes() == GOOD
+    (kept,) = home.crontab_backups_dir.glob("*.edited")
+    assert str(kept) in done.stderr
+    assert kept.read_bytes() == GOOD + b"0 2 * 13 * /bin/x\n"
+
+
+def test_on_a_terminal_a_bad_one_can_be_mended(home, table, terminal, script):
+    editor = script(
+        """if grep -q ' 13 ' "$1"; then sed -i 's/ 13 / 12 /' "$1"
+        else echo '0 2 * 13 * /bin/x' >> "$1"; fi"""
+    )
+    screen = terminal("edit", EDITOR=editor)
+    screen.wait_for("line 3, column 7")
+    screen.wait_for("Edit again? [Y/n]")
+    assert table.read_bytes() == GOOD
+    screen.type("\n")
+    assert screen.end() == 0
+    assert table.read_bytes() == GOOD + b"0 2 * 12 * /bin/x\n"
+    assert kept_texts(home) == []
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\x03"], ids=["no", "Ctrl-C"])
+def test_on_a_terminal_one_can_give_up_and_keeps_the_text(home, table, terminal, script, answer):
+    screen = terminal("edit", EDITOR=script("""echo '0 2 * 13 * /bin/x' >> "$1" """))
+    screen.wait_for("Edit again? [Y/n]")
+    screen.type(answer)
+    assert screen.end() == 2
+    assert table.read_bytes() == GOOD
+    assert kept_texts(home) == [GOOD + b"0 2 * 13 * /bin/x\n"]
+
+
+def test_a_dry_run_shows_the_change_and_writes_nothing(table, maejobs, script, snapshot):
+    before = snapshot()
+    good = maejobs("edit", "--dry-run", EDITOR=script("""echo '5 4 * * * /bin/x' >> "$1" """))
+    assert "+5 4 * * * /bin/x" in good.stdout
+    bad = maejobs("edit", "--dry-run", EDITOR=script("""echo 'nonsense' >> "$1" """))
+    assert bad.returncode == 2
+    assert snapshot() == before
+
+
+@pytest.mark.parametrize("editor", ["false", "/no/such/editor"])
+def test_an_editor_that_fails_is_told_in_one_line(table, maejobs, snapshot, editor):
+    before = snapshot()
+    done = maejobs("edit", EDITOR=editor)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"maejobs: {editor}: Editing failed")
+    assert done.stderr.count("\n") == 1
+    assert snapshot() == before
+
+
+def test_a_change_behind_ones_back_is_not_overwritten(home, table, maejobs, script):
+    editor = script(f"""echo '1 1 * * * /bin/theirs' > {table}; echo '2 2 * * * /bin/x' > "$1" """)
+    done = maejobs("edit", EDITOR=editor)
+    assert done.returncode == 1
+    assert "changed by somebody else" in done.stderr
+    assert table.read_bytes() == b"1 1 * * * /bin/theirs\n"
+    assert kept_texts(home) == [b"2 2 * * * /bin/x\n"]
+
+
+def test_half_a_block_is_refused(table, maejobs, script):
+    done = maejobs("edit", EDITOR=script("""echo '# >>> maejobs >>>' >> "$1" """))
+    assert done.returncode == 2
+    assert "line 3 of the crontab: the maejobs block that begins here has no end" in done.stderr
+    assert table.read_bytes() == GOOD

@@ -1,0 +1,235 @@
+"""schedule and unschedule: what a user types, and what then stands in the crontab."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import MAEJOBS
+from private_cron import PrivateCron, private_cron  # noqa: F401 (a fixture)
+
+from maejobs.cron.block import read_entries
+
+QUICK = 'command = ["true"]\nschedule = "15 3 * * *"\n'
+
+
+def expressions(home, job="quick"):
+    table = Path(home.crontab)
+    entries = read_entries(table.read_bytes()) if table.exists() else []
+    return [entry.expression for entry in entries if entry.job == job]
+
+
+def test_a_bad_month_is_named_and_pointed_at_and_nothing_is_written(
+    home, write_job, maejobs, snapshot
+):
+    write_job("quick", QUICK)
+    before = snapshot()
+    done = maejobs("schedule", "quick", "0 2 * 13 *")
+    assert done.returncode == 2
+    assert done.stderr == ("maejobs: bad month: 13 is outside 1–12\n  0 2 * 13 *\n        ^\n")
+    assert done.stdout == ""
+    assert snapshot() == before
+
+
+def test_rescheduling_shows_the_change_and_makes_it(home, write_job, maejobs):
+    write_job("quick", QUICK)
+    assert "scheduled quick: 0 2 * * *" in maejobs("schedule", "quick", "0 2 * * *").stdout
+    done = maejobs("schedule", "quick", "0 4 * * *")
+    assert "rescheduled quick: 0 2 * * * → 0 4 * * *" in done.stdout
+    assert expressions(home) == ["0 4 * * *"]
+
+
+def test_the_same_schedule_twice_says_so_and_leaves_every_byte(home, write_job, maejobs, snapshot):
+    write_job("quick", QUICK)
+    maejobs("schedule", "quick", "0 2 * * *")
+    before = snapshot()
+    done = maejobs("schedule", "quick", "0 2   * * *")
+    assert done.returncode == 0
+    assert "scheduled so already: 0 2 * * *; nothing changed" in done.stdout
+    assert snapshot() == before
+
+
+def test_also_adds_an_entry_once(home, write_job, maejobs):
+    write_job("quick", QUICK)
+    maejobs("schedule", "quick", "0 2 * * *")
+    first = maejobs("schedule", "quick", "0 14 * * *", "--also")
+    again = maejobs("schedule", "quick", "0 14 * * *", "--also")
+    assert "0 2 * * * → 0 2 * * *, 0 14 * * *" in first.stdout
+    assert "so already" in again.stdout
+    assert expressions(home) == ["0 2 * * *", "0 14 * * *"]
+
+
+def test_without_also_one_entry_replaces_all(home, write_job, maejobs):
+    write_job("quick", QUICK)
+    maejobs("schedule", "quick", "0 2 * * *")
+    maejobs("schedule", "quick", "0 14 * * *", "--also")
+    maejobs("schedule", "quick", "0 14 * * *")
+    assert expressions(home) == ["0 14 * * *"]
+
+
+def test_without_an_expression_the_job_file_decides(home, write_job, maejobs):
+    write_job("quick", QUICK)
+    write_job("never", 'command = ["true"]\n')
+    maejobs("schedule", "quick")
+    assert expressions(home) == ["15 3 * * *"]
+    done = maejobs("schedule", "never")
+    assert done.returncode == 2
+    assert 'maejobs schedule never "0 2 * * *"' in done.stderr
+
+
+def test_before_init_scheduling_makes_the_home(home, maejobs):
+    shutil.rmtree(home.root / "jobs.d")
+    shutil.rmtree(home.root / "db")
+    done = maejobs("schedule", "pretrain", "0 2 * * *")
+    assert done.returncode == 0, done.stderr
+    assert f"made the home {home.root}" in done.stderr
+    assert home.database_file.exists()
+    assert expressions(home, "pretrain") == ["0 2 * * *"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("schedule", "pretrain", "0 2 * 13 *"),
+        ("schedule", "pretrian", "0 2 * * *"),
+        ("schedule", "pretrain", "0 2 * * *", "--dry-run"),
+        ("unschedule", "pretrain"),
+        ("pause", "pretrain"),
+        ("status",),
+        ("runs",),
+        ("logs", "pretrain"),
+        ("db", "upgrade"),
+    ],
+    ids=" ".join,
+)
+def test_a_misspelt_home_is_not_half_made(tmp_path, maejobs, arguments):
+    crontab = tmp_path / "no-crontab-here"
+    crontab.write_text("#!/bin/sh\necho 'no crontab for you' >&2\nexit 1\n")
+    (tmp_path / "bin").mkdir()
+    crontab.chmod(0o755)
+    crontab.rename(tmp_path / "bin" / "crontab")
+    done = maejobs(
+        *arguments, "--home", str(tmp_path / "typo"), PATH=f"{tmp_path / 'bin'}:/usr/bin:/bin"
+    )
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "typo").exists()
+
+
+@pytest.mark.parametrize("where", ["before", "after", "environment"])
+def test_a_home_that_is_not_the_default_is_written_into_the_line(
+    home, write_job, maejobs, tmp_path, where
+):
+    write_job("quick", QUICK)
+    other = tmp_path / "the other %home's \\ place"
+    shutil.copytree(home.root, other)
+    call = ["schedule", "quick", "0 2 * * *"]
+    if where == "environment":
+        done = maejobs(*call, MAEJOBS_HOME=str(other))
+    elif where == "before":
+        done = maejobs("--home", str(other), *call)
+    else:
+        done = maejobs(*call, "--home", str(other))
+    assert done.returncode == 0, done.stderr
+    (entry,) = read_entries((other / "crontab").read_bytes())
+    assert " --home " in entry.command
+    assert maejobs("next", "--home", str(other), "-n", "1").stdout.count("quick") == 1
+
+
+def test_the_default_home_is_not_written_into_the_line(home, write_job, maejobs, tmp_path):
+    write_job("quick", QUICK)
+    default = tmp_path / "user" / ".local" / "share" / "maejobs"
+    shutil.copytree(home.root, default)
+    done = maejobs("schedule", "quick", "0 2 * * *", HOME=str(tmp_path / "user"), MAEJOBS_HOME="")
+    assert done.returncode == 0, done.stderr
+    (entry,) = read_entries((default / "crontab").read_bytes())
+    assert entry.command == f"{MAEJOBS} exec quick"
+
+
+def test_two_homes_in_one_crontab_leave_each_other_alone(home, write_job, maejobs, tmp_path):
+    write_job("quick", QUICK)
+    other = tmp_path / "other"
+    shutil.copytree(home.root, other)
+    (other / "maejobs.toml").write_text(f'crontab = "{home.crontab}"\n')
+    maejobs("schedule", "quick", "0 2 * * *")
+    maejobs("schedule", "quick", "0 3 * * *", "--home", str(other))
+    assert expressions(home) == ["0 2 * * *", "0 3 * * *"]
+    maejobs("schedule", "quick", "0 4 * * *")
+    assert expressions(home) == ["0 4 * * *", "0 3 * * *"]
+    assert maejobs("unschedule", "quick").returncode == 0
+    assert expressions(home) == ["0 3 * * *"]
+    assert maejobs("unschedule", "quick").returncode == 2
+
+
+def test_one_home_under_two_spellings_is_one_home(home, write_job, maejobs, tmp_path):
+    write_job("quick", QUICK)
+    link = tmp_path / "link"
+    link.symlink_to(home.root)
+    maejobs("schedule", "quick", "0 2 * * *")
+    maejobs("schedule", "quick", "0 3 * * *", "--home", str(link))
+    maejobs("schedule", "quick", "0 4 * * *", "--home", f"{home.root}/../{home.root.name}")
+    assert expressions(home) == ["0 4 * * *"]
+
+
+def test_unscheduling_gives_back_the_bytes_from_before(home, write_job, maejobs):
+    write_job("quick", QUICK)
+    foreign = b"# caf\xe9\r\n 5 4 * * *\t/bin/true  # kept\n\n@reboot /bin/true"
+    Path(home.crontab).write_bytes(foreign)
+    maejobs("schedule", "quick", "0 2 * * *")
+    assert Path(home.crontab).read_bytes().startswith(foreign + b"\n# >>> maejobs")
+    done = maejobs("unschedule", "quick")
+    assert done.stdout == "unscheduled quick: 0 2 * * *\n"
+    assert Path(home.crontab).read_bytes() == foreign
+
+
+def test_what_schedule_prints_for_programs(home, write_job, maejobs):
+    write_job("quick", QUICK)
+    maejobs("schedule", "quick", "0 2 * * *")
+    told = json.loads(maejobs("schedule", "quick", "@daily", "--json").stdout)
+    assert (told["before"], told["after"]) == (["0 2 * * *"], ["@daily"])
+    assert told["changed"] is True
+    assert told["written"] is True
+    assert all(at.endswith("+00:00") for at in told["next"])
+
+
+def test_a_database_that_is_away_does_not_keep_a_job_from_the_crontab(home, write_job, maejobs):
+    write_job("quick", QUICK)
+    home.database_file.unlink()
+    done = maejobs("schedule", "quick", "0 2 * * *")
+    assert done.returncode == 0
+    assert "not noted in the database" in done.stderr
+    assert expressions(home) == ["0 2 * * *"]
+
+
+def test_a_damaged_block_is_refused_with_its_line(home, write_job, maejobs, snapshot):
+    write_job("quick", QUICK)
+    Path(home.crontab).write_bytes(b"# mine\n# >>> maejobs >>>\n")
+    before = snapshot()
+    for arguments in (["schedule", "quick", "0 2 * * *"], ["unschedule", "quick"], ["next"]):
+        done = maejobs(*arguments)
+        assert done.returncode == 2
+        assert "line 2 of the crontab" in done.stderr
+    assert set(snapshot()) - set(before) <= {"locks/crontab.lock"}
+    assert snapshot()["crontab"] == before["crontab"]
+
+
+def test_in_the_real_crontab(private_cron: PrivateCron, home, write_job):  # noqa: F811
+    write_job("quick", QUICK)
+    home.config_file.write_text("")
+    foreign = b"MAILTO=root\n# caf\xe9\n17 4 * * * /bin/true\n"
+    private_cron.run(["crontab", "-"], input=foreign)
+
+    def maejobs(*arguments):
+        return private_cron.run([MAEJOBS, *arguments], {"MAEJOBS_HOME": str(home.root)})
+
+    assert maejobs("schedule", "quick", "0 2 * * *").returncode == 0
+    theirs, ours = private_cron.run(["crontab", "-l"]), maejobs("list")
+    assert theirs.stdout.startswith(foreign)
+    assert b"exec quick --home" in theirs.stdout
+    assert (ours.stdout, ours.stderr, ours.returncode) == (theirs.stdout, theirs.stderr, 0)
+    bad = maejobs("schedule", "quick", "0 2 * 13 *")
+    assert bad.returncode == 2
+    assert private_cron.run(["crontab", "-l"]).stdout == theirs.stdout
+    assert maejobs("unschedule", "quick").returncode == 0
+    assert private_cron.run(["crontab", "-l"]).stdout == foreign
+    assert os.listdir(home.crontab_backups_dir)
