@@ -45,7 +45,7 @@ def main(debug: bool) -> None:
     help="The campaign's directory. Training resumes from its newest valid checkpoint by itself.",
 )
 @click.option(
-    "--data", help="Images: sample, fashion-mnist, or a directory of idx files or of images."
+    "--data", help="Images: auto, sample, fashion-mnist, or a directory of idx files or of images."
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps of the whole campaign.")
 @click.option("--seed", type=click.IntRange(min=0), help="Decides weights, order, crops and masks.")

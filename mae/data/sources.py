@@ -12,6 +12,7 @@ from mae.errors import BadInput, nearest
 
 SAMPLE = Path(__file__).with_name("sample")
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+AUTO = "auto"
 NAMED = {"sample": SAMPLE, "fashion-mnist": FASHION_MNIST}
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 HELD_OUT_NAMES = ("val", "valid", "test")
@@ -52,7 +53,12 @@ class Splits:
 
 
 def locate(source: str) -> str:
-    """A source as it should be frozen in a campaign: a known name, or an absolute path."""
+    """A source as it should be frozen in a campaign: a known name, or an absolute path.
+
+    "auto" is all of Fashion-MNIST where it is installed, else the bundled sample.
+    """
+    if source == AUTO:
+        return "fashion-mnist" if FASHION_MNIST.is_dir() else "sample"
     return source if source in NAMED else str(Path(source).expanduser().resolve())
 
 
@@ -65,10 +71,10 @@ def open_source(source: str) -> Splits:
     if source == "fashion-mnist" and not directory.is_dir():
         raise BadInput(f"{directory} is missing: run `apt install dataset-fashion-mnist`")
     if not directory.is_dir():
-        hint = "" if directory.exists() else nearest(source, NAMED)
+        hint = "" if directory.exists() else nearest(source, [AUTO, *NAMED])
         raise BadInput(
             f"data source {source!r} is not a directory{hint}; "
-            f"name a folder of images or idx files, or one of: {', '.join(NAMED)}"
+            f"name a folder of images or idx files, or one of: {', '.join([AUTO, *NAMED])}"
         )
     if find_idx(directory, "train-images-idx3-ubyte"):
         return Splits(_read_arrays(directory, "train"), _read_arrays(directory, "t10k"))

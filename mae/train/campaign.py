@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mae.config import Config, differences, dump, read_config
-from mae.data.sources import locate
+from mae.data.sources import AUTO, locate
 from mae.errors import BadInput
 from mae.files import write_atomically
 
@@ -56,15 +56,21 @@ def open_campaign(root: Path) -> tuple[Campaign, Config]:
     return campaign, read_config(str(campaign.config))
 
 
+def settle_source(campaign: Campaign, asked: Config) -> Config:
+    """The asked config with the images it means: "auto" is decided once, on the first night."""
+    source = asked.data.source
+    if source == AUTO and campaign.config.exists():
+        source = read_config(str(campaign.config)).data.source
+    data = asked.data.model_copy(update={"source": locate(source)})
+    return asked.model_copy(update={"data": data})
+
+
 def frozen_config(campaign: Campaign, asked: Config, note: Callable[[str], None]) -> Config:
     """The config to train with: the asked one, frozen on the first night and binding ever after.
 
     Another model or other data are refused. The recipe stays the frozen one, with a note if it
     was asked to differ; the run section may change every night.
     """
-    asked = asked.model_copy(
-        update={"data": asked.data.model_copy(update={"source": locate(asked.data.source)})}
-    )
     if not campaign.config.exists():
         write_atomically(campaign.config, dump(asked).encode())
         return asked

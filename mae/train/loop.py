@@ -22,6 +22,7 @@ from mae.train.campaign import (
     frozen_config,
     read_history,
     rewind_history,
+    settle_source,
 )
 from mae.train.device import choose_device
 from mae.train.events import Events
@@ -108,6 +109,7 @@ def pretrain(
     The steps done, and so the weights, do not depend on how many nights they took.
     """
     campaign = Campaign(root)
+    asked = settle_source(campaign, asked)
     images = open_source(asked.data.source).train
     steps_per_epoch(images, asked.recipe.batch_size)  # refuses before there is a directory
     try:

@@ -9,11 +9,14 @@ import pytest
 import torch
 
 from mae.build import view_of
+from mae.config import read_config
+from mae.data import sources
 from mae.data.idx import read_idx, write_idx
 from mae.data.loader import plain_batches, reporting, steps_per_epoch, training_batches
 from mae.data.make_sample import balanced
 from mae.data.sources import FASHION_MNIST, Arrays, Files, is_held_out, locate, open_source
 from mae.errors import BadInput
+from mae.train.campaign import Campaign, frozen_config, settle_source
 
 CPU = torch.device("cpu")
 
@@ -200,3 +203,19 @@ def test_normalising_is_undone(sample, tiny):
 def test_a_batch_larger_than_the_data_is_refused(sample):
     with pytest.raises(BadInput, match="batch_size 64 is larger than the 10 training images"):
         steps_per_epoch(Arrays(sample.pixels[:10], None), 64)
+
+
+@pytest.mark.parametrize(("installed", "meant"), [(True, "fashion-mnist"), (False, "sample")])
+def test_auto_means_the_full_set_where_it_is_installed(installed, meant, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "FASHION_MNIST", tmp_path if installed else tmp_path / "none")
+    assert sources.locate("auto") == meant
+
+
+def test_auto_is_decided_on_the_first_night(tmp_path, monkeypatch):
+    campaign = Campaign(tmp_path)
+    asked = read_config("fashion-tiny")
+    asked = asked.model_copy(update={"data": asked.data.model_copy(update={"source": "auto"})})
+    monkeypatch.setattr(sources, "FASHION_MNIST", tmp_path / "none")
+    frozen_config(campaign, settle_source(campaign, asked), print)
+    monkeypatch.setattr(sources, "FASHION_MNIST", tmp_path)
+    assert settle_source(campaign, asked).data.source == "sample"
