@@ -94,18 +94,28 @@ class Recorder:
             _log.warning("%s is not recorded: %s", self.run.id, error)
 
     def _write(self, patience: float) -> bool:
-        """Write to the database, or spool; False where the database has another verdict."""
+        """Spool, then write to the database; False where the database has another verdict.
+
+        In this order, so that `maejobs reconcile` knows what a supervisor knew that was killed
+        while it waited for the database.
+        """
+        spooled = self._spool()
         try:
             with open_database(self._home, patience) as engine:
                 accepted = write_run(engine, self.run)
                 ingest(engine, self.run.id, self._events)
             forget(self._home.spool_dir, self.run.id)
-            self._spooled = False
         except SlotTaken:
+            forget(self._home.spool_dir, self.run.id)
             raise
         except Exception as error:
-            self._spool(error)
+            self._next_tick = time.monotonic() + BACK_OFF_SECONDS
+            if not (self._spooled and spooled):
+                told = "is spooled" if spooled else "is in its directory only"
+                _log.warning("%s; the record of %s %s", error, self.run.id, told)
+            self._spooled = True
             return True
+        self._spooled = False
         return accepted
 
     def _keep_file(self) -> None:
@@ -114,13 +124,10 @@ class Recorder:
         except OSError as error:
             _log.warning("record of %s could not be written: %s", self.run.id, error)
 
-    def _spool(self, cause: Exception) -> None:
-        """Keep the record for `maejobs reconcile`, or for the next tick after a pause."""
-        self._next_tick = time.monotonic() + BACK_OFF_SECONDS
-        level = logging.DEBUG if self._spooled else logging.WARNING
-        self._spooled = True
+    def _spool(self) -> bool:
         try:
             spool_run(self._home.spool_dir, self.run)
-            _log.log(level, "%s; the record of %s is spooled", cause, self.run.id)
         except OSError as error:
-            _log.warning("%s; the record of %s could not be spooled: %s", cause, self.run.id, error)
+            _log.debug("%s could not be spooled: %s", self.run.id, error)
+            return False
+        return True

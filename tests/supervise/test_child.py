@@ -9,12 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from running import ORDERLY, STUBBORN, kill, lives, wait_for
 
 from maejobs.launch.local import start
 from maejobs.launch.process import group_members, peak_memory
 from maejobs.supervise.child import CANCEL, DEADLINE, Ending, caught_signals, supervise
-
-from .running import ORDERLY, STUBBORN, kill, lives, wait_for
 
 # The leader ends at once when told to; a grandchild in its group ignores TERM.
 STUBBORN_GRANDCHILD = (

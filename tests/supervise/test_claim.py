@@ -10,14 +10,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from running import SLOT, directories, end_of, only_run, runs_of, shell, supervisor
 
 from maejobs.errors import EXIT_NOT_NOW, MaejobsError, NotNow
 from maejobs.launch.process import start_time
 from maejobs.rundb.run import Run
 from maejobs.supervise.claim import RECORD_NAME, claim_by_hand, claim_slot, has_process, read_record
 from maejobs.supervise.execute import execute
-
-from .running import SLOT, directories, end_of, only_run, runs_of, shell, supervisor
 
 # Twenty supervisors, forked so that they begin at once; the last one to lose lets the winner end.
 CROWD = """

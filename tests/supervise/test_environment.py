@@ -7,12 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from running import log_of, shell
 
 from maejobs.jobs.load import parse_job
 from maejobs.supervise.environment import build_environment, placeholder_values
 from maejobs.supervise.execute import execute
-
-from .running import log_of, shell
 
 DEADLINE = datetime(2026, 11, 24, 5, 0, tzinfo=UTC)
 CRONS = {"HOME": "/home/ada", "LOGNAME": "ada", "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh"}

@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from running import shell
 
 from maejobs.supervise.execute import execute
 from maejobs.supervise.log import LogClock, read_times, time_at
-
-from .running import shell
 
 EVENING = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
 

@@ -12,19 +12,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-
-from maejobs.rundb.run import Run
-from maejobs.supervise import recorder
-from maejobs.supervise.claim import read_record
-from maejobs.supervise.execute import execute
-from maejobs.watch.reconcile import reconcile
-
-from .running import (
+from running import (
     ORDERLY,
     SLOT,
     end_of,
     log_of,
     only_run,
+    patient_supervisor,
     python,
     runs_of,
     shell,
@@ -32,6 +26,12 @@ from .running import (
     wait_for,
     wait_until_ready,
 )
+
+from maejobs.rundb.run import Run
+from maejobs.supervise import recorder
+from maejobs.supervise.claim import read_record
+from maejobs.supervise.execute import execute
+from maejobs.watch.reconcile import reconcile
 
 MAEJOBS = Path(sys.executable).parent / "maejobs"
 EVENTS = (
@@ -195,7 +195,7 @@ def test_a_locked_database_delays_the_start_by_no_more_than_the_patience(
 def test_term_reaches_the_command_within_a_second_of_a_locked_database(home, write_job):
     write_job("night", CHATTY)
     with locked(home.database_file):
-        process = supervisor(home, "night", patience=1.0)
+        process = patient_supervisor(home, "night", 1.0)
         wait_until_ready(home, "night")
         time.sleep(0.1)
         told = time.time()
@@ -210,7 +210,7 @@ def test_term_reaches_the_command_within_a_second_of_a_locked_database(home, wri
 
 def test_a_database_locked_in_the_middle_of_a_run_delays_no_signal(home, write_job):
     write_job("night", CHATTY)
-    process = supervisor(home, "night", patience=1.0)
+    process = patient_supervisor(home, "night", 1.0)
     wait_until_ready(home, "night")
     with locked(home.database_file):
         time.sleep(1.2)  # it tries to take events up by now
@@ -328,7 +328,7 @@ def test_a_full_disk_costs_the_log_not_the_run(home, write_job):
 def test_a_command_told_to_stop_while_the_database_is_away_is_recorded_later(home, write_job):
     write_job("night", shell(ORDERLY))
     missing(home.database_file)
-    process = supervisor(home, "night", patience=0.2)
+    process = patient_supervisor(home, "night", 0.2)
     wait_until_ready(home, "night")
     process.send_signal(signal.SIGINT)
     end_of(process)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,30 +13,24 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
+from maejobs.errors import MaejobsError
 from maejobs.home import Home
 from maejobs.rundb.database import open_database, reading
 from maejobs.rundb.schema import runs
 from maejobs.supervise.claim import RECORD_NAME, read_record
+from maejobs.supervise.execute import execute
 
 SLOT = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
 
-# A supervisor for an exact slot, which the command line has no word for, with the patience for a
-# locked database as an argument, so that tests need not wait for ten seconds.
-SUPERVISOR = """
+PATIENT = """
 import sys
 from datetime import datetime
-from maejobs.cli.errors import report
 from maejobs.home import open_home
 from maejobs.supervise import recorder
 from maejobs.supervise.execute import execute
-import click
 _, job, slot, patience = sys.argv
 recorder.SAVE_PATIENCE_SECONDS = float(patience)
-run = lambda: execute(
-    open_home(None), job, "cron", datetime.fromisoformat(slot) if slot else None
-).exit_code
-sys.exit(report(click.Command("supervisor", callback=run, context_settings={
-    "ignore_unknown_options": True, "allow_extra_args": True})))
+sys.exit(execute(open_home(None), job, "cron", datetime.fromisoformat(slot)).exit_code)
 """
 
 READY = "echo ready; "
@@ -55,30 +50,65 @@ def python(script: str) -> str:
     return f"command = {json.dumps(command)}\n"
 
 
-def supervisor(
-    home: Home, job: str, slot: datetime | None = SLOT, patience: float = 10.0, **environment: str
-) -> "subprocess.Popen[str]":
-    """A supervisor as a process of its own, with an environment as bare as cron's."""
+class Supervisor:
+    """A process that runs the job for the slot, its environment as bare as cron's.
+
+    A copy of this one, for speed; so not while this one has the database open.
+    """
+
+    def __init__(self, home: Home, job: str, slot: datetime) -> None:
+        self._code: int | None = None
+        self.pid = os.fork()
+        if self.pid:
+            return
+        try:
+            os.environ.clear()
+            os.environ.update(HOME=str(home.root), PATH="/usr/bin:/bin")
+            null = os.open(os.devnull, os.O_RDWR)
+            for descriptor in (0, 1, 2):
+                os.dup2(null, descriptor)
+            os._exit(execute(home, job, "cron", slot).exit_code)
+        except MaejobsError as error:
+            os._exit(error.exit_code)
+        finally:
+            os._exit(99)
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def poll(self) -> int | None:
+        """The exit code, or minus the signal's number; None as long as it lives."""
+        if self._code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self._code = os.waitstatus_to_exitcode(status) if pid else None
+        return self._code
+
+
+def supervisor(home: Home, job: str, slot: datetime = SLOT) -> Supervisor:
+    return Supervisor(home, job, slot)
+
+
+def patient_supervisor(home: Home, job: str, patience: float) -> "subprocess.Popen[bytes]":
+    """A fresh process, with so many seconds of patience for a locked database."""
     return subprocess.Popen(
-        [sys.executable, "-c", SUPERVISOR, job, slot.isoformat() if slot else "", str(patience)],
-        env={
-            "HOME": str(home.root),
-            "PATH": "/usr/bin:/bin",
-            "MAEJOBS_HOME": str(home.root),
-            **environment,
-        },
+        [sys.executable, "-c", PATIENT, job, SLOT.isoformat(), str(patience)],
+        env={"HOME": str(home.root), "PATH": "/usr/bin:/bin", "MAEJOBS_HOME": str(home.root)},
         cwd=home.root,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
+        stderr=subprocess.DEVNULL,
     )
 
 
-def end_of(process: "subprocess.Popen[str]", seconds: float = 30) -> int:
+def end_of(process: "Supervisor | subprocess.Popen[bytes]", seconds: float = 30) -> int:
     """The exit code of a supervisor that is about to end."""
-    process.communicate(timeout=seconds)
-    return process.returncode
+    wait_for(lambda: process.poll() is not None, seconds)
+    code = process.poll()
+    assert code is not None
+    return code
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 20) -> Any:

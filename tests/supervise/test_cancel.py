@@ -1,0 +1,86 @@
+"""Telling a run to stop, whoever still looks after it."""
+
+import signal
+
+import pytest
+from running import (
+    ORDERLY,
+    SLOT,
+    end_of,
+    lives,
+    only_run,
+    shell,
+    supervisor,
+    wait_for,
+    wait_until_ready,
+)
+
+from maejobs.errors import UserError
+from maejobs.supervise.cancel import find_record, stop_run
+from maejobs.supervise.execute import execute
+
+
+def test_a_supervised_run_is_stopped_by_its_supervisor_and_recorded_as_cancelled(home, write_job):
+    write_job("night", shell(ORDERLY))
+    process = supervisor(home, "night")
+    wait_until_ready(home, "night")
+
+    assert stop_run(find_record(home, "night"))
+
+    assert end_of(process) == 1
+    assert only_run(home, "night").state == "cancelled"
+
+
+def test_a_command_whose_supervisor_was_killed_is_stopped_itself(home, write_job):
+    write_job("night", shell(ORDERLY))
+    process = supervisor(home, "night")
+    pid = wait_until_ready(home, "night")
+    process.kill()
+    end_of(process)
+
+    assert stop_run(find_record(home, "night"))
+
+    wait_for(lambda: not lives(pid))
+    assert not stop_run(find_record(home, "night"))
+
+
+def test_what_runs_elsewhere_or_ran_before_the_last_boot_cannot_be_stopped(home, write_job):
+    write_job("night", shell(ORDERLY))
+    process = supervisor(home, "night")
+    wait_until_ready(home, "night")
+    record = find_record(home, "night")
+
+    for change in ({"host": "elsewhere"}, {"boot_id": "earlier"}):
+        assert not stop_run(type(record)(**vars(record) | change))
+    assert process.poll() is None
+
+    process.send_signal(signal.SIGTERM)
+    end_of(process)
+
+
+def test_a_run_is_found_by_its_name_and_by_its_jobs_without_a_database(home, write_job):
+    write_job("night", 'command = ["true"]\n')
+    first = execute(home, "night", "cron", SLOT).run
+    second = execute(home, "night", "manual").run
+    home.database_file.unlink()
+
+    assert find_record(home, first.id) == first
+    assert find_record(home, "night") == second
+
+
+def test_the_run_under_way_is_meant_rather_than_a_newer_one_that_is_over(home, write_job):
+    write_job("night", shell(ORDERLY))
+    process = supervisor(home, "night")
+    wait_until_ready(home, "night")
+    assert execute(home, "night", "manual").run.reason == "overlap"
+
+    assert find_record(home, "night").slot == SLOT
+
+    process.send_signal(signal.SIGTERM)
+    end_of(process)
+
+
+@pytest.mark.parametrize("name", ["night", "night-20261124T0200Z-1", "*", "", "../runs", "a/b"])
+def test_what_is_not_there_is_not_found(home, name):
+    with pytest.raises(UserError, match="no run and no job with runs"):
+        find_record(home, name)

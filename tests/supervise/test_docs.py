@@ -1,0 +1,69 @@
+"""docs/supervision.md says what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from maejobs.cron.fires import LONGEST_JUMP
+from maejobs.errors import EXIT_FAILED, EXIT_NOT_NOW, EXIT_USAGE
+from maejobs.jobs.load import parse_job
+from maejobs.rundb.run import FINISHED, UNFINISHED
+from maejobs.supervise import gates
+from maejobs.supervise.child import TICK_SECONDS
+from maejobs.supervise.environment import build_environment, placeholder_values
+from maejobs.supervise.recorder import SAVE_PATIENCE_SECONDS
+from maejobs.supervise.slot import LATEST_START
+
+PAGE = (Path(__file__).parents[2] / "docs" / "supervision.md").read_text()
+
+
+def table(title: str) -> set[str]:
+    """The first column of the tables under a heading."""
+    section = PAGE.split(f"## {title}\n")[1].split("\n## ")[0]
+    return {cell.strip("` ") for cell in re.findall(r"^ *\| *([^|]*)\|", section, re.M)}
+
+
+def test_it_has_every_state():
+    assert table("States") - {"state", "---"} == UNFINISHED | FINISHED
+
+
+def test_it_has_every_exit_code():
+    codes = {str(code) for code in (0, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_NOW)}
+
+    assert table("Exit codes") - {"code", "---"} == codes
+
+
+def test_it_has_every_reason_a_gate_gives():
+    reasons = re.findall(r'NotNow\(\s*"(\w+)"', Path(gates.__file__).read_text())
+
+    assert len(set(reasons)) >= 5
+    for reason in reasons:
+        assert re.search(rf"\| `{reason}` \|", PAGE)
+
+
+@pytest.mark.parametrize("overlap", ["skip", "wait", "replace"])
+def test_it_has_every_overlap(overlap):
+    assert overlap in table("Overlap and locks")
+
+
+def test_it_has_every_variable_a_command_gets(home):
+    job = parse_job(Path("x.toml"), "x", 'command = ["true"]')
+    values = placeholder_values(home, job, "x-1", Path("/x"))
+
+    for name in build_environment(home, job, values, Path("/e"), None, {}):
+        assert f"`{name}" in PAGE or f"a `{name}`" in PAGE
+    assert "MAEJOBS_DEADLINE" in table("Environment")
+
+
+def test_its_numbers_are_the_codes():
+    job = parse_job(Path("x.toml"), "x", 'command = ["true"]')
+
+    assert f"waited for for {SAVE_PATIENCE_SECONDS:.0f} seconds" in PAGE
+    assert f"`grace` ({job.grace.total_seconds():.0f} seconds" in PAGE
+    assert job.wait.total_seconds() == 3600
+    assert "up to `wait` (1 hour)" in PAGE
+    assert TICK_SECONDS == 0.5
+    assert "twice a second" in PAGE
+    assert LATEST_START == LONGEST_JUMP
+    assert "up to three hours late" in PAGE

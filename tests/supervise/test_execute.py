@@ -1,0 +1,434 @@
+"""One run from the call to the verdict."""
+
+import os
+import signal
+import sqlite3
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from running import (
+    ORDERLY,
+    READY,
+    SLOT,
+    STUBBORN,
+    directories,
+    end_of,
+    kill,
+    lives,
+    log_of,
+    only_run,
+    patient_supervisor,
+    runs_of,
+    shell,
+    supervisor,
+    wait_for,
+    wait_until_ready,
+)
+
+from maejobs.errors import EXIT_FAILED, EXIT_NOT_NOW, EXIT_USAGE, MaejobsError, UserError
+from maejobs.launch.process import boot_id, group_members, host_name
+from maejobs.supervise.child import CANCEL, DEADLINE, Ending
+from maejobs.supervise.execute import execute, judge
+from maejobs.supervise.gates import pause_file
+
+QUICK = 'command = ["true"]\n'
+
+
+def ending(exit_code=None, signal=None, stopped_for=None) -> Ending:
+    return Ending(exit_code, signal, 1.0, 1, stopped_for)
+
+
+@pytest.mark.parametrize(
+    ("how", "state", "reason"),
+    [
+        (ending(0), "succeeded", None),
+        (ending(3), "failed", "exit code 3"),
+        (ending(signal=9), "failed", "ended by SIGKILL"),
+        (ending(signal=40), "failed", "ended by signal 40"),  # a real-time signal has no name
+        (ending(0, stopped_for=DEADLINE), "succeeded", None),
+        (ending(1, stopped_for=DEADLINE), "timed_out", "told to stop at the deadline; exit code 1"),
+        (
+            ending(signal=15, stopped_for=DEADLINE),
+            "timed_out",
+            "told to stop at the deadline; ended by SIGTERM",
+        ),
+        (ending(0, stopped_for=CANCEL), "cancelled", "stopped by a signal to the supervisor"),
+        (
+            ending(signal=9, stopped_for=CANCEL),
+            "cancelled",
+            "stopped by a signal to the supervisor",
+        ),
+    ],
+)
+def test_the_verdict_follows_from_how_the_command_ended(how, state, reason):
+    assert judge(how) == (state, reason)
+
+
+def test_everything_about_a_run_is_in_its_row(home, write_job):
+    write_job("night", shell("i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done; exec sleep 0.1"))
+    before = datetime.now(UTC)
+
+    verdict = execute(home, "night", "cron", SLOT)
+
+    run = only_run(home, "night")
+    assert (run.id, verdict.exit_code) == ("night-20261124T0200Z-1", 0)
+    assert (run.slot, run.attempt, run.trigger, run.retry_of) == (SLOT, 1, "cron", None)
+    assert (run.state, run.exit_code, run.signal, run.reason) == ("succeeded", 0, None, None)
+    assert (run.host, run.boot_id, run.supervisor_pid) == (host_name(), boot_id(), os.getpid())
+    assert before <= run.queued <= run.started < run.finished
+    assert abs(run.pid_started - run.started.timestamp()) < 2
+    assert run.cpu_seconds > 0
+    assert 100_000 < run.peak_memory < 20_000_000
+    assert run.command[0] == "sh"
+    assert len(run.config_hash) == 16
+    assert Path(run.directory).is_dir()
+
+
+def test_a_failure_keeps_the_commands_own_code_and_gives_one(home, write_job):
+    write_job("night", shell("exit 42"))
+
+    assert execute(home, "night", "manual").exit_code == EXIT_FAILED
+
+    run = only_run(home, "night")
+    assert (run.state, run.exit_code, run.reason) == ("failed", 42, "exit code 42")
+
+
+def test_death_by_a_signal_is_recorded_as_such(home, write_job):
+    write_job("night", shell("kill -SEGV $$"))
+
+    assert execute(home, "night", "manual").exit_code == EXIT_FAILED
+
+    run = only_run(home, "night")
+    assert (run.exit_code, run.signal, run.reason) == (None, signal.SIGSEGV, "ended by SIGSEGV")
+
+
+def test_a_run_that_stops_in_good_order_at_its_deadline_succeeded(home, write_job):
+    write_job("night", shell(ORDERLY) + 'timeout = "1s"\n')
+
+    assert execute(home, "night", "manual").exit_code == 0
+    assert log_of(home, "night").endswith("stopping\n")
+    run = only_run(home, "night")
+    assert run.deadline - run.started < timedelta(seconds=1.1)
+
+
+def test_a_run_that_ignores_its_deadline_timed_out(home, write_job):
+    write_job("night", shell(STUBBORN) + 'timeout = "0.5s"\ngrace = "0.5s"\n')
+
+    assert execute(home, "night", "manual").exit_code == EXIT_FAILED
+
+    run = only_run(home, "night")
+    assert (run.state, run.signal) == ("timed_out", signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_supervisor_cancels_the_run_within_a_second(home, write_job, number):
+    write_job(
+        "night", shell("trap 'date +%s.%N; exit 0' TERM; " + READY + "while :; do sleep 0.05; done")
+    )
+    process = supervisor(home, "night")
+    wait_until_ready(home, "night")
+    told = time.time()
+
+    process.send_signal(number)
+
+    assert end_of(process) == EXIT_FAILED
+    assert float(log_of(home, "night").split()[-1]) - told < 1.0
+    assert only_run(home, "night").state == "cancelled"
+
+
+def test_a_second_signal_ends_a_stubborn_run_at_once(home, write_job):
+    write_job("night", shell(STUBBORN) + 'grace = "1h"\n')
+    process = supervisor(home, "night")
+    pid = wait_until_ready(home, "night")
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+
+    process.send_signal(signal.SIGTERM)
+
+    end_of(process)
+    assert not lives(pid)
+    assert only_run(home, "night").signal == signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "paused"),
+        ('disk = { path = "{home}", free = "900000TB" }\n', "disk_low"),
+        ('until = "02:01"\n', "outside_window"),
+    ],
+)
+def test_a_gate_that_says_no_skips_the_run_and_is_recorded(
+    home, write_job, monkeypatch, text, reason
+):
+    monkeypatch.setenv("TZ", "UTC")
+    write_job("night", shell("echo started") + text)
+    if reason == "paused":
+        pause_file(home, "night").write_text("{}")
+    long_ago = datetime(2026, 1, 1, 2, 0, tzinfo=UTC)
+
+    verdict = execute(home, "night", "cron", long_ago)
+
+    assert verdict.exit_code == EXIT_NOT_NOW
+    run = only_run(home, "night")
+    assert (run.state, run.reason, run.started) == ("skipped", reason, None)
+    assert f"maejobs: {'its deadline' if reason == 'outside_window' else ''}" in log_of(
+        home, "night"
+    )
+    assert "started" not in log_of(home, "night").splitlines()
+
+
+def test_a_gate_that_cannot_be_asked_lets_nothing_through(home, write_job):
+    write_job("night", shell("echo started"))
+    pause_file(home, "night").mkdir()
+
+    assert execute(home, "night", "manual").exit_code == EXIT_FAILED
+
+    run = only_run(home, "night")
+    assert (run.state, run.started) == ("failed", None)
+    assert "could not look whether it may start" in run.reason
+
+
+def test_a_second_run_is_skipped_while_the_first_runs(home, write_job):
+    write_job("night", shell(ORDERLY))
+    first = supervisor(home, "night")
+    wait_until_ready(home, "night")
+
+    second = execute(home, "night", "manual")
+
+    assert (second.run.reason, second.exit_code) == ("overlap", EXIT_NOT_NOW)
+    first.send_signal(signal.SIGTERM)
+    end_of(first)
+
+
+def test_a_second_run_waits_for_the_first_if_its_job_says_so(home, write_job):
+    write_job("night", shell(READY + "sleep 1") + 'overlap = "wait"\n')
+    first = supervisor(home, "night")
+    wait_until_ready(home, "night")
+
+    second = execute(home, "night", "manual")
+
+    assert second.run.state == "succeeded"
+    assert end_of(first) == 0
+    one, other = runs_of(home, "night")
+    assert other.queued < one.finished
+    assert other.started > one.finished - timedelta(seconds=0.5)
+
+
+def test_who_waits_no_longer_than_allowed_is_skipped(home, write_job):
+    write_job("night", shell(ORDERLY) + 'overlap = "wait"\nwait = "0.3s"\n')
+    first = supervisor(home, "night")
+    wait_until_ready(home, "night")
+
+    assert execute(home, "night", "manual").run.reason == "overlap"
+
+    first.send_signal(signal.SIGTERM)
+    end_of(first)
+
+
+def test_a_second_run_replaces_the_first_if_its_job_says_so(home, write_job):
+    write_job("night", shell(ORDERLY) + 'overlap = "replace"\n')
+    first = supervisor(home, "night")
+    wait_until_ready(home, "night")
+    write_job("night", QUICK + 'overlap = "replace"\n')
+
+    assert execute(home, "night", "manual").run.state == "succeeded"
+
+    end_of(first)
+    assert [run.state for run in runs_of(home, "night")] == ["cancelled", "succeeded"]
+
+
+def test_jobs_that_share_a_lock_take_turns(home, write_job):
+    write_job("night", shell(ORDERLY) + 'locks = ["gpu"]\n')
+    write_job("evaluate", QUICK + 'locks = ["gpu"]\n')
+    night = supervisor(home, "night")
+    wait_until_ready(home, "night")
+
+    assert execute(home, "evaluate", "manual").run.reason == "locked"
+
+    night.send_signal(signal.SIGTERM)
+    end_of(night)
+    assert execute(home, "evaluate", "manual").run.state == "succeeded"
+
+
+def test_a_run_is_cancelled_while_it_waits_for_its_turn(home, write_job):
+    write_job("night", shell(ORDERLY) + 'overlap = "wait"\n')
+    first = supervisor(home, "night")
+    wait_until_ready(home, "night")
+    second = supervisor(home, "night", slot=SLOT + timedelta(days=1))
+    wait_for(lambda: len(runs_of(home, "night")) == 2)
+
+    second.send_signal(signal.SIGTERM)
+
+    assert end_of(second, 5) == EXIT_FAILED
+    waited = runs_of(home, "night")[-1]
+    assert (waited.state, waited.started) == ("cancelled", None)
+    assert first.poll() is None
+    first.send_signal(signal.SIGTERM)
+    end_of(first)
+
+
+def test_a_killed_supervisors_lock_is_held_by_its_command_and_dies_with_it(home, write_job):
+    write_job("night", shell(ORDERLY))
+    process = supervisor(home, "night")
+    pid = wait_until_ready(home, "night")
+    process.kill()
+    end_of(process)
+    write_job("night", QUICK)
+
+    assert execute(home, "night", "manual").run.reason == "overlap"
+
+    for member in group_members(pid):
+        kill(member, signal.SIGKILL)
+    wait_for(lambda: not lives(pid))
+    wait_for(lambda: execute(home, "night", "manual").run.state == "succeeded")
+
+
+def test_a_signal_before_the_start_means_that_the_command_never_starts(home, write_job):
+    started = home.root / "started"
+    write_job("night", shell(f"touch {started}"))
+    # The gates are passed, and the signal comes, while the record waits for the database.
+    with closing(sqlite3.connect(home.database_file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        process = patient_supervisor(home, "night", 1.0)
+        wait_for(
+            lambda: (
+                directories(home, "night") and (directories(home, "night")[0] / "run.json").exists()
+            )
+        )
+        process.send_signal(signal.SIGTERM)
+        end_of(process)
+        other.execute("ROLLBACK")
+
+    assert not started.exists()
+    assert '"state": "cancelled"' in (directories(home, "night")[0] / "run.json").read_text()
+
+
+def test_a_failed_run_is_tried_again_as_often_as_its_job_allows(home, write_job):
+    write_job("night", shell("exit 1") + 'retries = 2\nretry_delay = "0s"\n')
+
+    assert execute(home, "night", "cron", SLOT).exit_code == EXIT_FAILED
+
+    first, second, third = runs_of(home, "night")
+    assert [run.attempt for run in (first, second, third)] == [1, 2, 3]
+    assert [run.trigger for run in (first, second, third)] == ["cron", "retry", "retry"]
+    assert [run.retry_of for run in (first, second, third)] == [None, first.id, second.id]
+
+
+def test_a_crash_is_tried_again_and_success_is_the_end_of_it(home, write_job):
+    crash_once = "cd $MAEJOBS_HOME; [ -e ran ] && exit 0; touch ran; kill -SEGV $$"
+    write_job("night", shell(crash_once) + 'retries = 5\nretry_delay = "0s"\n')
+
+    assert execute(home, "night", "cron", SLOT).exit_code == 0
+    assert [run.state for run in runs_of(home, "night")] == ["failed", "succeeded"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'command = ["no-such-command"]\n',
+        shell("sleep 60") + 'timeout = "0.2s"\n',
+        shell("exit 1") + 'timeout = "5s"\n',  # the delay of a minute goes past the deadline
+    ],
+    ids=["could not start", "timed out", "no time left"],
+)
+def test_what_would_only_happen_again_is_not_tried_again(home, write_job, text):
+    write_job("night", text + "retries = 3\n")
+
+    execute(home, "night", "cron", SLOT)
+
+    assert only_run(home, "night").state in {"failed", "timed_out"}
+
+
+def test_a_signal_during_the_delay_before_a_retry_is_the_end_of_it(home, write_job):
+    write_job("night", shell("exit 1") + "retries = 3\n")
+    process = supervisor(home, "night")
+    wait_for(lambda: [run for run in runs_of(home, "night") if run.finished])
+
+    process.send_signal(signal.SIGTERM)
+
+    assert end_of(process, 5) == EXIT_FAILED
+    assert only_run(home, "night").state == "failed"
+
+
+def test_a_bad_job_file_is_recorded_with_its_errors(home, write_job):
+    write_job("night", 'command = ["true"]\ntimeuot = "1h"\n')
+
+    with pytest.raises(UserError, match="did you mean timeout") as error:
+        execute(home, "night", "cron", SLOT)
+
+    assert error.value.exit_code == EXIT_USAGE
+    run = only_run(home, "night")
+    assert run.state == "failed"
+    assert "night.toml:2: unknown key timeuot" in run.reason
+
+
+def test_a_scheduled_job_without_a_file_is_recorded(home):
+    with pytest.raises(UserError, match="no job 'night'"):
+        execute(home, "night", "cron", SLOT)
+
+    assert only_run(home, "night").state == "failed"
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/tmp/x", "", "Night", "a b"])
+def test_what_is_no_jobs_name_leaves_nothing_behind(home, name):
+    before = sorted(home.root.rglob("*"))
+
+    with pytest.raises(UserError, match="is not a job name"):
+        execute(home, name, "cron", SLOT)
+
+    assert sorted(home.root.rglob("*")) == before
+    assert runs_of(home) == []
+
+
+def test_a_command_that_cannot_be_started_is_recorded_as_failed(home, write_job):
+    write_job("night", 'command = ["no-such-command"]\n')
+
+    assert execute(home, "night", "manual").exit_code == EXIT_FAILED
+
+    run = only_run(home, "night")
+    assert (run.state, run.started) == ("failed", None)
+    assert run.reason == "could not start no-such-command: No such file or directory"
+
+
+def test_where_no_run_directory_can_be_made_the_call_says_so(home, write_job, maejobs):
+    write_job("night", QUICK)
+    home.runs_dir.rmdir()
+    home.runs_dir.write_text("")
+
+    with pytest.raises(MaejobsError, match="cannot be made"):
+        execute(home, "night", "manual")
+    done = maejobs("exec", "night")
+
+    assert (done.returncode, runs_of(home)) == (EXIT_FAILED, [])
+    assert "maejobs: the run's directory" in done.stderr
+
+
+def test_a_watcher_whose_terminal_is_gone_does_not_take_the_run_with_it(home, write_job):
+    write_job("night", shell("sleep 1; echo done"))
+    seen = []
+
+    def watch(run, events):
+        seen.append(run.id)
+        raise BrokenPipeError
+
+    assert execute(home, "night", "manual", watch=watch).run.state == "succeeded"
+    assert log_of(home, "night") == "done\n"
+    assert len(seen) == 1
+
+
+def test_the_command_line_tells_how_a_run_ended_by_its_exit_code(home, write_job, maejobs):
+    write_job("good", QUICK)
+    write_job("bad", shell("exit 7"))
+    write_job("broken", "command = 3\n")
+
+    assert maejobs("exec", "good").returncode == 0
+    pause_file(home, "good").write_text("{}")
+    assert maejobs("exec", "good").returncode == EXIT_NOT_NOW
+    bad = maejobs("exec", "bad")
+    assert bad.returncode == EXIT_FAILED
+    assert "exit code 7" in bad.stderr
+    assert maejobs("exec", "broken").returncode == EXIT_USAGE
