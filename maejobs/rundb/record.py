@@ -84,20 +84,18 @@ def _sum_up(connection: Connection, run: Run) -> None:
         .order_by(runs.c.queued.desc(), runs.c.attempt.desc(), runs.c.id.desc())
         .limit(1)
     ).one()
-    values: dict[str, Any] = {}
-    if newest.id == run.id:
-        values = {
-            "last_run": newest.id,
-            "last_state": newest.state,
-            "last_reason": newest.reason,
-            "last_outcome": newest.outcome,
-            "last_slot": newest.slot,
-            "last_started": newest.started,
-            "last_finished": newest.finished,
-        }
     job = update(jobs).where(jobs.c.name == run.job)
-    if values:
-        connection.execute(job.values(**values))
+    connection.execute(
+        job.values(
+            last_run=newest.id,
+            last_state=newest.state,
+            last_reason=newest.reason,
+            last_outcome=newest.outcome,
+            last_slot=newest.slot,
+            last_started=newest.started,
+            last_finished=newest.finished,
+        )
+    )
     if run.state == SUCCEEDED and run.finished:  # maybe of an older night, only now taken up
         is_newer = or_(jobs.c.last_success.is_(None), jobs.c.last_success < run.finished)
         connection.execute(job.where(is_newer).values(last_success=run.finished))

@@ -206,12 +206,12 @@ def test_a_kill_between_batches_neither_loses_nor_doubles_an_event(engine, home,
 
 @pytest.mark.fault
 def test_several_at_once_take_each_event_up_once(home, engine, stream):
-    write(stream, *({"event": "metric", "name": "loss", "value": n} for n in range(300)))
+    write(stream, *({"event": "metric", "name": "loss", "value": n} for n in range(100)))
     script = [sys.executable, "-c", KILLED_INGEST, str(home.root), RUN, str(stream), "-1"]
     racers = [subprocess.Popen(script) for _ in range(4)]
     assert [racer.wait(60) for racer in racers] == [0] * 4
     ingest(engine, RUN, stream)
-    assert [r["value"] for r in rows(home, "SELECT value FROM metrics")] == list(range(300))
+    assert [r["value"] for r in rows(home, "SELECT value FROM metrics")] == list(range(100))
 
 
 @pytest.mark.fault

@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 
@@ -105,6 +106,21 @@ def test_several_upgrades_at_once_are_safe(tmp_path):
     assert [upgrader.returncode for upgrader in upgraders] == [0] * 6
     assert row(home, "SELECT version_num FROM alembic_version") == {"version_num": REVISION}
     assert differences(home, metadata) == []
+
+
+@pytest.mark.fault
+def test_a_new_file_that_somebody_is_just_filling_is_waited_for(tmp_path):
+    home = Home(tmp_path / "home")
+    home.create_directories()
+    filling = sqlite3.connect(home.database_file, isolation_level=None, check_same_thread=False)
+    filling.execute("CREATE TABLE recipes (name)")
+    filling.execute("BEGIN IMMEDIATE")  # for which SQLite would not wait
+    timer = threading.Timer(0.5, filling.execute, ["COMMIT"])
+    timer.start()
+    upgrade(home)
+    timer.join()
+    filling.close()
+    assert found_revision(home) == REVISION
 
 
 @pytest.mark.fault
