@@ -11,7 +11,7 @@ import psutil
 from maejobs import clock
 from maejobs.cli.options import PATIENCE_SECONDS, HomeCommand, current_home, json_option
 from maejobs.cli.output import print_json
-from maejobs.cli.text import one_line
+from maejobs.cli.text import one_line, told
 from maejobs.cron.grammar import BadExpression, parse_expression
 from maejobs.cron.schedule import command_words, entries_of
 from maejobs.cron.target import open_target
@@ -94,7 +94,7 @@ def _database(home: Home) -> Finding:
         with open_database(home, PATIENCE_SECONDS):
             pass
     except MaejobsError as error:
-        return Finding("database", BAD, f"{error} (runs go on; their records are spooled)")
+        return Finding("database", BAD, f"{told(error)} (runs go on; their records are spooled)")
     spooled = len(list(home.spool_dir.glob("*.json")))
     if spooled:
         return Finding("database", WARNING, f"{spooled} spooled records; run `maejobs reconcile`")

@@ -65,6 +65,6 @@ def report(command: click.Command) -> int:
 
 
 def _tell(text: str) -> None:
-    from maejobs.cli.text import visible
+    from maejobs.cli.text import told
 
-    click.echo(f"maejobs: {visible(text)}", err=True)
+    click.echo(f"maejobs: {told(text)}", err=True)

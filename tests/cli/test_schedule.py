@@ -1,7 +1,6 @@
 """schedule and unschedule: what a user types, and what then stands in the crontab."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -232,4 +231,4 @@ def test_in_the_real_crontab(private_cron: PrivateCron, home, write_job):  # noq
     assert private_cron.run(["crontab", "-l"]).stdout == theirs.stdout
     assert maejobs("unschedule", "quick").returncode == 0
     assert private_cron.run(["crontab", "-l"]).stdout == foreign
-    assert os.listdir(home.crontab_backups_dir)
+    assert list(home.crontab_backups_dir.iterdir())
