@@ -24,9 +24,9 @@ class Events:
         path = os.environ.get("MAEJOBS_EVENTS")
         return cls(Path(path) if path else None)
 
-    def progress(self, step: int, total: int, epoch: float) -> None:
-        """How far the campaign is; at most once a second, except for the end."""
-        if step >= total or self._due("progress", PROGRESS_SECONDS):
+    def progress(self, step: int, total: int, epoch: float, last: bool = False) -> None:
+        """How far the campaign is; at most once a second, except for a night's last step."""
+        if last or self._due("progress", PROGRESS_SECONDS):
             self._write("progress", step=step, total=total, epoch=round(epoch, 4))
 
     def training_metrics(self, step: int, values: dict[str, float]) -> None:

@@ -133,7 +133,7 @@ def pretrain(
             )
         rewind_history(campaign, trainer.step)
         status, reason = _train(campaign, trainer, stop, events, until_step)
-    events.progress(trainer.step, trainer.total, trainer.epoch)
+    events.progress(trainer.step, trainer.total, trainer.epoch, last=True)
     events.outcome(status, reason)
     return status, reason
 

@@ -53,11 +53,11 @@ def test_every_event_is_a_line_with_its_time(tmp_path, monkeypatch):
     ]
 
 
-def test_progress_is_told_once_a_second_but_the_end_always(tmp_path):
+def test_progress_is_told_once_a_second_but_a_nights_last_step_always(tmp_path):
     events = Events(tmp_path / "e")
-    for step in range(1, 11):
-        events.progress(step, 10, 0.0)
-    assert [e["step"] for e in lines(tmp_path / "e")] == [1, 10]
+    for step in range(1, 8):
+        events.progress(step, 10, 0.0, last=step == 7)
+    assert [e["step"] for e in lines(tmp_path / "e")] == [1, 7]
 
 
 def test_others_lines_are_appended_to(tmp_path):
