@@ -11,7 +11,7 @@ from conftest import MAEJOBS
 
 from maejobs.rundb.database import open_database
 from maejobs.rundb.record import set_job, write_run
-from maejobs.rundb.run import MISSED, Run
+from maejobs.rundb.run import MISSED, SUCCEEDED, Run
 
 SLOW = """for i in 1 2 3 4 5 6; do
   echo line $i
@@ -56,8 +56,8 @@ def wait_for_start(home, job):
         time.sleep(0.05)
 
 
-def newest(maejobs, job):
-    return json.loads(maejobs("show", job, "--json").stdout)
+def newest(inside, job):
+    return json.loads(inside("show", job, "--json").stdout)
 
 
 def test_a_run_in_the_foreground_prints_its_output_and_its_verdict(slow, maejobs):
@@ -77,24 +77,24 @@ def test_on_a_terminal_a_run_shows_a_progress_bar(slow, terminal):
     assert "no newline\nslow-" in screen.text
 
 
-def test_control_c_stops_a_run_in_good_order(slow, terminal, maejobs):
+def test_control_c_stops_a_run_in_good_order(slow, terminal, inside):
     screen = terminal("run", "slow")
     screen.wait_for("line 1")
     screen.type("\x03")
     assert screen.end() == 1
     assert ": cancelled (stopped by a signal" in screen.text
     assert "Traceback" not in screen.text
-    assert newest(maejobs, "slow")["state"] == "cancelled"
+    assert newest(inside, "slow")["state"] == "cancelled"
 
 
-def test_a_run_outlives_the_reader_of_its_output(slow, home, maejobs):
+def test_a_run_outlives_the_reader_of_its_output(slow, home, inside):
     subprocess.run(
         ["bash", "-c", f'"{MAEJOBS}" run slow | head -n 1'],
         env={"PATH": "/usr/bin:/bin", "MAEJOBS_HOME": str(home.root)},
         check=True,
         capture_output=True,
     )
-    assert newest(maejobs, "slow")["state"] == "succeeded"
+    assert newest(inside, "slow")["state"] == "succeeded"
 
 
 def test_following_a_log_loses_no_line_and_ends_with_the_run(slow, home, maejobs, in_background):
@@ -106,10 +106,12 @@ def test_following_a_log_loses_no_line_and_ends_with_the_run(slow, home, maejobs
     assert done.stderr.endswith(": succeeded\n")
 
 
-def test_a_running_job_shows_in_status_and_can_be_cancelled(slow, home, maejobs, in_background):
+def test_a_running_job_shows_in_status_and_can_be_cancelled(
+    slow, home, maejobs, inside, in_background
+):
     running = in_background("run", "slow")
     wait_for_start(home, "slow")
-    (row,) = json.loads(maejobs("status", "--json").stdout)
+    (row,) = json.loads(inside("status", "--json").stdout)
     assert row["state"] == "running"
     cancelled = maejobs("cancel", "slow")
     assert cancelled.returncode == 0, cancelled.stderr
@@ -122,64 +124,73 @@ def test_a_running_job_shows_in_status_and_can_be_cancelled(slow, home, maejobs,
 @pytest.mark.parametrize(
     ("text", "count", "expected"),
     [
-        ("a\\nb\\nc\\n", "2", "b\nc\n"),
-        ("a\\nb\\nc", "2", "b\nc"),
-        ("a\\nb\\n", "5", "a\nb\n"),
-        ("a\\n\\n\\n", "2", "\n\n"),
-        ("a\\nb\\n", "0", ""),
+        ("a\nb\nc\n", "2", "b\nc\n"),
+        ("a\nb\nc", "2", "b\nc"),
+        ("a\nb\n", "5", "a\nb\n"),
+        ("a\n\n\n", "2", "\n\n"),
+        ("a\nb\n", "0", ""),
         ("", "3", ""),
     ],
 )
-def test_the_last_lines_of_a_log(write_job, maejobs, text, count, expected):
-    write_job("prints", f"command = ['printf', '{text}']\n")
-    maejobs("run", "prints")
-    assert maejobs("logs", "prints", "-n", count).stdout == expected
+def test_the_last_lines_of_a_log(home, inside, text, count, expected):
+    now = datetime.now(UTC)
+    directory = home.runs_dir / "prints" / "prints-1"
+    directory.mkdir(parents=True)
+    run = Run(
+        id="prints-1", job="prints", trigger="manual", attempt=1, queued=now, state=SUCCEEDED,
+        host="here", directory=str(directory),
+    )  # fmt: skip
+    (directory / "run.json").write_text(run.to_json())
+    (directory / "log").write_text(text)
+    assert inside("logs", "prints", "-n", count).stdout == expected
 
 
-def test_log_lines_have_times_for_people_and_programs(write_job, maejobs):
+def test_log_lines_have_times_for_people_and_programs(write_job, maejobs, inside):
     write_job("prints", "command = ['printf', 'a\\nb\\n']\n")
     maejobs("run", "prints")
-    stamped = maejobs("logs", "prints", "-t").stdout.splitlines()
+    stamped = inside("logs", "prints", "-t").stdout.splitlines()
     assert [line[21:] for line in stamped] == ["a", "b"]
     assert [line[:2] for line in stamped] == ["20", "20"]
-    lines = [json.loads(line) for line in maejobs("logs", "prints", "--json").stdout.splitlines()]
+    lines = [json.loads(line) for line in inside("logs", "prints", "--json").stdout.splitlines()]
     assert [line["line"] for line in lines] == ["a", "b"]
     assert all(line["time"].endswith("+00:00") for line in lines)
 
 
-def test_a_log_cannot_drive_the_terminal_but_is_piped_as_it_is(write_job, maejobs, terminal):
+def test_a_log_cannot_drive_the_terminal_but_is_piped_as_it_is(
+    write_job, maejobs, inside, terminal
+):
     write_job("rude", r"""command = ['printf', 'a\033[2J\n10 %%\r20 %%\n']""")
     maejobs("run", "rude")
     screen = terminal("logs", "rude")
     screen.end()
     assert screen.text == "a\\x1b[2J\n20 %\n"
-    assert maejobs("logs", "rude").stdout == "a\x1b[2J\n10 %\n20 %\n"  # text mode reads CR as LF
+    assert inside("logs", "rude").stdout == "a\x1b[2J\n10 %\r20 %\n"
 
 
-def test_the_log_of_a_skipped_run_says_why(write_job, maejobs):
+def test_the_log_of_a_skipped_run_says_why(write_job, maejobs, inside):
     write_job("quick", 'command = ["true"]\n')
-    maejobs("pause", "quick", "--reason", "GPU lent to Anna")
+    inside("pause", "quick", "--reason", "GPU lent to Anna")
     done = maejobs("exec", "quick")
     assert done.returncode == 75
-    log = maejobs("logs", "quick")
+    log = inside("logs", "quick")
     assert "paused: GPU lent to Anna" in log.stdout + log.stderr
-    assert "paused" in maejobs("runs").stdout
-    assert "on pause" in maejobs("status").stdout
-    assert maejobs("resume", "quick").returncode == 0
+    assert "paused" in inside("runs").stdout
+    assert "on pause" in inside("status").stdout
+    assert inside("resume", "quick").returncode == 0
     assert maejobs("exec", "quick").returncode == 0
 
 
-def test_the_log_of_a_run_that_never_printed_says_so(write_job, maejobs):
+def test_the_log_of_a_run_that_never_printed_says_so(write_job, maejobs, inside):
     write_job("quick", 'command = ["/no/such/program"]\n')
     maejobs("run", "quick")
-    done = maejobs("logs", "quick")
+    done = inside("logs", "quick")
     assert done.returncode == 0
     assert done.stdout == ""
     assert "failed (" in done.stderr
     assert done.stderr.endswith("and has printed nothing\n")
 
 
-def test_the_log_of_a_missed_run_says_that_there_is_none(home, maejobs):
+def test_the_log_of_a_missed_run_says_that_there_is_none(home, inside):
     now = datetime.now(UTC)
     missed = Run(
         id="quick-20261124T0200Z-1", job="quick", trigger="cron", attempt=1, slot=now, queued=now,
@@ -187,19 +198,19 @@ def test_the_log_of_a_missed_run_says_that_there_is_none(home, maejobs):
     )  # fmt: skip
     with open_database(home) as engine:
         write_run(engine, missed)
-    done = maejobs("logs", "quick-20261124T0200Z-1")
+    done = inside("logs", "quick-20261124T0200Z-1")
     assert done.returncode == 2
     assert "has no log: it is missed: no run was started for this slot" in done.stderr
 
 
-def test_a_failed_run_can_be_retried_and_a_good_one_not(write_job, maejobs):
+def test_a_failed_run_can_be_retried_and_a_good_one_not(write_job, maejobs, inside):
     write_job("fails", FAILS)
     first = maejobs("run", "fails")
     assert first.returncode == 1
     assert "failed (exit code 3)" in first.stdout
-    old = newest(maejobs, "fails")
+    old = newest(inside, "fails")
     assert maejobs("retry", "fails").returncode == 1
-    assert newest(maejobs, "fails")["retry_of"] == old["id"]
+    assert newest(inside, "fails")["retry_of"] == old["id"]
     write_job("fails", 'command = ["true"]\n')
     assert maejobs("retry", old["id"]).returncode == 0
     refused = maejobs("retry", "fails")
@@ -207,14 +218,14 @@ def test_a_failed_run_can_be_retried_and_a_good_one_not(write_job, maejobs):
     assert "`maejobs run fails` runs it anew" in refused.stderr
 
 
-def test_runs_are_told_to_programs(write_job, maejobs):
+def test_runs_are_told_to_programs(write_job, maejobs, inside):
     write_job("fails", FAILS)
     told = json.loads(maejobs("run", "fails", "--json").stdout)
     assert (told["state"], told["exit_code"]) == ("failed", 3)
-    (run,) = json.loads(maejobs("runs", "--json").stdout)
+    (run,) = json.loads(inside("runs", "--json").stdout)
     assert run["id"] == told["id"]
     assert run["started"].endswith("+00:00")
-    assert json.loads(maejobs("runs", "--state", "lost", "--json").stdout) == []
+    assert json.loads(inside("runs", "--state", "lost", "--json").stdout) == []
 
 
 def test_exec_is_quiet_where_all_is_well(write_job, maejobs):
@@ -226,32 +237,34 @@ def test_exec_is_quiet_where_all_is_well(write_job, maejobs):
     assert "has succeeded" in again.stderr
 
 
-def status_of(maejobs, job):
-    return next(r for r in json.loads(maejobs("status", "--json").stdout) if r["job"] == job)
+def status_of(inside, job):
+    return next(r for r in json.loads(inside("status", "--json").stdout) if r["job"] == job)
 
 
-def test_status_says_how_late_a_job_is_and_not_while_there_is_grace(home, write_job, maejobs):
+def test_status_says_how_late_a_job_is_and_not_while_there_is_grace(
+    home, write_job, maejobs, inside
+):
     write_job("quick", 'command = ["true"]\nlate_after = "1h"\n')
     hour = datetime.now().astimezone() - timedelta(hours=3)
-    maejobs("schedule", "quick", f"{hour.minute} {hour.hour} * * *")
-    assert status_of(maejobs, "quick")["late_seconds"] is None  # scheduled after that slot
+    inside("schedule", "quick", f"{hour.minute} {hour.hour} * * *")
+    assert status_of(inside, "quick")["late_seconds"] is None  # scheduled after that slot
     with open_database(home) as engine:
         set_job(engine, "quick", scheduled_since=datetime.now(UTC) - timedelta(days=7))
-    assert status_of(maejobs, "quick")["late_seconds"] == pytest.approx(3 * 3600, abs=120)
-    assert "late by 3h 0" in maejobs("status").stdout
+    assert status_of(inside, "quick")["late_seconds"] == pytest.approx(3 * 3600, abs=120)
+    assert "late by 3h 0" in inside("status").stdout
     write_job("quick", 'command = ["true"]\nlate_after = "4h"\n')
-    assert status_of(maejobs, "quick")["late_seconds"] is None
+    assert status_of(inside, "quick")["late_seconds"] is None
     write_job("quick", 'command = ["true"]\nlate_after = "1h"\n')
     assert maejobs("exec", "quick").returncode == 0
-    assert status_of(maejobs, "quick")["late_seconds"] is None
+    assert status_of(inside, "quick")["late_seconds"] is None
 
 
 @pytest.mark.parametrize("columns", [40, 80, 120])
-def test_nothing_is_wider_than_the_terminal(home, write_job, maejobs, terminal, columns):
+def test_nothing_is_wider_than_the_terminal(home, write_job, maejobs, inside, terminal, columns):
     write_job("quick", 'command = ["true"]\nsummary = "' + "many words " * 15 + '"\n')
     write_job("a-name-that-is-rather-long-for-a-job", FAILS)
     maejobs("run", "a-name-that-is-rather-long-for-a-job")
-    maejobs("schedule", "quick", "0 2 * * *")
+    inside("schedule", "quick", "0 2 * * *")
     for command in ("status", "runs", "jobs", "next"):
         screen = terminal(command, columns=columns)
         assert screen.end() == 0
@@ -264,22 +277,22 @@ def test_nothing_is_wider_than_the_terminal(home, write_job, maejobs, terminal, 
         assert "…" not in plain
 
 
-def test_colours_are_for_terminals_and_only_where_wanted(write_job, maejobs, terminal):
+def test_colours_are_for_terminals_and_only_where_wanted(write_job, maejobs, inside, terminal):
     write_job("fails", FAILS)
     maejobs("run", "fails")
     coloured, plain = terminal("runs"), terminal("runs", NO_COLOR="1")
     assert (coloured.end(), plain.end()) == (0, 0)
     assert "\x1b[31mfailed\x1b[0m" in coloured.text
     assert "\x1b" not in plain.text
-    assert "\x1b" not in maejobs("runs").stdout
+    assert "\x1b" not in inside("runs").stdout
 
 
-def test_empty_states_say_what_to_do(home, maejobs):
-    assert "no runs yet" in maejobs("runs").stdout
-    assert "`maejobs init` puts ours there" in maejobs("status").stdout
-    assert "nothing is scheduled; try `maejobs schedule" in maejobs("next").stdout
+def test_empty_states_say_what_to_do(home, maejobs, inside):
+    assert "no runs yet" in inside("runs").stdout
+    assert "`maejobs init` puts ours there" in inside("status").stdout
+    assert "nothing is scheduled; try `maejobs schedule" in inside("next").stdout
     assert maejobs("init").returncode == 0
-    assert "never ran" in maejobs("status").stdout
+    assert "never ran" in inside("status").stdout
     assert "jobs: all there already" in maejobs("init").stdout
     assert {p.stem for p in home.jobs_dir.glob("*.toml")} == {
         p.stem for p in (Path(__file__).parents[2] / "jobs.d").glob("*.toml")

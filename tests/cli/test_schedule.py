@@ -20,67 +20,67 @@ def expressions(home, job="quick"):
 
 
 def test_a_bad_month_is_named_and_pointed_at_and_nothing_is_written(
-    home, write_job, maejobs, snapshot
+    home, write_job, inside, snapshot
 ):
     write_job("quick", QUICK)
     before = snapshot()
-    done = maejobs("schedule", "quick", "0 2 * 13 *")
+    done = inside("schedule", "quick", "0 2 * 13 *")
     assert done.returncode == 2
     assert done.stderr == ("maejobs: bad month: 13 is outside 1–12\n  0 2 * 13 *\n        ^\n")
     assert done.stdout == ""
     assert snapshot() == before
 
 
-def test_rescheduling_shows_the_change_and_makes_it(home, write_job, maejobs):
+def test_rescheduling_shows_the_change_and_makes_it(home, write_job, inside):
     write_job("quick", QUICK)
-    assert "scheduled quick: 0 2 * * *" in maejobs("schedule", "quick", "0 2 * * *").stdout
-    done = maejobs("schedule", "quick", "0 4 * * *")
+    assert "scheduled quick: 0 2 * * *" in inside("schedule", "quick", "0 2 * * *").stdout
+    done = inside("schedule", "quick", "0 4 * * *")
     assert "rescheduled quick: 0 2 * * * → 0 4 * * *" in done.stdout
     assert expressions(home) == ["0 4 * * *"]
 
 
-def test_the_same_schedule_twice_says_so_and_leaves_every_byte(home, write_job, maejobs, snapshot):
+def test_the_same_schedule_twice_says_so_and_leaves_every_byte(home, write_job, inside, snapshot):
     write_job("quick", QUICK)
-    maejobs("schedule", "quick", "0 2 * * *")
+    inside("schedule", "quick", "0 2 * * *")
     before = snapshot()
-    done = maejobs("schedule", "quick", "0 2   * * *")
+    done = inside("schedule", "quick", "0 2   * * *")
     assert done.returncode == 0
     assert "scheduled so already: 0 2 * * *; nothing changed" in done.stdout
     assert snapshot() == before
 
 
-def test_also_adds_an_entry_once(home, write_job, maejobs):
+def test_also_adds_an_entry_once(home, write_job, inside):
     write_job("quick", QUICK)
-    maejobs("schedule", "quick", "0 2 * * *")
-    first = maejobs("schedule", "quick", "0 14 * * *", "--also")
-    again = maejobs("schedule", "quick", "0 14 * * *", "--also")
+    inside("schedule", "quick", "0 2 * * *")
+    first = inside("schedule", "quick", "0 14 * * *", "--also")
+    again = inside("schedule", "quick", "0 14 * * *", "--also")
     assert "0 2 * * * → 0 2 * * *, 0 14 * * *" in first.stdout
     assert "so already" in again.stdout
     assert expressions(home) == ["0 2 * * *", "0 14 * * *"]
 
 
-def test_without_also_one_entry_replaces_all(home, write_job, maejobs):
+def test_without_also_one_entry_replaces_all(home, write_job, inside):
     write_job("quick", QUICK)
-    maejobs("schedule", "quick", "0 2 * * *")
-    maejobs("schedule", "quick", "0 14 * * *", "--also")
-    maejobs("schedule", "quick", "0 14 * * *")
+    inside("schedule", "quick", "0 2 * * *")
+    inside("schedule", "quick", "0 14 * * *", "--also")
+    inside("schedule", "quick", "0 14 * * *")
     assert expressions(home) == ["0 14 * * *"]
 
 
-def test_without_an_expression_the_job_file_decides(home, write_job, maejobs):
+def test_without_an_expression_the_job_file_decides(home, write_job, inside):
     write_job("quick", QUICK)
     write_job("never", 'command = ["true"]\n')
-    maejobs("schedule", "quick")
+    inside("schedule", "quick")
     assert expressions(home) == ["15 3 * * *"]
-    done = maejobs("schedule", "never")
+    done = inside("schedule", "never")
     assert done.returncode == 2
     assert 'maejobs schedule never "0 2 * * *"' in done.stderr
 
 
-def test_before_init_scheduling_makes_the_home(home, maejobs):
+def test_before_init_scheduling_makes_the_home(home, inside):
     shutil.rmtree(home.root / "jobs.d")
     shutil.rmtree(home.root / "db")
-    done = maejobs("schedule", "pretrain", "0 2 * * *")
+    done = inside("schedule", "pretrain", "0 2 * * *")
     assert done.returncode == 0, done.stderr
     assert f"made the home {home.root}" in done.stderr
     assert home.database_file.exists()
@@ -145,67 +145,67 @@ def test_the_default_home_is_not_written_into_the_line(home, write_job, maejobs,
     assert entry.command == f"{MAEJOBS} exec quick"
 
 
-def test_two_homes_in_one_crontab_leave_each_other_alone(home, write_job, maejobs, tmp_path):
+def test_two_homes_in_one_crontab_leave_each_other_alone(home, write_job, inside, tmp_path):
     write_job("quick", QUICK)
     other = tmp_path / "other"
     shutil.copytree(home.root, other)
     (other / "maejobs.toml").write_text(f'crontab = "{home.crontab}"\n')
-    maejobs("schedule", "quick", "0 2 * * *")
-    maejobs("schedule", "quick", "0 3 * * *", "--home", str(other))
+    inside("schedule", "quick", "0 2 * * *")
+    inside("schedule", "quick", "0 3 * * *", "--home", str(other))
     assert expressions(home) == ["0 2 * * *", "0 3 * * *"]
-    maejobs("schedule", "quick", "0 4 * * *")
+    inside("schedule", "quick", "0 4 * * *")
     assert expressions(home) == ["0 4 * * *", "0 3 * * *"]
-    assert maejobs("unschedule", "quick").returncode == 0
+    assert inside("unschedule", "quick").returncode == 0
     assert expressions(home) == ["0 3 * * *"]
-    assert maejobs("unschedule", "quick").returncode == 2
+    assert inside("unschedule", "quick").returncode == 2
 
 
-def test_one_home_under_two_spellings_is_one_home(home, write_job, maejobs, tmp_path):
+def test_one_home_under_two_spellings_is_one_home(home, write_job, inside, tmp_path):
     write_job("quick", QUICK)
     link = tmp_path / "link"
     link.symlink_to(home.root)
-    maejobs("schedule", "quick", "0 2 * * *")
-    maejobs("schedule", "quick", "0 3 * * *", "--home", str(link))
-    maejobs("schedule", "quick", "0 4 * * *", "--home", f"{home.root}/../{home.root.name}")
+    inside("schedule", "quick", "0 2 * * *")
+    inside("schedule", "quick", "0 3 * * *", "--home", str(link))
+    inside("schedule", "quick", "0 4 * * *", "--home", f"{home.root}/../{home.root.name}")
     assert expressions(home) == ["0 4 * * *"]
 
 
-def test_unscheduling_gives_back_the_bytes_from_before(home, write_job, maejobs):
+def test_unscheduling_gives_back_the_bytes_from_before(home, write_job, inside):
     write_job("quick", QUICK)
     foreign = b"# caf\xe9\r\n 5 4 * * *\t/bin/true  # kept\n\n@reboot /bin/true"
     Path(home.crontab).write_bytes(foreign)
-    maejobs("schedule", "quick", "0 2 * * *")
+    inside("schedule", "quick", "0 2 * * *")
     assert Path(home.crontab).read_bytes().startswith(foreign + b"\n# >>> maejobs")
-    done = maejobs("unschedule", "quick")
+    done = inside("unschedule", "quick")
     assert done.stdout == "unscheduled quick: 0 2 * * *\n"
     assert Path(home.crontab).read_bytes() == foreign
 
 
-def test_what_schedule_prints_for_programs(home, write_job, maejobs):
+def test_what_schedule_prints_for_programs(home, write_job, inside):
     write_job("quick", QUICK)
-    maejobs("schedule", "quick", "0 2 * * *")
-    told = json.loads(maejobs("schedule", "quick", "@daily", "--json").stdout)
+    inside("schedule", "quick", "0 2 * * *")
+    told = json.loads(inside("schedule", "quick", "@daily", "--json").stdout)
     assert (told["before"], told["after"]) == (["0 2 * * *"], ["@daily"])
     assert told["changed"] is True
     assert told["written"] is True
     assert all(at.endswith("+00:00") for at in told["next"])
 
 
-def test_a_database_that_is_away_does_not_keep_a_job_from_the_crontab(home, write_job, maejobs):
+def test_a_database_that_is_away_does_not_keep_a_job_from_the_crontab(home, write_job, inside):
     write_job("quick", QUICK)
     home.database_file.unlink()
-    done = maejobs("schedule", "quick", "0 2 * * *")
+    done = inside("schedule", "quick", "0 2 * * *")
     assert done.returncode == 0
     assert "not noted in the database" in done.stderr
     assert expressions(home) == ["0 2 * * *"]
 
 
-def test_a_damaged_block_is_refused_with_its_line(home, write_job, maejobs, snapshot):
+def test_a_damaged_block_is_refused_with_its_line(home, write_job, inside, snapshot):
     write_job("quick", QUICK)
     Path(home.crontab).write_bytes(b"# mine\n# >>> maejobs >>>\n")
     before = snapshot()
     for arguments in (["schedule", "quick", "0 2 * * *"], ["unschedule", "quick"], ["next"]):
-        done = maejobs(*arguments)
+        done = inside(*arguments)
         assert done.returncode == 2
         assert "line 2 of the crontab" in done.stderr
     assert set(snapshot()) - set(before) <= {"locks/crontab.lock"}
