@@ -54,10 +54,10 @@ with open(events, "a") as file:
 
 
 @pytest.fixture
-def chance() -> random.Random:
+def chance(request) -> random.Random:
     seed = int(os.environ.get("MAEJOBS_TEST_SEED") or random.randrange(10**6))
     print(f"MAEJOBS_TEST_SEED={seed}")
-    return random.Random(seed)
+    return random.Random(f"{seed} {request.node.name}")
 
 
 def starts(home) -> dict[str, int]:
@@ -73,13 +73,14 @@ def command_of(directory) -> int | None:
 
 
 def check_the_record(home) -> None:
-    """No row goes on without a process."""
-    reconcile(home)
-    for run in runs_of(home, "night"):
-        if run.state in UNFINISHED:
-            assert lives(run.pid or run.supervisor_pid), (
-                f"{run.id} is {run.state} without a process"
-            )
+    """No row goes on without a process (twice, since one may end just after it was looked at)."""
+    for _ in range(2):
+        reconcile(home)
+        unfinished = [run for run in runs_of(home, "night") if run.state in UNFINISHED]
+        stuck = [run.id for run in unfinished if not lives(run.pid or run.supervisor_pid)]
+        if not stuck:
+            return
+    pytest.fail(f"without a process: {stuck}")
 
 
 def check_that_the_slot_ends_well_once(home, slot) -> None:
@@ -90,14 +91,19 @@ def check_that_the_slot_ends_well_once(home, slot) -> None:
     assert end_of(supervisor(home, "night", slot)) in (0, EXIT_NOT_NOW)
     assert end_of(supervisor(home, "night", slot)) == EXIT_NOT_NOW
     runs = [run for run in runs_of(home, "night") if run.slot == slot]
-    assert [finished(run) for run in runs].count(True) == 1
+    assert sum(ended_well(run) for run in runs) == 1
     assert len({(run.slot, run.attempt) for run in runs}) == len(runs)
 
 
-def finished(run) -> bool:
-    """Whether the run's stand-in came to its end, by what it told itself."""
+def ended_well(run) -> bool:
+    """By the supervisor's verdict; by the stand-in's own word if nobody was there to judge.
+
+    It may be lost and yet have ended well: killed between the start and the first word of it, the
+    supervisor left a record without a pid.
+    """
     stream = Path(run.directory) / "events.jsonl"
-    return stream.exists() and '"completed"' in stream.read_text()
+    told = stream.exists() and '"completed"' in stream.read_text()
+    return run.state == "succeeded" or (run.state == "lost" and told)
 
 
 @pytest.mark.parametrize("number", range(TIMES))
