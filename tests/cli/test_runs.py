@@ -16,7 +16,7 @@ from maejobs.rundb.run import MISSED, SUCCEEDED, Run
 SLOW = """for i in 1 2 3 4 5 6; do
   echo line $i
   echo '{"event": "progress", "step": '$i', "total": 6}' >> "$MAEJOBS_EVENTS"
-  sleep 0.3
+  sleep 0.4
 done
 printf 'no newline'"""
 FAILS = 'command = ["sh", "-c", "echo oh no; exit 3"]\n'
@@ -111,8 +111,10 @@ def test_a_running_job_shows_in_status_and_can_be_cancelled(
 ):
     running = in_background("run", "slow")
     wait_for_start(home, "slow")
-    (row,) = json.loads(inside("status", "--json").stdout)
-    assert row["state"] == "running"
+    give_up = time.monotonic() + 20
+    while status_of(inside, "slow")["state"] == "queued":
+        assert time.monotonic() < give_up
+    assert status_of(inside, "slow")["state"] == "running"
     cancelled = maejobs("cancel", "slow")
     assert cancelled.returncode == 0, cancelled.stderr
     assert running.wait(30) == 1
