@@ -195,7 +195,7 @@ def test_a_locked_database_delays_the_start_by_no_more_than_the_patience(
 def test_term_reaches_the_command_within_a_second_of_a_locked_database(home, write_job):
     write_job("night", CHATTY)
     with locked(home.database_file):
-        process = patient_supervisor(home, "night", 1.0)
+        process = patient_supervisor(home, "night", 2.0)
         wait_until_ready(home, "night")
         time.sleep(0.1)
         told = time.time()
@@ -237,7 +237,7 @@ def test_progress_is_in_the_database_while_the_run_goes_on(home, write_job):
 
 def test_progress_is_in_the_database_although_somebody_watches_the_run(home, write_job):
     # Whoever watches reads the stream as well; that once kept events from being taken up.
-    write_job("night", shell(f"printf '%s' '{EVENTS}' >> $MAEJOBS_EVENTS; sleep 2.5"))
+    write_job("night", shell(f"sleep 0.3; printf '%s' '{EVENTS}' >> $MAEJOBS_EVENTS; sleep 2"))
     seen_in_database = []
 
     def watch(run: Run, events) -> None:
