@@ -80,6 +80,7 @@ def pretrain(
     from mae.train.loop import pretrain as train
 
     status, reason = train(output, config, stop, Events.from_environment(), until_step)
+    stop.ignore()
     click.echo(f"{status}: {reason}")
 
 
@@ -108,9 +109,11 @@ def evaluate(campaign: Path, checkpoint: Path | None, data: str | None, as_json:
         result = score(campaign, stop, events, checkpoint, data)
     except Paused as reason:
         events.outcome("paused", str(reason))
+        stop.ignore()
         click.echo(f"paused: {reason}", err=True)
         return
     events.outcome("completed", f"{result['checkpoint']} is evaluated")
+    stop.ignore()
     if as_json:
         click.echo(json.dumps(result, indent=2))
         return

@@ -44,6 +44,14 @@ class Stop:
             return "deadline"
         return None
 
+    def ignore(self) -> None:
+        """From now on there is nothing left to stop: a signal must not spoil a good exit code.
+
+        Python gives signals their default action back while it exits, unless they are ignored.
+        """
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+
     def check(self, margin: float = 0.0) -> None:
         """Raise Paused if there is a reason to stop."""
         if reason := self.reason(margin):

@@ -10,6 +10,8 @@ from typing import Any
 
 from maejobs import clock
 
+EVENTS_NAME = "events.jsonl"  # in the run's directory
+GOOD_ENDINGS = frozenset({"completed", "paused"})  # outcomes of a command that did its work
 LONGEST_LINE = 1_000_000  # bytes; a longer line is broken, so a runaway child cannot eat memory
 CHUNK = 4_000_000  # bytes read at once
 DEEPEST = 50  # nested braces and brackets; what nests deeper is broken
@@ -102,6 +104,19 @@ def read_events(path: Path, offset: int, now: datetime) -> Iterator[Batch]:
                 return
             yield batch
             offset = batch.offset
+
+
+def ended_well(stream: Path) -> bool:
+    """Whether the last outcome that the stream reports is a good one."""
+    status = None
+    try:
+        for batch in read_events(stream, 0, clock.now()):
+            for event in batch.events:
+                if event.kind == "outcome":
+                    status = event.words("status")
+    except OSError:
+        return False
+    return status in GOOD_ENDINGS
 
 
 def _parse_line(line: bytes, offset: int, now: datetime) -> Event | None:

@@ -7,11 +7,11 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from maejobs.files import make_private_directory, write_atomically
+from maejobs.rundb.events import EVENTS_NAME
 from maejobs.rundb.ingest import ingest
 from maejobs.rundb.record import SlotTaken, write_run
 from maejobs.rundb.run import Run
 
-EVENTS_NAME = "events.jsonl"
 TAKING = ".taking"  # the suffix of a record that is in the database and about to go
 _log = logging.getLogger(__name__)
 

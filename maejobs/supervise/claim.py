@@ -7,16 +7,14 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from maejobs import clock
 from maejobs.errors import MaejobsError, NotNow
 from maejobs.files import make_private_directory
 from maejobs.home import Home
 from maejobs.launch.process import boot_id, host_name, is_alive
-from maejobs.rundb.events import read_events
+from maejobs.rundb.events import EVENTS_NAME, ended_well
 from maejobs.rundb.run import SUCCEEDED, UNFINISHED, Run, run_name
 
 RECORD_NAME = "run.json"
-GOOD_ENDINGS = frozenset({"completed", "paused"})  # as maejobs.watch takes them
 _SETTLING_SECONDS = 60  # a directory this young without a record belongs to a supervisor starting
 
 
@@ -102,21 +100,6 @@ def _why_taken(directory: Path) -> str | None:
         return "is being run"
     if run.state in UNFINISHED and run.host != host_name():
         return f"is being run on {run.host}"  # whose processes cannot be seen from here
-    if run.state in UNFINISHED and _said_it_ended_well(directory):
+    if run.state in UNFINISHED and ended_well(directory / EVENTS_NAME):
         return "has succeeded"
     return None
-
-
-def _said_it_ended_well(directory: Path) -> bool:
-    """What a command whose supervisor was killed told of its end, if anything."""
-    from maejobs.rundb.spool import EVENTS_NAME  # SQLAlchemy with it: only where it is needed
-
-    status = None
-    try:
-        for batch in read_events(directory / EVENTS_NAME, 0, clock.now()):
-            for event in batch.events:
-                if event.kind == "outcome":
-                    status = event.words("status")
-    except OSError:
-        return False
-    return status in GOOD_ENDINGS

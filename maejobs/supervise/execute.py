@@ -23,10 +23,9 @@ from maejobs.jobs.placeholders import expand
 from maejobs.launch.local import CouldNotStart, start
 from maejobs.launch.process import boot_id, host_name, start_time
 from maejobs.rundb import run as states
-from maejobs.rundb.events import Event
+from maejobs.rundb.events import EVENTS_NAME, Event, ended_well
 from maejobs.rundb.record import SlotTaken
 from maejobs.rundb.run import Run
-from maejobs.rundb.spool import EVENTS_NAME
 from maejobs.supervise.child import CANCEL, DEADLINE, Ending, Signals, caught_signals, supervise
 from maejobs.supervise.claim import claim_by_hand, claim_slot, run_directory
 from maejobs.supervise.deadline import deadline_of
@@ -143,7 +142,7 @@ def _attempt(
         ending = _look_after(child, job, recorder, signals, watch)
         run.exit_code, run.signal = ending.exit_code, ending.signal
         run.cpu_seconds, run.peak_memory = ending.cpu_seconds, ending.peak_memory
-        state, reason = judge(ending)
+        state, reason = judge(ending, ended_well(Path(run.directory) / EVENTS_NAME))
         _finish(recorder, state, reason)
 
 
@@ -221,15 +220,16 @@ def _look_after(
         show()
 
 
-def judge(ending: Ending) -> tuple[str, str | None]:
+def judge(ending: Ending, said_well: bool = False) -> tuple[str, str | None]:
     """The state and the reason that follow from how the command ended.
 
     A command that was told to stop and ends with 0 has stopped in good order: at the deadline that
-    is success, on a signal it is what was asked for.
+    is success, on a signal it is what was asked for. So is at the deadline one that `said_well`,
+    by its last outcome event, that it has paused or completed: our TERM met it on its way out.
     """
     if ending.stopped_for == CANCEL:
         return states.CANCELLED, "stopped by a signal to the supervisor"
-    if ending.exit_code == 0:
+    if ending.exit_code == 0 or (ending.stopped_for == DEADLINE and said_well):
         return states.SUCCEEDED, None
     if ending.signal is not None:
         how = f"ended by {_signal_name(ending.signal)}"

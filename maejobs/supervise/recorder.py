@@ -8,11 +8,11 @@ from maejobs import clock
 from maejobs.files import write_atomically
 from maejobs.home import Home
 from maejobs.rundb.database import open_database
-from maejobs.rundb.events import Event, read_events
+from maejobs.rundb.events import EVENTS_NAME, Event, read_events
 from maejobs.rundb.ingest import ingest
 from maejobs.rundb.record import SlotTaken, write_run
 from maejobs.rundb.run import Run
-from maejobs.rundb.spool import EVENTS_NAME, forget, spool_run
+from maejobs.rundb.spool import forget, spool_run
 from maejobs.supervise.claim import RECORD_NAME
 
 SAVE_PATIENCE_SECONDS = 10.0  # for a locked database, before and after the command

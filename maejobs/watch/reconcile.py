@@ -21,16 +21,16 @@ from maejobs.jobs.load import load_job
 from maejobs.jobs.model import Job
 from maejobs.launch.process import boot_id, host_name, is_alive
 from maejobs.rundb.database import open_database
+from maejobs.rundb.events import EVENTS_NAME, GOOD_ENDINGS
 from maejobs.rundb.ingest import ingest
 from maejobs.rundb.queries import find_run, job_rows, slots_with_runs, unfinished_runs
 from maejobs.rundb.record import SlotTaken, set_job, write_run
 from maejobs.rundb.run import LOST, MISSED, SUCCEEDED, Run, run_name
-from maejobs.rundb.spool import EVENTS_NAME, take_up
+from maejobs.rundb.spool import take_up
 from maejobs.watch.missed import missed_slots
 
 LATE_AFTER = timedelta(minutes=10)  # for jobs whose file cannot be read
 LOOK_BACK = timedelta(days=30)
-GOOD_ENDINGS = frozenset({"completed", "paused"})
 _log = logging.getLogger(__name__)
 
 

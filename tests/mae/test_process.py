@@ -146,3 +146,13 @@ def test_term_while_evaluating_pauses_and_writes_no_result(tmp_path):
     assert process.returncode == 0, err
     assert events(tmp_path, "outcome")[-1]["reason"] == "SIGTERM"
     assert not list(root.glob("evaluations/step-*"))
+
+
+@pytest.mark.slow
+def test_a_signal_that_comes_when_all_is_done_spoils_nothing(tmp_path):
+    process = start(pretrain(tmp_path / "c", "--until-step", "2"), tmp_path)
+    wait_for(lambda: (tmp_path / "events.jsonl").exists() and events(tmp_path, "outcome"), process)
+    time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 0

@@ -9,9 +9,10 @@ import pytest
 from recorded_runs import a_run, at_home, row, rows
 
 from maejobs.rundb import spool
+from maejobs.rundb.events import EVENTS_NAME
 from maejobs.rundb.record import write_run
 from maejobs.rundb.run import LOST, QUEUED, RUNNING, SUCCEEDED
-from maejobs.rundb.spool import EVENTS_NAME, forget, spool_run, take_up
+from maejobs.rundb.spool import forget, spool_run, take_up
 
 KILLED_TAKE_UP = """
 import os, signal, sys

@@ -67,6 +67,13 @@ def test_the_verdict_follows_from_how_the_command_ended(how, state, reason):
     assert judge(how) == (state, reason)
 
 
+def test_a_command_that_said_it_paused_succeeds_though_our_term_met_it_on_its_way_out():
+    met = ending(signal=15, stopped_for=DEADLINE)
+    assert judge(met, said_well=True) == ("succeeded", None)
+    # Without a deadline nobody told it to stop: something else went wrong.
+    assert judge(ending(signal=11), said_well=True) == ("failed", "ended by SIGSEGV")
+
+
 def test_everything_about_a_run_is_in_its_row(home, write_job):
     write_job("night", shell("i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done; exec sleep 0.1"))
     before = datetime.now(UTC)

@@ -17,9 +17,10 @@ from maejobs.cron.block import Entry, exec_command, render_block
 from maejobs.home import Home
 from maejobs.launch.process import boot_id, host_name, start_time
 from maejobs.rundb.database import DatabaseUnavailable, open_database
+from maejobs.rundb.events import EVENTS_NAME
 from maejobs.rundb.record import write_run
 from maejobs.rundb.run import LOST, QUEUED, RUNNING, SKIPPED, SUCCEEDED
-from maejobs.rundb.spool import EVENTS_NAME, spool_run
+from maejobs.rundb.spool import spool_run
 from maejobs.watch.reconcile import LOOK_BACK, reconcile
 
 DAY = timedelta(days=1)
