@@ -57,14 +57,21 @@ class Stage:
             raise UserError(f"`maejobs {' '.join(arguments)}` failed: exit code {done.returncode}")
 
 
+def check_place(root: Path) -> None:
+    """Raises UserError where `root` holds something else than an earlier rehearsal."""
+    if not root.exists() or (root / MARK).exists():
+        return
+    if not root.is_dir() or any(root.iterdir()):
+        raise UserError(f"{root} is not empty and not an earlier rehearsal; name another place")
+
+
 def set_stage(root: Path, night_seconds: int) -> Stage:
     """A fresh stage at `root`; pretraining's nights end after `night_seconds` instead of at six.
 
     Raises UserError where `root` is something else than an earlier rehearsal.
     """
-    if root.exists() and any(root.iterdir()):
-        if not (root / MARK).exists():
-            raise UserError(f"{root} is not empty and not an earlier rehearsal; name another place")
+    check_place(root)
+    if root.exists():
         shutil.rmtree(root)
     stage = Stage(root)
     for directory in (root, stage.home_dir, stage.user_dir):

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from maejobs.cli.options import HomeCommand
+from maejobs.cli.options import HomeCommand, dry_run_option
 from maejobs.cli.output import length, print_table, progress
 from maejobs.errors import EXIT_FAILED
-from maejobs.rehearsal import Firing, Stage, firings, set_stage, start_as_cron
+from maejobs.rehearsal import Firing, Stage, check_place, firings, set_stage, start_as_cron
 from maejobs.rundb.database import open_database
 from maejobs.rundb.queries import last_metrics, newest_runs
 
@@ -39,7 +39,8 @@ COMPARED = {
     type=click.IntRange(10, 3600),
     help="How long pretraining's nights last.",
 )
-def demo_command(directory: Path, nights: int, night_seconds: int) -> int:
+@dry_run_option
+def demo_command(directory: Path, nights: int, night_seconds: int, dry_run: bool) -> int:
     """Rehearse some nights in DIRECTORY.
 
     It is made anew, and nothing else is touched. Schedules the shipped jobs into a crontab that is
@@ -49,6 +50,10 @@ def demo_command(directory: Path, nights: int, night_seconds: int) -> int:
     Example:
       maejobs demo --nights 3
     """
+    if dry_run:
+        check_place(directory.absolute())
+        click.echo(f"would make {directory} anew and train for {nights} × {night_seconds} s")
+        return 0
     started = time.monotonic()
     stage = set_stage(directory.absolute(), night_seconds)
     campaign, backup = stage.home_dir / "campaigns/main", stage.home_dir / "backups/main"

@@ -8,9 +8,11 @@ import click
 import humanize
 
 from maejobs import clock
+from maejobs.cli.copying import copying
 from maejobs.cli.options import HomeCommand, HomeGroup, dry_run_option, existing_home, json_option
 from maejobs.cli.output import local, print_json, print_table
 from maejobs.cli.text import visible
+from maejobs.errors import EXIT_FAILED
 from maejobs.jobs.units import parse_duration, parse_size
 from maejobs.keep.checkpoint import StoredCheckpoint
 
@@ -95,6 +97,8 @@ def rotate_command(
             for d in report.decisions
         ],
     )
+    for remark in report.remarks:
+        click.echo(visible(remark), err=True)
     freed = humanize.naturalsize(report.freed)
     click.echo(f"(dry run: {freed} would be freed)" if dry_run else f"freed {freed}")
 
@@ -108,10 +112,11 @@ def rotate_command(
 @json_option
 def backup_command(
     campaign: Path, destination: Path, keep: int, verify: bool, dry_run: bool, as_json: bool
-) -> None:
+) -> int:
     """Copy valid checkpoints to DESTINATION, and verify them.
 
     The newest of CAMPAIGN, and pinned ones, are compared with their SHA-256 before and after.
+    Exit code 1 if one that ought to be in the backup is not.
 
     \b
     Example:
@@ -119,12 +124,14 @@ def backup_command(
     """
     from maejobs.keep.backup import back_up
 
-    report = back_up(campaign, destination, keep, dry_run, verify=verify)
+    with copying() as on_progress:
+        report = back_up(campaign, destination, keep, dry_run, on_progress, verify)
+    status = EXIT_FAILED if report.skipped else 0
     if as_json:
         from dataclasses import asdict
 
         print_json(asdict(report))
-        return
+        return status
     copied = "would copy" if dry_run else "copied and verified"
     for name in report.copied:
         click.echo(f"{copied}: {name}")
@@ -132,8 +139,11 @@ def backup_command(
         if name not in report.copied:
             click.echo(f"there already: {name}")
     for name, reason in report.skipped.items():
-        click.echo(f"skipped: {name}: {visible(reason)}")
+        click.echo(f"skipped: {name}: {visible(reason)}", err=True)
+    for name in report.removed:
+        click.echo(f"{'would drop' if dry_run else 'dropped'} from the backup: {name}")
     click.echo(f"{humanize.naturalsize(report.bytes)} to {report.destination}")
+    return status
 
 
 @keep_command.command("restore", cls=HomeCommand)
@@ -153,7 +163,11 @@ def restore_command(
     """
     from maejobs.keep.backup import choose_backup, restore
 
-    chosen = (choose_backup if dry_run else restore)(backup, campaign, step)
+    if dry_run:
+        chosen = choose_backup(backup, campaign, step)
+    else:
+        with copying() as on_progress:
+            chosen = restore(backup, campaign, step, on_progress)
     if as_json:
         print_json(_described(chosen))
     else:

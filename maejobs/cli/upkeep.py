@@ -45,8 +45,9 @@ def init_command(dry_run: bool) -> None:
 
 
 @click.command("reconcile", cls=HomeCommand)
+@dry_run_option
 @json_option
-def reconcile_command(as_json: bool) -> None:
+def reconcile_command(dry_run: bool, as_json: bool) -> None:
     """Set the record straight: lost and missed runs.
 
     Runs without a process are lost, slots without a run missed. Records that could not reach the
@@ -54,20 +55,20 @@ def reconcile_command(as_json: bool) -> None:
 
     \b
     Example:
-      maejobs reconcile
+      maejobs reconcile --dry-run
     """
     from dataclasses import asdict
 
     from maejobs.cli.output import print_json
     from maejobs.watch.reconcile import reconcile
 
-    findings = asdict(reconcile(existing_home()))
+    findings = asdict(reconcile(existing_home(), dry_run))
     if as_json:
         print_json(findings)
         return
     for what, runs in findings.items():
         for run in runs:
-            click.echo(f"{what.replace('_', ' ')}: {run}")
+            click.echo(f"{'would be ' if dry_run else ''}{what.replace('_', ' ')}: {run}")
     if not any(findings.values()):
         click.echo("all is as recorded")
 

@@ -27,6 +27,12 @@ def forget(spool_dir: Path, run_id: str) -> None:
     _file(spool_dir, run_id).unlink(missing_ok=True)
 
 
+def spooled_runs(spool_dir: Path) -> list[str]:
+    """The runs that wait to be taken up."""
+    waiting = [*spool_dir.glob("*.json"), *spool_dir.glob(f"*{TAKING}")]
+    return sorted({path.stem for path in waiting})
+
+
 def take_up(engine: Engine, spool_dir: Path) -> list[str]:
     """Bring every spooled run and its events into the database; the runs taken up.
 

@@ -1,7 +1,7 @@
 """Sets the record straight: spooled runs taken up, runs without a process lost, slots missed."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from functools import partial
@@ -21,12 +21,12 @@ from maejobs.jobs.load import load_job
 from maejobs.jobs.model import Job
 from maejobs.launch.process import boot_id, host_name, is_alive
 from maejobs.rundb.database import open_database
-from maejobs.rundb.events import EVENTS_NAME, GOOD_ENDINGS
+from maejobs.rundb.events import EVENTS_NAME, ended_well
 from maejobs.rundb.ingest import ingest
-from maejobs.rundb.queries import find_run, job_rows, slots_with_runs, unfinished_runs
+from maejobs.rundb.queries import job_rows, slots_with_runs, unfinished_runs
 from maejobs.rundb.record import SlotTaken, set_job, write_run
 from maejobs.rundb.run import LOST, MISSED, SUCCEEDED, Run, run_name
-from maejobs.rundb.spool import take_up
+from maejobs.rundb.spool import spooled_runs, take_up
 from maejobs.watch.missed import missed_slots
 
 LATE_AFTER = timedelta(minutes=10)  # for jobs whose file cannot be read
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Findings:
-    """What a reconciliation changed: names of runs."""
+    """What a reconciliation changed, or, in a dry run, would change: names of runs."""
 
     taken_up: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
@@ -44,18 +44,20 @@ class Findings:
     missed: list[str] = field(default_factory=list)
 
 
-def reconcile(home: Home) -> Findings:
+def reconcile(home: Home, dry_run: bool = False) -> Findings:
     """Bring the database in line with what is on this host. Raises DatabaseUnavailable."""
     findings = Findings()
     with open_database(home) as engine:
-        findings.taken_up = take_up(engine, home.spool_dir)
+        findings.taken_up = (
+            spooled_runs(home.spool_dir) if dry_run else take_up(engine, home.spool_dir)
+        )
         for row in unfinished_runs(engine):
-            _settle(engine, row, findings)
-        _note_missed(home, engine, findings)
+            _settle(engine, row, findings, dry_run)
+        _note_missed(home, engine, findings, dry_run)
     return findings
 
 
-def _settle(engine: Engine, row: Row[Any], findings: Findings) -> None:
+def _settle(engine: Engine, row: Row[Any], findings: Findings, dry_run: bool) -> None:
     """Judge one unfinished run: alive, ended well by its own word, or lost.
 
     A run on another host is that host's to judge.
@@ -65,8 +67,10 @@ def _settle(engine: Engine, row: Row[Any], findings: Findings) -> None:
     same_boot = row.boot_id == boot_id()
     if same_boot and is_alive(row.supervisor_pid, row.supervisor_started):
         return
+    stream = Path(row.directory) / EVENTS_NAME
     try:
-        ingest(engine, row.id, Path(row.directory) / EVENTS_NAME)
+        if not dry_run:
+            ingest(engine, row.id, stream)
     except OSError as error:
         _log.warning("events of %s cannot be read: %s", row.id, error)
     if same_boot and is_alive(row.pid, row.pid_started):
@@ -75,7 +79,7 @@ def _settle(engine: Engine, row: Row[Any], findings: Findings) -> None:
         **{name: getattr(row, name) for name in Run.__dataclass_fields__},
     )
     run.finished = clock.now()
-    if find_run(engine, row.id).outcome in GOOD_ENDINGS:
+    if ended_well(stream):
         run.state = SUCCEEDED
         run.reason = "its supervisor was lost; the command reported a good end"
         names = findings.ended_well
@@ -83,11 +87,11 @@ def _settle(engine: Engine, row: Row[Any], findings: Findings) -> None:
         run.state = LOST
         run.reason = "the host restarted" if not same_boot else "its process is gone"
         names = findings.lost
-    if write_run(engine, run):
+    if dry_run or write_run(engine, run):
         names.append(run.id)
 
 
-def _note_missed(home: Home, engine: Engine, findings: Findings) -> None:
+def _note_missed(home: Home, engine: Engine, findings: Findings, dry_run: bool) -> None:
     try:
         entries = entries_of(open_target(home.crontab), home)
     except MaejobsError as error:
@@ -95,9 +99,10 @@ def _note_missed(home: Home, engine: Engine, findings: Findings) -> None:
         return
     now, zone, rows = clock.now(), host_zone(), job_rows(engine)
     jobs = {entry.job for entry in entries}
+    note: Callable[..., None] = _ignore if dry_run else partial(set_job, engine)
     for job in rows.keys() - jobs:
         if rows[job].schedule is not None:  # its line was deleted by hand
-            set_job(engine, job, schedule=None, scheduled_since=None, checked_until=None)
+            note(job, schedule=None, scheduled_since=None, checked_until=None)
     for job in sorted(jobs):
         texts = [entry.expression for entry in entries if entry.job == job]
         schedule = "\n".join(texts)
@@ -108,7 +113,7 @@ def _note_missed(home: Home, engine: Engine, findings: Findings) -> None:
             continue
         row = rows.get(job)
         if row is None or row.schedule != schedule:
-            set_job(engine, job, schedule=schedule, scheduled_since=now, checked_until=now)
+            note(job, schedule=schedule, scheduled_since=now, checked_until=now)
             continue
         since = max(row.checked_until or row.scheduled_since or now, now - LOOK_BACK)
         file = _job_file(home, job)
@@ -121,10 +126,16 @@ def _note_missed(home: Home, engine: Engine, findings: Findings) -> None:
             slots_with_runs(engine, job, since),
         )
         findings.missed += [
-            run.id for slot in slots if _write_missed(engine, run := _missed_run(home, job, slot))
+            run.id
+            for run in (_missed_run(home, job, slot) for slot in slots)
+            if dry_run or _write_missed(engine, run)
         ]
         summary = file.summary if file else row.summary
-        set_job(engine, job, checked_until=max(since, now - late_after), summary=summary)
+        note(job, checked_until=max(since, now - late_after), summary=summary)
+
+
+def _ignore(_job: str, **_values: object) -> None:
+    return
 
 
 def _next_of(expressions: Iterable[Expression], zone: tzinfo, after: datetime) -> datetime | None:

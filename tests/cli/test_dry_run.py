@@ -18,6 +18,8 @@ CALLS = [
     "retry fails",
     "init",
     "db upgrade",
+    "reconcile",
+    "demo stage --nights 2",
     "keep cleanup --max-age 0s --max-size 0B",
 ]
 

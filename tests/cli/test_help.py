@@ -103,7 +103,7 @@ def test_the_documented_mistake_is_what_is_printed(home, write_job, maejobs):
 WRITES = {
     "schedule", "unschedule", "edit", "pause", "resume", "exec", "run", "retry", "cancel",
     "init", "db upgrade", "keep backup", "keep cleanup", "keep pin", "keep unpin",
-    "keep restore", "keep rotate",
+    "keep restore", "keep rotate", "reconcile", "demo",
 }  # fmt: skip
 PRINTS = {
     "schedule", "unschedule", "list", "check", "next", "run", "retry", "status", "jobs", "runs",

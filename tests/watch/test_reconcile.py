@@ -201,6 +201,18 @@ def test_without_a_database_it_says_so(home):
 # Slots that never started
 
 
+@pytest.mark.fault
+def test_a_dry_run_finds_the_same_and_writes_nothing(home, process):
+    run = record(home, **supervised_by(process), **NOBODY)
+    spooled = a_run(id="night-spooled", attempt=7, directory=str(at_home(home, "night-spooled")))
+    spool_run(home.spool_dir, spooled)
+    kill(process)
+    found = reconcile(home, dry_run=True)
+    assert (found.lost, found.taken_up) == ([run.id], [spooled.id])
+    assert row(home, "SELECT state FROM runs") == {"state": RUNNING}
+    assert reconcile(home) == found
+
+
 def test_slots_that_never_started_are_missed_once(home):
     schedule(home, ("pretrain", NIGHTLY))
     assert at(NIGHT - DAY / 2, home).missed == []
