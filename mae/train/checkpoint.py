@@ -11,7 +11,7 @@ newest valid one is found by reading manifests: there is no pointer that could d
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,15 +112,6 @@ def newest_valid(
         except BadInput as error:
             complain(f"checkpoint {path.name} is damaged and left out: {error}")
     return None
-
-
-def all_valid(directory: Path) -> Iterator[Checkpoint]:
-    """The checkpoints below `directory` whose sizes are right, oldest first."""
-    for path in sorted(directory.glob("step-*")):
-        try:
-            yield read(path)
-        except BadInput:
-            continue
 
 
 def load_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
