@@ -27,7 +27,8 @@ def start(
     """The started command, leader of its own process group, reading from /dev/null.
 
     It writes to `log` itself, not through a pipe: should the supervisor die, the command goes on
-    writing. `keep_open` are descriptors it inherits, so that a lock outlives the supervisor.
+    writing. `keep_open` are descriptors it inherits, so that a lock outlives the supervisor. Its
+    umask keeps what it writes private, unless it sets another.
     Raises CouldNotStart; a log that cannot be opened costs the output, not the run.
     """
     output = _open_log(log)
@@ -40,6 +41,7 @@ def start(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=0o077,
             pass_fds=keep_open,
         )
     except OSError as error:

@@ -94,3 +94,14 @@ def test_a_log_that_cannot_be_opened_costs_the_output_not_the_run(tmp_path, capl
     assert child.wait(timeout=20) == 0
     assert (tmp_path / "file").read_text() == "kept\n"
     assert "the output is dropped" in caplog.text
+
+
+def test_what_it_writes_is_private_unless_it_says_otherwise(tmp_path):
+    caller = os.umask(0o022)
+    try:
+        output_of(tmp_path, "echo x > file; mkdir directory; umask 022; echo x > shared")
+    finally:
+        os.umask(caller)
+
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {"log": 0o600, "file": 0o600, "directory": 0o700, "shared": 0o644}
