@@ -97,7 +97,8 @@ def require_room(wanted: Iterable[StoredCheckpoint], directory: Path) -> None:
 
 def _copy_file(source: Path, target: Path) -> Iterable[int]:
     """Copy the bytes, yielding how many at a time; then out of memory and onto the disk."""
-    with source.open("rb") as reader, target.open("xb") as writer:
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+    with os.fdopen(descriptor, "wb") as writer, source.open("rb") as reader:
         while chunk := reader.read(CHUNK):
             writer.write(chunk)
             yield len(chunk)

@@ -1,5 +1,6 @@
 """Backups on real directories: copied, proven, thinned out, and brought back."""
 
+import os
 import random
 import shutil
 import subprocess
@@ -363,6 +364,22 @@ def test_a_config_in_place_is_left_alone(campaign, disk):
     restore(disk, campaign)
 
     assert (campaign / "config.toml").read_text() == "edited"
+
+
+def test_copies_are_private_whatever_the_caller_usually_makes(campaign, disk, tmp_path):
+    pin(checkpoint_path(campaign, 3))
+    back = tmp_path / "back"
+    caller = os.umask(0o022)
+    try:
+        back_up(campaign, disk)
+        restore(disk / "campaign", back)
+    finally:
+        os.umask(caller)
+
+    for copied in (disk / "campaign", back):
+        assert steps_in(copied)
+        open_to_others = [p for p in (copied, *copied.rglob("*")) if p.stat().st_mode & 0o077]
+        assert open_to_others == []
 
 
 def test_a_campaign_is_not_its_own_backup(campaign):
