@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,14 @@ from mae.errors import BadInput, Busy, TrainingFailed
 class Commands(click.Group):
     """Turns what a user can mend into one line on stderr, unless --debug asks for all of it."""
 
+    def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
+        with usage_in_one_line():
+            return super().make_context(*arguments, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with usage_in_one_line():
+                return super().invoke(ctx)
         except (BadInput, Busy, TrainingFailed) as error:
             if ctx.params["debug"]:
                 raise
@@ -28,7 +35,24 @@ class Commands(click.Group):
             ctx.exit(1)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@contextmanager
+def usage_in_one_line() -> Iterator[None]:
+    """Says what is wrong with the command line, and where help is, instead of click's three lines.
+
+    The help that click shows where no command is given stays as it is.
+    """
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        place = error.ctx.command_path if error.ctx else "mae"
+        message = " ".join(error.format_message().split()).rstrip(".")
+        click.echo(f"mae: {message}; see `{place} --help`", err=True)
+        raise click.exceptions.Exit(error.exit_code) from None
+
+
+@click.group("mae", cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
     """Pretrain Masked Autoencoders, a night at a time, and see what they have learnt."""

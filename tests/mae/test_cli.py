@@ -57,6 +57,31 @@ def test_bad_input_is_one_line_and_exit_2(tmp_path, arguments, complaint):
     assert "Traceback" not in done.output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["pretrain", "--output", "c"], "Missing option '--config'; see `mae pretrain --help`"),
+        (["pretrain", "--config", "x", "--output", "c", "--steps", "0"], "'--steps': 0 is not in"),
+        (["pretrain", "--confg", "x"], "--confg"),
+        (["evaluate"], "Missing argument 'CAMPAIGN'; see `mae evaluate --help`"),
+        (["pretrian"], "No such command 'pretrian'"),
+        (["--debgu", "presets"], "see `mae --help`"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_2(arguments, complaint):
+    done = mae(*arguments)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("mae: ")
+    assert done.stderr.count("\n") == 1
+    assert complaint in done.stderr
+    assert "; see `mae" in done.stderr
+    assert done.stdout == ""
+
+
+def test_without_a_command_the_commands_are_told():
+    assert "pretrain" in mae().output
+
+
 def test_an_output_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     target = str(tmp_path / "file" / "campaign")
