@@ -1,9 +1,11 @@
 """The `mae` command: parsing and printing; the work is done elsewhere, and imported when needed."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +56,12 @@ def usage_in_one_line() -> Iterator[None]:
 
 @click.group("mae", cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def main(debug: bool) -> None:
+@click.pass_context
+def main(context: click.Context, debug: bool) -> None:
     """Pretrain Masked Autoencoders, a night at a time, and see what they have learnt."""
+    # Campaigns are private, directories 0700 and files 0600. A caller in this process, a test
+    # say, gets its own umask back.
+    context.call_on_close(partial(os.umask, os.umask(0o077)))
 
 
 @main.command()

@@ -1,12 +1,14 @@
 """The command line: quick help with examples, and one clear line for what is wrong."""
 
 import json
+import os
 import subprocess
 import sys
 
 import click
 import pytest
 from click.testing import CliRunner
+from tiny import TINY
 
 from mae.cli import main
 
@@ -80,6 +82,23 @@ def test_wrong_usage_is_one_line_and_exit_2(arguments, complaint):
 
 def test_without_a_command_the_commands_are_told():
     assert "pretrain" in mae().output
+
+
+def test_what_it_writes_is_private(tmp_path):
+    root = tmp_path / "nights" / "campaign"
+    tiny = [part for setting in TINY for part in ("--set", setting)]
+    before = os.umask(0o022)
+    try:
+        trained = mae("pretrain", "--config", "fashion-tiny", "--output", str(root), *tiny)
+        evaluated = mae("evaluate", str(root))
+        assert os.umask(0o022) == 0o022, "a caller in this process keeps its umask"
+    finally:
+        os.umask(before)
+    assert (trained.exit_code, evaluated.exit_code) == (0, 0), trained.output + evaluated.output
+
+    written = [root.parent, *root.parent.rglob("*")]
+    assert {p.name for p in written} >= {".lock", "config.toml", "state.pt", "loss.png"}
+    assert [p for p in written if p.stat().st_mode & 0o077] == []
 
 
 def test_an_output_that_cannot_be_made_is_one_line(tmp_path):
