@@ -78,7 +78,7 @@ def maejobs(home: Home) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=6, help="how often tests kill real training")
+    parser.addoption("--kills", type=int, default=20, help="how often tests kill real training")
 
 
 def pytest_report_header() -> str:

@@ -1,6 +1,7 @@
 """`maejobs exec`, `run`, `retry` and `cancel`: runs, started and stopped."""
 
 import logging
+from typing import Any
 
 import click
 
@@ -14,8 +15,10 @@ from maejobs.cli.options import (
     run_argument,
 )
 from maejobs.cli.text import visible
-from maejobs.errors import UserError
+from maejobs.errors import MaejobsError, UserError
 from maejobs.home import Home
+
+TIDY_PATIENCE_SECONDS = 2.0
 
 
 @click.command("exec", cls=HomeCommand)
@@ -44,6 +47,7 @@ def exec_command(job: str, dry_run: bool) -> int:
         click.echo(f"would run {job} for the slot {local(slot)}: {_command_line(home, job)}")
         return 0
     verdict = execute(home, job, "cron", slot)
+    _tidy(home)
     run = verdict.run
     if verdict.exit_code:
         told = f" ({visible(run.reason)})" if run.reason else ""
@@ -101,7 +105,7 @@ def retry_command(run: str, dry_run: bool, as_json: bool) -> int:
     if dry_run:
         _say_would_run(old.job, _command_line(home, old.job), as_json)
         return 0
-    return _in_foreground(home, old.job, "retry", old.id, as_json)
+    return _in_foreground(home, old.job, "retry", old, as_json)
 
 
 @click.command("cancel", cls=HomeCommand)
@@ -117,11 +121,11 @@ def cancel_command(run: str, dry_run: bool) -> None:
       maejobs cancel pretrain
     """
     from maejobs.rundb.run import UNFINISHED
-    from maejobs.supervise.cancel import find_record, stop_run
+    from maejobs.supervise.cancel import awaits_retry, find_record, stop_run
 
     home = existing_home()
     record = find_record(home, run)
-    if record.state not in UNFINISHED:
+    if record.state not in UNFINISHED and not awaits_retry(record):
         raise UserError(f"{record.id} is not running: {record.state}")
     if dry_run:
         click.echo(f"would stop {record.id}")
@@ -131,15 +135,32 @@ def cancel_command(run: str, dry_run: bool) -> None:
         raise UserError(f"{record.id} has no process on this host; `maejobs reconcile` settles it")
 
 
+def _tidy(home: Home) -> None:
+    """Set the record straight while we are here; trouble with that is `maejobs reconcile`'s."""
+    from maejobs.watch.reconcile import reconcile
+
+    try:
+        reconcile(home, busy_timeout=TIDY_PATIENCE_SECONDS)
+    except MaejobsError as error:
+        logging.getLogger(__name__).debug("not reconciled: %s", error)
+
+
 def _in_foreground(
-    home: Home, job: str, trigger: str, retry_of: str | None = None, as_json: bool = False
+    home: Home, job: str, trigger: str, old: Any = None, as_json: bool = False
 ) -> int:
     from maejobs.cli.foreground import Foreground
     from maejobs.supervise.execute import execute
 
     logging.basicConfig(format="maejobs: %(message)s", level=logging.WARNING)
     with Foreground(quiet=as_json) as foreground:
-        verdict = execute(home, job, trigger, retry_of=retry_of, watch=foreground.watch)
+        verdict = execute(
+            home,
+            job,
+            trigger,
+            retry_of=old.id if old else None,
+            watch=foreground.watch,
+            attempt=old.attempt + 1 if old else 1,
+        )
     run = verdict.run
     if as_json:
         from dataclasses import asdict

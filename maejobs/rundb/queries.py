@@ -8,6 +8,7 @@ from sqlalchemy import Engine, Row, Select, func, select
 
 from maejobs.errors import UserError
 from maejobs.rundb.database import reading
+from maejobs.rundb.record import current_run
 from maejobs.rundb.run import UNFINISHED
 from maejobs.rundb.schema import checkpoints, events, jobs, metrics, runs
 
@@ -36,15 +37,16 @@ def newest_runs(
 
 
 def find_run(engine: Engine, name: str) -> Row[Any]:
-    """The run called `name`, or the newest run of the job `name`.
+    """The run called `name`, or of the job `name` the run under way, else the newest.
 
     Raises UserError where there is neither.
     """
-    exact = _all(engine, select(runs).where(runs.c.id == name))
-    found = exact or newest_runs(engine, 1, job=name)
-    if not found:
+    with reading(engine) as connection:
+        exact = connection.execute(select(runs).where(runs.c.id == name)).first()
+        found = exact or current_run(connection, name)
+    if found is None:
         raise UserError(f"no run and no job with runs is called {name!r}; see `maejobs runs`")
-    return found[0]
+    return found
 
 
 def runs_by_id(engine: Engine, ids: Sequence[str]) -> dict[str, Row[Any]]:

@@ -4,11 +4,11 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, insert, or_, select, update
+from sqlalchemy import Connection, Engine, Row, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from maejobs.errors import MaejobsError
-from maejobs.rundb.run import PREDECESSORS, SUCCEEDED, UNFINISHED, WATCH_VERDICTS, Run
+from maejobs.rundb.run import PREDECESSORS, RUNNING, SUCCEEDED, UNFINISHED, WATCH_VERDICTS, Run
 from maejobs.rundb.schema import jobs, runs
 
 _NEVER_OVERWRITTEN = frozenset({"id", "job", "slot", "attempt", "trigger"})
@@ -77,25 +77,34 @@ def _update(connection: Connection, run: Run, stored: str) -> bool:
     return changed.rowcount == 1
 
 
-def _sum_up(connection: Connection, run: Run) -> None:
-    newest = connection.execute(
+def current_run(connection: Connection, job: str) -> Row[Any] | None:
+    """The job's run under way, else its newest: a call that was skipped meanwhile hides neither."""
+    newest = (
         select(runs)
-        .where(runs.c.job == run.job)
+        .where(runs.c.job == job)
         .order_by(runs.c.queued.desc(), runs.c.attempt.desc(), runs.c.id.desc())
         .limit(1)
-    ).one()
-    job = update(jobs).where(jobs.c.name == run.job)
-    connection.execute(
-        job.values(
-            last_run=newest.id,
-            last_state=newest.state,
-            last_reason=newest.reason,
-            last_outcome=newest.outcome,
-            last_slot=newest.slot,
-            last_started=newest.started,
-            last_finished=newest.finished,
-        )
     )
+    under_way = newest.where(runs.c.finished.is_(None), runs.c.state == RUNNING)
+    return connection.execute(under_way).first() or connection.execute(newest).first()
+
+
+def _sum_up(connection: Connection, run: Run) -> None:
+    job = update(jobs).where(jobs.c.name == run.job)
+    if current := current_run(connection, run.job):
+        connection.execute(
+            job.values(
+                last_run=current.id,
+                last_state=current.state,
+                last_reason=current.reason,
+                last_outcome=current.outcome,
+                last_started=current.started,
+                last_finished=current.finished,
+            )
+        )
+    if run.slot:  # a run by hand after it does not make the slot look missed
+        is_newer = or_(jobs.c.last_slot.is_(None), jobs.c.last_slot < run.slot)
+        connection.execute(job.where(is_newer).values(last_slot=run.slot))
     if run.state == SUCCEEDED and run.finished:  # maybe of an older night, only now taken up
         is_newer = or_(jobs.c.last_success.is_(None), jobs.c.last_success < run.finished)
         connection.execute(job.where(is_newer).values(last_success=run.finished))

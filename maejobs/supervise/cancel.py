@@ -7,7 +7,7 @@ import signal
 from maejobs.errors import UserError
 from maejobs.home import Home
 from maejobs.launch.process import boot_id, host_name, is_alive, signal_group
-from maejobs.rundb.run import Run
+from maejobs.rundb.run import FAILED, Run
 from maejobs.supervise.claim import RECORD_NAME, has_process, read_record
 
 
@@ -28,6 +28,15 @@ def stop_run(run: Run) -> bool:
         signal_group(run.pid, signal.SIGTERM)
         return True
     return False
+
+
+def awaits_retry(run: Run) -> bool:
+    """Whether the run failed and its supervisor still lives, to try again after a while."""
+    return (
+        run.state == FAILED
+        and run.boot_id == boot_id()
+        and is_alive(run.supervisor_pid, run.supervisor_started)
+    )
 
 
 def find_record(home: Home, name: str) -> Run:

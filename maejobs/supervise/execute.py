@@ -4,7 +4,6 @@ import hashlib
 import logging
 import os
 import shutil
-import signal as signals_module
 import subprocess
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from maejobs import __version__, clock
+from maejobs import clock
 from maejobs.cron.fires import host_zone
 from maejobs.errors import EXIT_FAILED, EXIT_NOT_NOW, NotNow, UserError
 from maejobs.home import Home
@@ -22,11 +21,12 @@ from maejobs.jobs.model import JOB_NAME, Job
 from maejobs.jobs.placeholders import expand
 from maejobs.launch.local import CouldNotStart, start
 from maejobs.launch.process import boot_id, host_name, start_time
+from maejobs.launch.revision import code_revision
 from maejobs.rundb import run as states
 from maejobs.rundb.events import EVENTS_NAME, Event, ended_well
 from maejobs.rundb.record import SlotTaken
 from maejobs.rundb.run import Run
-from maejobs.supervise.child import CANCEL, DEADLINE, Ending, Signals, caught_signals, supervise
+from maejobs.supervise.child import Ending, Signals, caught_signals, supervise
 from maejobs.supervise.claim import claim_by_hand, claim_slot, run_directory
 from maejobs.supervise.deadline import deadline_of
 from maejobs.supervise.environment import build_environment, placeholder_values
@@ -34,6 +34,7 @@ from maejobs.supervise.gates import check_disk, check_pause, check_window, take_
 from maejobs.supervise.locks import Lock
 from maejobs.supervise.log import LOG_NAME, TIMES_NAME, LogClock
 from maejobs.supervise.recorder import Recorder
+from maejobs.supervise.verdict import judge
 
 _log = logging.getLogger(__name__)
 Watcher = Callable[[Run, list[Event]], None]
@@ -54,8 +55,11 @@ def execute(
     slot: datetime | None = None,
     retry_of: str | None = None,
     watch: Watcher | None = None,
+    attempt: int = 1,
 ) -> Verdict:
     """Run the job once for `slot` (None: by hand), with the retries its file allows.
+
+    `attempt` is the first one's number for a run by hand; a slot's are counted by its runs.
 
     Every call leaves a record: also of a bad job file, of a gate that said no, of a command that
     could not be started. `watch` sees the run and its new events about twice a second.
@@ -67,7 +71,7 @@ def execute(
     with caught_signals() as signals:
         attempts_left = None
         while True:
-            run = _claim(home, job_name, trigger, slot, retry_of)
+            run = _claim(home, job_name, trigger, slot, retry_of, attempt)
             recorder = Recorder(home, run)
             try:
                 job = load_job(home.jobs_dir, job_name)
@@ -86,13 +90,20 @@ def execute(
             if not _wait_for_retry(job, run, signals):
                 return Verdict(run, _exit_code(run))
             attempts_left -= 1
-            trigger, retry_of = "retry", run.id
+            trigger, retry_of, attempt = "retry", run.id, run.attempt + 1
 
 
-def _claim(home: Home, job: str, trigger: str, slot: datetime | None, retry_of: str | None) -> Run:
+def _claim(
+    home: Home,
+    job: str,
+    trigger: str,
+    slot: datetime | None,
+    retry_of: str | None,
+    attempt: int,
+) -> Run:
     now = clock.now()
     if slot is None:
-        name, attempt = claim_by_hand(home, job, now), 1
+        name = claim_by_hand(home, job, now)
     else:
         name, attempt = claim_slot(home, job, slot)
     return Run(
@@ -108,7 +119,7 @@ def _claim(home: Home, job: str, trigger: str, slot: datetime | None, retry_of: 
         directory=str(run_directory(home, job, name)),
         supervisor_pid=os.getpid(),
         supervisor_started=start_time(os.getpid()),
-        revision=f"maejobs {__version__}",
+        revision=code_revision(),
         config_hash=_hash_of(home.jobs_dir / f"{job}.toml"),
     )
 
@@ -220,26 +231,6 @@ def _look_after(
         show()
 
 
-def judge(ending: Ending, said_well: bool = False) -> tuple[str, str | None]:
-    """The state and the reason that follow from how the command ended.
-
-    A command that was told to stop and ends with 0 has stopped in good order: at the deadline that
-    is success, on a signal it is what was asked for. So is at the deadline one that `said_well`,
-    by its last outcome event, that it has paused or completed: our TERM met it on its way out.
-    """
-    if ending.stopped_for == CANCEL:
-        return states.CANCELLED, "stopped by a signal to the supervisor"
-    if ending.exit_code == 0 or (ending.stopped_for == DEADLINE and said_well):
-        return states.SUCCEEDED, None
-    if ending.signal is not None:
-        how = f"ended by {_signal_name(ending.signal)}"
-    else:
-        how = f"exit code {ending.exit_code}"
-    if ending.stopped_for == DEADLINE:
-        return states.TIMED_OUT, f"told to stop at the deadline; {how}"
-    return states.FAILED, how
-
-
 def _finish(recorder: Recorder, state: str, reason: str | None, message: str | None = None) -> None:
     run = recorder.run
     run.state, run.reason, run.finished = state, reason, clock.now()
@@ -266,13 +257,6 @@ def _wait_for_retry(job: Job, run: Run, signals: Signals) -> bool:
             return False
         time.sleep(0.2)
     return not signals.count
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signals_module.Signals(number).name
-    except ValueError:  # most real-time signals have none
-        return f"signal {number}"
 
 
 def _exit_code(run: Run) -> int:

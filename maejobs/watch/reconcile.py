@@ -20,7 +20,7 @@ from maejobs.home import Home
 from maejobs.jobs.load import load_job
 from maejobs.jobs.model import Job
 from maejobs.launch.process import boot_id, host_name, is_alive
-from maejobs.rundb.database import open_database
+from maejobs.rundb.database import BUSY_TIMEOUT_SECONDS, open_database
 from maejobs.rundb.events import EVENTS_NAME, ended_well
 from maejobs.rundb.ingest import ingest
 from maejobs.rundb.queries import job_rows, slots_with_runs, unfinished_runs
@@ -44,10 +44,12 @@ class Findings:
     missed: list[str] = field(default_factory=list)
 
 
-def reconcile(home: Home, dry_run: bool = False) -> Findings:
+def reconcile(
+    home: Home, dry_run: bool = False, busy_timeout: float = BUSY_TIMEOUT_SECONDS
+) -> Findings:
     """Bring the database in line with what is on this host. Raises DatabaseUnavailable."""
     findings = Findings()
-    with open_database(home) as engine:
+    with open_database(home, busy_timeout) as engine:
         findings.taken_up = (
             spooled_runs(home.spool_dir) if dry_run else take_up(engine, home.spool_dir)
         )

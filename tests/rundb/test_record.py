@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from recorded_runs import NIGHT, a_run, row, rows
 from sqlalchemy import create_engine
 
+from maejobs.rundb.database import open_database
+from maejobs.rundb.queries import find_run, job_rows
 from maejobs.rundb.record import SlotTaken, set_job, write_run
 from maejobs.rundb.run import (
     CANCELLED,
@@ -197,9 +199,10 @@ def test_whatever_is_written_the_job_s_row_agrees_with_its_runs(steps):
         with engine.begin() as connection:
             stored = connection.exec_driver_sql("SELECT * FROM runs").mappings().all()
             (job,) = connection.exec_driver_sql("SELECT * FROM jobs").mappings().all()
-        newest = max(stored, key=lambda r: r["queued"])
-        for name in ("state", "reason", "outcome", "slot", "started", "finished"):
-            assert job[f"last_{name}"] == newest[name]
+        shown = max(stored, key=lambda r: (r["state"] == RUNNING, r["queued"]))
+        for name in ("state", "reason", "outcome", "started", "finished"):
+            assert job[f"last_{name}"] == shown[name]
+        assert job["last_slot"] == max(r["slot"] for r in stored)
         now_succeeded = {r["id"] for r in stored if r["state"] == SUCCEEDED}
         assert succeeded <= now_succeeded
         succeeded = now_succeeded
@@ -228,3 +231,23 @@ def test_sixteen_writers_at_once_lose_nothing(home):
     }
     assert row(home, "SELECT count(*) n FROM metrics") == {"n": 32 * 20}
     assert row(home, "PRAGMA integrity_check") == {"integrity_check": "ok"}
+
+
+def test_a_call_that_was_skipped_does_not_hide_the_run_under_way(home):
+    under_way = in_state(RUNNING, night=0, attempt=1)
+    skipped = in_state(SKIPPED, night=1, attempt=1)
+    with open_database(home) as engine:
+        write_run(engine, under_way)
+        write_run(engine, skipped)
+        assert find_run(engine, under_way.job).id == under_way.id
+        assert job_rows(engine)[under_way.job].last_run == under_way.id
+
+
+def test_a_run_by_hand_does_not_unsay_the_slot_that_was_run(home):
+    nightly = in_state(SUCCEEDED, night=0, attempt=1)
+    by_hand = replace(nightly, id="by-hand", slot=None, queued=nightly.queued + timedelta(hours=3))
+    with open_database(home) as engine:
+        write_run(engine, nightly)
+        write_run(engine, by_hand)
+        row = job_rows(engine)[nightly.job]
+    assert (row.last_run, row.last_slot) == ("by-hand", nightly.slot)

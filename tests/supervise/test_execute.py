@@ -31,8 +31,9 @@ from running import (
 from maejobs.errors import EXIT_FAILED, EXIT_NOT_NOW, EXIT_USAGE, MaejobsError, UserError
 from maejobs.launch.process import boot_id, group_members, host_name
 from maejobs.supervise.child import CANCEL, DEADLINE, Ending
-from maejobs.supervise.execute import execute, judge
+from maejobs.supervise.execute import execute
 from maejobs.supervise.gates import pause_file
+from maejobs.supervise.verdict import judge
 
 QUICK = 'command = ["true"]\n'
 

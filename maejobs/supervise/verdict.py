@@ -1,0 +1,33 @@
+"""What a command's end means for its run. Pure."""
+
+import signal
+
+from maejobs.rundb import run as states
+from maejobs.supervise.child import CANCEL, DEADLINE, Ending
+
+
+def judge(ending: Ending, said_well: bool = False) -> tuple[str, str | None]:
+    """The state and the reason that follow from how the command ended.
+
+    A command that was told to stop and ends with 0 has stopped in good order: at the deadline that
+    is success, on a signal it is what was asked for. So is at the deadline one that `said_well`,
+    by its last outcome event, that it has paused or completed: our TERM met it on its way out.
+    """
+    if ending.stopped_for == CANCEL:
+        return states.CANCELLED, "stopped by a signal to the supervisor"
+    if ending.exit_code == 0 or (ending.stopped_for == DEADLINE and said_well):
+        return states.SUCCEEDED, None
+    if ending.signal is not None:
+        how = f"ended by {_signal_name(ending.signal)}"
+    else:
+        how = f"exit code {ending.exit_code}"
+    if ending.stopped_for == DEADLINE:
+        return states.TIMED_OUT, f"told to stop at the deadline; {how}"
+    return states.FAILED, how
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have none
+        return f"signal {number}"

@@ -1,0 +1,99 @@
+"""The record sets itself straight, and what waits can be stopped: with real processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from maejobs.home import Home
+from maejobs.supervise.claim import read_record
+
+MAEJOBS = Path(sys.executable).parent / "maejobs"
+
+
+def start(home: Home, *arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [str(MAEJOBS), *arguments],
+        env={"HOME": str(home.root), "PATH": "/usr/bin:/bin", "MAEJOBS_HOME": str(home.root)},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def wait_for(home: Home, job: str, state: str):
+    give_up = time.monotonic() + 30
+    while time.monotonic() < give_up:
+        for directory in (home.runs_dir / job).glob("*"):
+            run = read_record(directory)
+            if run is not None and run.state == state:
+                return run
+        time.sleep(0.05)
+    pytest.fail(f"{job} was never {state}")
+
+
+@pytest.mark.fault
+def test_the_next_call_of_cron_finds_the_run_that_lost_its_process(home, write_job, maejobs):
+    write_job("long", 'command = ["sleep", "60"]')
+    write_job("quick", 'command = ["true"]')
+    supervisor = start(home, "exec", "long")
+    run = wait_for(home, "long", "running")
+    for pid in (supervisor.pid, run.pid):
+        os.kill(pid, signal.SIGKILL)
+    supervisor.wait(10)
+    assert maejobs("exec", "quick").returncode == 0
+    assert json.loads(maejobs("show", run.id, "--json").stdout)["state"] == "lost"
+
+
+def test_a_job_that_waits_to_be_tried_again_can_be_cancelled(home, write_job, maejobs):
+    write_job("flaky", 'command = ["false"]\nretries = 3\nretry_delay = "60s"')
+    supervisor = start(home, "exec", "flaky")
+    failed = wait_for(home, "flaky", "failed")
+    done = maejobs("cancel", "flaky")
+    assert (done.returncode, done.stdout) == (0, f"told {failed.id} to stop\n")
+    assert supervisor.wait(10) == 1
+    assert len(list((home.runs_dir / "flaky").iterdir())) == 1
+
+
+def test_retries_by_hand_are_counted(home, write_job, maejobs):
+    write_job("bad", 'command = ["false"]')
+    maejobs("run", "bad")
+    maejobs("retry", "bad")
+    maejobs("retry", "bad")
+    runs = json.loads(maejobs("runs", "bad", "--json").stdout)
+    assert [(run["attempt"], run["trigger"]) for run in runs] == [
+        (3, "retry"),
+        (2, "retry"),
+        (1, "manual"),
+    ]
+    assert runs[0]["retry_of"] == runs[1]["id"]
+
+
+def test_a_run_knows_the_code_that_ran_it(home, write_job, maejobs):
+    write_job("quick", 'command = ["true"]')
+    maejobs("run", "quick")
+    (run,) = json.loads(maejobs("runs", "--json").stdout)
+    top = Path(__file__).parents[2]
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=top, capture_output=True, text=True, check=True
+    ).stdout
+    version, short = run["revision"].split()
+    assert version == "0.1.0"
+    assert commit.startswith(short.removesuffix("-dirty"))
+
+
+def test_a_run_by_hand_after_the_night_does_not_make_it_look_late(home, write_job, maejobs):
+    write_job("nightly", 'command = ["true"]\nlate_after = "0s"')
+    assert maejobs("schedule", "nightly", "* * * * *").returncode == 0
+    # The home's clock goes on by two minutes, so that a slot has come since it was scheduled.
+    home.config_file.write_text('crontab = "crontab"\nclock_shift = 120\n')
+    assert maejobs("exec", "nightly").returncode == 0
+    assert maejobs("run", "nightly").returncode == 0
+    (status,) = json.loads(maejobs("status", "--json").stdout)
+    assert status["last_slot"] is not None
+    assert status["late_seconds"] is None
