@@ -52,6 +52,27 @@ def test_the_wheel_carries_jobs_migrations_and_the_image_sample(wheel: zipfile.Z
     assert {name for name in names if name.startswith("mae/presets/")}
 
 
+def test_what_the_wheel_installs_works_without_the_checkout(
+    wheel: zipfile.ZipFile, tmp_path: Path
+) -> None:
+    wheel.extractall(tmp_path / "installed")
+    for module, *arguments in (
+        ("maejobs", "init", "--home", str(tmp_path / "home")),
+        ("maejobs", "runs", "--home", str(tmp_path / "home")),
+        ("mae", "presets"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            env={"PYTHONPATH": str(tmp_path / "installed"), "HOME": str(tmp_path)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "home/jobs.d").iterdir())) == 5
+
+
 def test_the_image_sample_is_small_and_says_where_it_is_from() -> None:
     files = list((ROOT / "mae/data/sample").iterdir())
     assert sum(path.stat().st_size for path in files) < 4_000_000
