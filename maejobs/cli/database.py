@@ -3,9 +3,7 @@
 import click
 
 from maejobs.cli.options import HomeCommand, HomeGroup, dry_run_option, existing_home, json_option
-from maejobs.errors import UserError
 from maejobs.files import make_private_directory
-from maejobs.home import Home
 from maejobs.rundb.schema import REVISION
 
 
@@ -19,19 +17,6 @@ def db_command() -> None:
     """
 
 
-def database_name(home: Home) -> str:
-    """Where the database is, fit for a screen: a file's path, or a URL without its password."""
-    if home.configured_database_url is None:
-        return str(home.database_file)
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        return make_url(home.configured_database_url).render_as_string(hide_password=True)
-    except ArgumentError as error:
-        raise UserError(f"{home.config_file}: database_url: {error}") from error
-
-
 @db_command.command("upgrade", cls=HomeCommand)
 @dry_run_option
 def upgrade_command(dry_run: bool) -> None:
@@ -43,17 +28,13 @@ def upgrade_command(dry_run: bool) -> None:
     Example:
       maejobs db upgrade
     """
-    from maejobs.rundb.database import found_revision, open_database
-    from maejobs.rundb.migrate import upgrade
+    from maejobs.rundb.database import open_database, place_of
+    from maejobs.rundb.migrate import upgrade, version_to_upgrade
     from maejobs.rundb.spool import take_up
 
     home = existing_home()
-    found, place = found_revision(home), database_name(home)
-    if found is not None and found > REVISION:
-        raise UserError(
-            f"{place} is of version {found}, newer than this maejobs ({REVISION}); upgrade maejobs"
-        )
     if dry_run:
+        found, place = version_to_upgrade(home), place_of(home)
         if found == REVISION:
             click.echo(f"{place} is of version {REVISION} already")
         else:
@@ -77,11 +58,11 @@ def info_command(as_json: bool) -> None:
       maejobs db info
     """
     from maejobs.cli.output import print_fields, print_json
-    from maejobs.rundb.database import found_revision
+    from maejobs.rundb.database import found_revision, place_of
 
     home = existing_home()
     info = {
-        "database": database_name(home),
+        "database": place_of(home),
         "version": found_revision(home),
         "needed": REVISION,
         "spooled": len(list(home.spool_dir.glob("*.json"))),

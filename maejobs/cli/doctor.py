@@ -11,7 +11,7 @@ import psutil
 from maejobs import clock
 from maejobs.cli.options import PATIENCE_SECONDS, HomeCommand, current_home, json_option
 from maejobs.cli.output import print_json
-from maejobs.cli.text import one_line, told
+from maejobs.cli.text import one_line
 from maejobs.cron.grammar import BadExpression, parse_expression
 from maejobs.cron.schedule import command_words, entries_of
 from maejobs.cron.target import open_target
@@ -87,18 +87,17 @@ def _jobs(home: Home) -> Iterator[Finding]:
 
 
 def _database(home: Home) -> Finding:
-    from maejobs.cli.database import database_name
-    from maejobs.rundb.database import open_database
+    from maejobs.rundb.database import open_database, place_of
 
     try:
         with open_database(home, PATIENCE_SECONDS):
             pass
     except MaejobsError as error:
-        return Finding("database", BAD, f"{told(error)} (runs go on; their records are spooled)")
+        return Finding("database", BAD, f"{error} (runs go on; their records are spooled)")
     spooled = len(list(home.spool_dir.glob("*.json")))
     if spooled:
         return Finding("database", WARNING, f"{spooled} spooled records; run `maejobs reconcile`")
-    return Finding("database", GOOD, database_name(home))
+    return Finding("database", GOOD, place_of(home))
 
 
 def _crontab(home: Home) -> Iterator[Finding]:

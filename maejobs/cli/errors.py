@@ -65,6 +65,6 @@ def report(command: click.Command) -> int:
 
 
 def _tell(text: str) -> None:
-    from maejobs.cli.text import told
+    from maejobs.cli.text import visible
 
-    click.echo(f"maejobs: {told(text)}", err=True)
+    click.echo(f"maejobs: {visible(text)}", err=True)

@@ -12,7 +12,7 @@ from maejobs.cli.options import (
     existing_home,
     job_argument,
 )
-from maejobs.cli.text import told
+from maejobs.cli.text import visible
 from maejobs.errors import MaejobsError
 from maejobs.files import make_private_directory, write_atomically
 from maejobs.home import Home
@@ -90,4 +90,4 @@ def _note(home: Home, job: str, **values: object) -> None:
         with open_database(home, PATIENCE_SECONDS) as engine:
             set_job(engine, job, **values)
     except MaejobsError as error:
-        click.echo(f"maejobs: done, but not noted in the database: {told(error)}", err=True)
+        click.echo(f"maejobs: done, but not noted in the database: {visible(str(error))}", err=True)

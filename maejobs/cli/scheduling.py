@@ -18,7 +18,7 @@ from maejobs.cli.options import (
     job_argument,
     json_option,
 )
-from maejobs.cli.text import told
+from maejobs.cli.text import visible
 from maejobs.cron.block import Entry, exec_command, read_entries, replace_entries
 from maejobs.cron.grammar import Expression, parse_expression
 from maejobs.cron.install import Change, change_table
@@ -194,7 +194,7 @@ def _remember_schedule(home: Home, job: str) -> None:
         with open_database(home, PATIENCE_SECONDS) as engine:
             set_job(engine, job, schedule=schedule, scheduled_since=now, checked_until=now)
     except MaejobsError as error:
-        click.echo(f"maejobs: done, but not noted in the database: {told(error)}", err=True)
+        click.echo(f"maejobs: done, but not noted in the database: {visible(str(error))}", err=True)
 
 
 def _told(job: str, before: Sequence[Entry], after: Sequence[Entry], expression: str) -> str:
@@ -209,8 +209,6 @@ def _told(job: str, before: Sequence[Entry], after: Sequence[Entry], expression:
 
 
 def _print_dry(change: Change) -> None:
-    from maejobs.cli.text import visible
-
     click.echo(visible(change.diff()), nl=False)
     click.echo("(dry run: nothing was written)")
 

@@ -25,7 +25,7 @@ from maejobs.cli.output import (
     share,
     short_local,
 )
-from maejobs.cli.text import told
+from maejobs.cli.text import visible
 from maejobs.cron.block import Entry
 from maejobs.cron.fires import fires, host_zone, next_fire, previous_fire
 from maejobs.cron.grammar import BadExpression, Expression, parse_expression
@@ -51,7 +51,7 @@ def status_command(as_json: bool) -> int:
     home = current_home()
     rows, trouble = _status(home)
     for line in trouble:
-        click.echo(f"maejobs: {told(line)}", err=True)
+        click.echo(f"maejobs: {visible(line)}", err=True)
     if as_json:
         print_json(rows)
     elif not rows:

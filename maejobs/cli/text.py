@@ -1,9 +1,5 @@
 """Text that is safe to print. Imports next to nothing, since every command may need it."""
 
-import re
-
-PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@/\s]+@")
-
 
 def visible(text: str) -> str:
     """`text` with control characters shown, so that a name or log cannot drive the terminal."""
@@ -13,11 +9,6 @@ def visible(text: str) -> str:
 def shown_line(line: bytes) -> str:
     """A line of a log for a terminal; of what a progress bar rewrote in place, its last state."""
     return visible(line.decode(errors="replace").rstrip("\r\n").rsplit("\r", 1)[-1])
-
-
-def told(error: Exception | str) -> str:
-    """What went wrong as it may be shown: no control characters, no password of a database."""
-    return PASSWORD.sub(r"\1***@", visible(str(error)))
 
 
 def one_line(text: str) -> str:

@@ -29,8 +29,6 @@ def init_command(dry_run: bool) -> None:
       maejobs init
       maejobs init --home /data/maejobs
     """
-    from maejobs.cli.database import database_name
-
     home = current_home()
     missing = _missing_jobs(home)
     if dry_run:
@@ -38,10 +36,12 @@ def init_command(dry_run: bool) -> None:
         click.echo(f"{home.root} {'is there' if home.exists else 'would be made'}")
         click.echo(f"jobs: {f'would add {jobs}' if jobs else 'all there already'}")
         return
+    from maejobs.rundb.database import place_of
+
     make_home(home)
     click.echo(f"home: {home.root}")
     click.echo(f"jobs: {', '.join(path.stem for path in missing) or 'all there already'}")
-    click.echo(f"database: {database_name(home)}")
+    click.echo(f"database: {place_of(home)}")
 
 
 @click.command("reconcile", cls=HomeCommand)
@@ -75,8 +75,9 @@ def reconcile_command(dry_run: bool, as_json: bool) -> None:
 
 def make_home(home: Home) -> None:
     """Directories, the job files that are not there yet, and a database of this version."""
-    from maejobs.rundb.migrate import upgrade
+    from maejobs.rundb.migrate import upgrade, version_to_upgrade
 
+    version_to_upgrade(home)  # or nothing is made
     missing = _missing_jobs(home)
     home.create_directories()
     for source in missing:

@@ -1,5 +1,6 @@
 """Opens the run database: pragmas, write locks taken at once, and the version check."""
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from maejobs.rundb.schema import REVISION
 
 BUSY_TIMEOUT_SECONDS = 30.0
 READS_ONLY = "maejobs_reads_only"
+POSTGRESQL = "postgresql+psycopg"  # the driver that the extra `postgresql` installs
+_SECRET = re.compile(r"://.*@", re.DOTALL)
 
 
 class DatabaseUnavailable(MaejobsError):
@@ -32,12 +35,36 @@ def open_engine(url: str | URL, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> E
     """
     try:
         parsed = make_url(url)
+    except (SQLAlchemyError, ValueError):
+        raise UserError(f"database_url {shown_url(url)} cannot be used: it is no URL") from None
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername=POSTGRESQL)
+    try:
         engine = create_engine(parsed, poolclass=NullPool)
     except (SQLAlchemyError, ImportError) as error:
-        raise UserError(f"database_url {url} cannot be used: {error}") from error
+        # SQLAlchemy's own words may hold the whole URL.
+        why = str(error).replace(parsed.render_as_string(hide_password=False), shown_url(parsed))
+        if isinstance(error, ImportError) and parsed.drivername == POSTGRESQL:
+            why = f"{why}; `pip install 'maejobs[postgresql]'` brings its driver"
+        raise UserError(f"database_url {shown_url(parsed)} cannot be used: {why}") from None
     if parsed.get_backend_name() == "sqlite":
         _configure_sqlite(engine, busy_timeout)
     return engine
+
+
+def shown_url(url: str | URL) -> str:
+    """`url` fit for a screen, a log or a mail: without its password."""
+    try:
+        parsed = make_url(url)
+    except (SQLAlchemyError, ValueError):
+        return _SECRET.sub("://***@", str(url))
+    return parsed.difference_update_query(["password"]).render_as_string(hide_password=True)
+
+
+def place_of(home: Home) -> str:
+    """Where the home's database is: a file's path, or a URL without its password."""
+    url = home.configured_database_url
+    return str(home.database_file) if url is None else shown_url(url)
 
 
 def engine_of(home: Home, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> Engine:
@@ -122,7 +149,7 @@ def open_database(home: Home, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> Ite
         with explained(home):
             found = revision_of(engine)
         if found != REVISION:
-            raise DatabaseUnavailable(_other_version(home, found))
+            raise DatabaseUnavailable(other_version(home, found))
         with explained(home):
             yield engine
     finally:
@@ -135,13 +162,13 @@ def explained(home: Home) -> Iterator[None]:
     try:
         yield
     except (DBAPIError, sqlite3.Error) as error:
-        place = home.configured_database_url or home.database_file
         cause = error.orig if isinstance(error, DBAPIError) else error
-        raise DatabaseUnavailable(f"run database {place}: {cause}") from error
+        raise DatabaseUnavailable(f"run database {place_of(home)}: {cause}") from error
 
 
-def _other_version(home: Home, found: str | None) -> str:
-    place = home.configured_database_url or home.database_file
+def other_version(home: Home, found: str | None) -> str:
+    """What to say of a database of the version `found`, which is not this one."""
+    place = place_of(home)
     if found is None:
         return f"run database {place} has no tables yet; `maejobs db upgrade` makes them"
     if found < REVISION:

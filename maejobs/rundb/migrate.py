@@ -6,7 +6,16 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from maejobs.home import Home
-from maejobs.rundb.database import DatabaseUnavailable, engine_of, explained, protect_file
+from maejobs.rundb.database import (
+    DatabaseUnavailable,
+    engine_of,
+    explained,
+    found_revision,
+    other_version,
+    place_of,
+    protect_file,
+)
+from maejobs.rundb.schema import REVISION
 from maejobs.shipped import shipped
 
 
@@ -21,11 +30,23 @@ def head() -> str | None:
     return ScriptDirectory.from_config(_config()).get_current_head()
 
 
+def version_to_upgrade(home: Home) -> str | None:
+    """The version of the home's database; None where it has none of ours yet.
+
+    Raises DatabaseUnavailable for one that a newer maejobs has brought up.
+    """
+    found = found_revision(home)
+    if found is not None and found > REVISION:
+        raise DatabaseUnavailable(other_version(home, found))
+    return found
+
+
 def upgrade(home: Home, revision: str = "head") -> None:
     """Make or bring up the home's database; several at once are safe (one transaction).
 
     Raises DatabaseUnavailable, e.g. for a database that a newer maejobs has brought up.
     """
+    version_to_upgrade(home)
     _migrate(home, revision, downgrade=False)
 
 
@@ -44,8 +65,7 @@ def _migrate(home: Home, revision: str, downgrade: bool) -> None:
             config.attributes["connection"] = connection
             move(config, revision)
     except CommandError as error:
-        place = home.configured_database_url or home.database_file
-        raise DatabaseUnavailable(f"run database {place}: {error}") from error
+        raise DatabaseUnavailable(f"run database {place_of(home)}: {error}") from error
     except OSError as error:
         raise DatabaseUnavailable(f"run database {home.database_file}: {error}") from error
     finally:
