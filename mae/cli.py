@@ -77,7 +77,11 @@ def main(context: click.Context, debug: bool) -> None:
 @click.option(
     "--data", help="Images: auto, sample, fashion-mnist, or a directory of idx files or of images."
 )
-@click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps of the whole campaign.")
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    help="Optimiser steps of the whole campaign, whatever recipe.epochs says.",
+)
 @click.option("--seed", type=click.IntRange(min=0), help="Decides weights, order, crops and masks.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any other setting.")
 @click.option("--until-step", type=click.IntRange(min=1), help="Pause this night at a step.")
@@ -104,9 +108,8 @@ def pretrain(
     from mae.config import read_config
     from mae.train.events import Events
 
-    options = {"data.source": data, "recipe.steps": steps, "recipe.seed": seed}
-    given = tuple(f"{k}={json.dumps(v)}" for k, v in options.items() if v is not None)
-    config = read_config(name, (*settings, *given))
+    options = {"--data": data, "--steps": steps, "--seed": seed}
+    config = read_config(name, settings, options)
     from mae.train.loop import pretrain as train
 
     status, reason = train(output, config, stop, Events.from_environment(), until_step)

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from mae.errors import BadInput, nearest
 
 PRESETS = Path(__file__).with_name("presets")
+# What the command calls some keys.
+OPTIONS = {"--data": "data.source", "--steps": "recipe.steps", "--seed": "recipe.seed"}
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -156,10 +160,14 @@ def presets() -> dict[str, str]:
     return {f.stem: f.read_text().partition("\n")[0].removeprefix("# ") for f in files}
 
 
-def read_config(name: str, settings: tuple[str, ...] = ()) -> Config:
+def read_config(
+    name: str, settings: tuple[str, ...] = (), options: Mapping[str, Any] | None = None
+) -> Config:
     """The config in a preset or TOML file, with "section.key=value" settings on top.
 
-    Raises BadInput naming the place for anything unknown, malformed or out of range.
+    `options` are the command's own words for some keys, see OPTIONS; they come last, and None
+    means not given. Raises BadInput for anything unknown, malformed or out of range; it names the
+    place: the file, or what was set on the command line.
     """
     path = PRESETS / f"{name}.toml" if name in presets() else Path(name)
     try:
@@ -173,24 +181,16 @@ def read_config(name: str, settings: tuple[str, ...] = ()) -> Config:
         told = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadInput(f"{path}: not TOML: {error}") from None
+    places = {}  # which words of the command line set a key
     for setting in settings:
-        _apply(told, setting)
-    return check(told, str(path))
-
-
-def check(told: dict[str, Any], place: str) -> Config:
-    """The config that nested tables mean; raises BadInput naming `place` and the key."""
-    try:
-        return Config.model_validate(told)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        where = f"{place}: {key}" if key else place
-        if first["type"] == "extra_forbidden":
-            raise BadInput(f"{where}: unknown key{_hint(first['loc'])}") from None
-        message = first["msg"].removeprefix("Value error, ")
-        given = "" if isinstance(first["input"], dict | BaseModel) else f", not {first['input']!r}"
-        raise BadInput(f"{where}: {message}{given}") from None
+        key, value = _parse_setting(setting)
+        _put(told, key, value)
+        places[key] = f"--set {key}"
+    for option, value in (options or {}).items():
+        if value is not None:
+            _put(told, OPTIONS[option], value)
+            places[OPTIONS[option]] = option
+    return _check(told, str(path), places)
 
 
 def dump(config: Config) -> str:
@@ -214,7 +214,7 @@ def _toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _apply(told: dict[str, Any], setting: str) -> None:
+def _parse_setting(setting: str) -> tuple[str, Any]:
     key, equals, text = setting.partition("=")
     section, dot, name = key.strip().partition(".")
     if not equals or not dot:
@@ -223,9 +223,57 @@ def _apply(told: dict[str, Any], setting: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
+    return f"{section}.{name}", value
+
+
+def _put(told: dict[str, Any], key: str, value: Any) -> None:
+    section, _, name = key.partition(".")
     table = told.setdefault(section, {})
-    if isinstance(table, dict):
+    if isinstance(table, dict):  # else the file is wrong, and is told so
         table[name] = value
+
+
+def _check(told: dict[str, Any], file: str, places: dict[str, str]) -> Config:
+    """The config that nested tables mean; raises BadInput naming the place of what is wrong."""
+    try:
+        return Config.model_validate(told)
+    except ValidationError as error:
+        first = error.errors()[0]
+        message = first["msg"].removeprefix("Value error, ")
+        where = _place(first["loc"], message, told, file, places)
+        if first["type"] == "extra_forbidden":
+            raise BadInput(f"{where}: unknown key{_hint(first['loc'])}") from None
+        given = "" if isinstance(first["input"], dict | BaseModel) else f", not {first['input']!r}"
+        raise BadInput(f"{where}: {message}{given}") from None
+
+
+def _place(
+    location: tuple[int | str, ...],
+    message: str,
+    told: dict[str, Any],
+    file: str,
+    places: dict[str, str],
+) -> str:
+    """Where the user wrote what is wrong.
+
+    1. The words of the command line that set the key, or all there is of an unknown section.
+    2. Else the file, with the key, and with the settings that the message names: where keys do not
+       fit together, some may be the file's and others the command line's.
+    """
+    parts = [str(part) for part in location]
+    if len(parts) > 1:
+        keys = [".".join(parts[:2])]
+    else:
+        known = not parts or parts[0] in Config.model_fields
+        table = {} if known else told[parts[0]]
+        keys = [f"{parts[0]}.{name}" for name in table] if isinstance(table, dict) else []
+    if keys and all(key in places for key in keys):
+        return places[keys[0]]
+    words = re.findall(r"\w+", message)
+    named = [place for key, place in places.items() if key.partition(".")[2] in words]
+    if len(parts) < 2 and named:
+        file += f" with {', '.join(named)}"
+    return ": ".join([file, ".".join(parts)] if parts else [file])
 
 
 def _hint(location: tuple[int | str, ...]) -> str:

@@ -43,7 +43,11 @@ def test_presets_are_listed():
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["pretrain", "--config", "fashion-tiny", "--set", "recipe.epocs=1"], "did you mean"),
+        (
+            ["pretrain", "--config", "fashion-tiny", "--set", "recipe.epocs=1"],
+            "mae: --set recipe.epocs: ",
+        ),
+        (["pretrain", "--config", "fashion-tiny", "--seed", str(2**63)], "mae: --seed: "),
         (["pretrain", "--config", "fashion-tiny", "--data", "/nowhere"], "/nowhere"),
         (["pretrain", "--config", "nothing"], "fashion-tiny"),
         (["evaluate"], "not a campaign"),
@@ -78,6 +82,10 @@ def test_wrong_usage_is_one_line_and_exit_2(arguments, complaint):
     assert complaint in done.stderr
     assert "; see `mae" in done.stderr
     assert done.stdout == ""
+
+
+def test_help_says_which_of_steps_and_epochs_counts():
+    assert "whatever recipe.epochs says" in " ".join(mae("pretrain", "--help").output.split())
 
 
 def test_without_a_command_the_commands_are_told():

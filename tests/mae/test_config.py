@@ -53,16 +53,24 @@ def test_published_presets_have_the_published_recipe(name):
 @pytest.mark.parametrize(
     ("setting", "complaint"),
     [
-        ("recipe.epocs=3", r"recipe\.epocs: unknown key \(did you mean 'epochs'\?\)"),
-        ("modle.width=3", r"modle: unknown key \(did you mean 'model'\?\)"),
-        ("recipe.epochs=-1", r"recipe\.epochs: .*greater than 0, not -1"),
+        ("recipe.epocs=3", r"^--set recipe\.epocs: unknown key \(did you mean 'epochs'\?\)"),
+        ("modle.width=3", r"^--set modle\.width: unknown key \(did you mean 'model'\?\)"),
+        ("recipe.a.b=3", r"^--set recipe\.a\.b: unknown key"),
+        ("recipe.epochs=-1", r"^--set recipe\.epochs: .*greater than 0, not -1"),
+        ("data.mean=['grey']", r"^--set data\.mean: .*not 'grey'"),
         ("recipe.mask_ratio=1", r"recipe\.mask_ratio: .*less than 1, not 1"),
         ("recipe.mask_ratio=0.99", "leaves none of 49 patches visible"),
         ("recipe.batch_size=many", r"recipe\.batch_size: .*not 'many'"),
-        ("recipe.warmup_epochs=900", "exceeds epochs"),
+        (
+            "recipe.warmup_epochs=900",
+            r"fashion-tiny\.toml with --set recipe\.warmup_epochs: .*exceeds",
+        ),
         ("model.image_size=30", "not a multiple of patch_size 4"),
         ("model.heads=7", "not a multiple of 4 and of heads 7"),
-        ("data.mean=[0.1,0.2]", r"data\.mean has 2 numbers for model\.channels = 1"),
+        (
+            "data.mean=[0.1,0.2]",
+            r"with --set data\.mean: data\.mean has 2 numbers for model\.channels = 1",
+        ),
         ("data.crop_scale=[0.9,0.1]", "smaller number first"),
         ("data.crop_scale=[0.9,1.1]", "at most 1"),
         ("epochs=3", r"section\.key=value"),
@@ -73,6 +81,36 @@ def test_a_bad_setting_is_named_with_its_place(setting, complaint):
     with pytest.raises(BadInput, match=complaint) as caught:
         read_config("fashion-tiny", (setting,))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"--seed": 2**63}, r"^--seed: .*less than"),
+        ({"--steps": 0}, r"^--steps: .*greater than 0, not 0"),
+        ({"--data": 3}, "^--data: .*valid string"),
+    ],
+)
+def test_an_option_is_blamed_by_the_name_that_it_was_given_by(options, complaint):
+    with pytest.raises(BadInput, match=complaint):
+        read_config("fashion-tiny", (), options)
+
+
+def test_a_file_is_blamed_for_its_own_mistakes_only(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text("[recipe]\nstepz = 4\n")
+    with pytest.raises(BadInput, match=rf"^{path}: recipe\.stepz: unknown key"):
+        read_config(str(path), ("recipe.epochs=50",), {"--seed": 1})
+
+
+def test_the_last_word_counts_and_options_come_last():
+    settings = ("recipe.steps=4", "recipe.steps=5", "recipe.seed=1")
+    recipe = read_config("fashion-tiny", settings, {"--steps": None, "--seed": 2}).recipe
+    assert (recipe.steps, recipe.seed) == (5, 2)
+
+
+def test_any_text_names_data(tmp_path):
+    assert read_config("fashion-tiny", (), {"--data": 'a "b"\x7f'}).data.source == 'a "b"\x7f'
 
 
 def test_a_config_that_is_not_there_names_the_nearest_preset():
