@@ -16,7 +16,7 @@ from maejobs.cron.fires import fires, host_zone
 from maejobs.cron.grammar import parse_expression
 from maejobs.cron.schedule import entries_of
 from maejobs.cron.target import open_target
-from maejobs.errors import UserError
+from maejobs.errors import MaejobsError, UserError
 from maejobs.files import make_private_directory, write_atomically
 from maejobs.home import CONFIG_NAME, Home, open_home
 from maejobs.shipped import shipped
@@ -68,26 +68,48 @@ def check_place(root: Path) -> None:
 def set_stage(root: Path, night_seconds: int) -> Stage:
     """A fresh stage at `root`; pretraining's nights end after `night_seconds` instead of at six.
 
-    Raises UserError where `root` is something else than an earlier rehearsal.
+    Raises UserError where `root` is something else than an earlier rehearsal, and MaejobsError
+    where a shipped job is not what a rehearsal knows how to shorten; `root` is then as it was.
     """
     check_place(root)
+    jobs = _shortened_jobs(night_seconds)
     if root.exists():
         shutil.rmtree(root)
     stage = Stage(root)
     for directory in (root, stage.home_dir, stage.user_dir):
         make_private_directory(directory)
-    (root / MARK).touch()
+    write_atomically(root / MARK, b"")
     set_clock(stage, _evening(datetime.now(UTC)))
     jobs_dir = make_private_directory(stage.home_dir / "jobs.d")
-    for source in sorted(shipped("jobs.d").glob("*.toml")):
-        text = source.read_text()
-        text = re.sub(r'(?m)^until = ".*', f'timeout = "{night_seconds}s"', text)
-        text = text.replace('"--data", "auto"', '"--data", "sample"')
-        # A night of seconds leaves no time for a week of checkpoints: keep fewer.
-        text = text.replace('"--keep-last", "3"', '"--keep-last", "1"')
-        text = text.replace('"--daily", "7", "--weekly", "4",', '"--daily", "0",')
-        (jobs_dir / source.name).write_text(text)
+    for name, text in jobs.items():
+        write_atomically(jobs_dir / f"{name}.toml", text.encode())
     return stage
+
+
+def _shortened_jobs(night_seconds: int) -> dict[str, str]:
+    """The shipped job files by job, changed to fit nights of seconds."""
+    changes = {
+        "pretrain": (
+            (r'^until = ".*', f'timeout = "{night_seconds}s"'),
+            (r'"--data", "auto"', '"--data", "sample"'),
+        ),
+        # A night of seconds leaves no time for a week of checkpoints: keep fewer.
+        "rotate": (
+            (r'"--keep-last", "3"', '"--keep-last", "1"'),
+            (r'"--daily", "7", "--weekly", "4",', '"--daily", "0",'),
+        ),
+    }
+    files = {path.stem: path for path in sorted(shipped("jobs.d").glob("*.toml"))}
+    jobs = {name: path.read_text() for name, path in files.items()}
+    for name, replacements in changes.items():
+        for pattern, new in replacements:
+            jobs[name], count = re.subn(pattern, new, jobs[name], flags=re.MULTILINE)
+            if count != 1:
+                raise MaejobsError(
+                    f"{files[name]}: `{pattern}` is there {count} times, not once:"
+                    " a rehearsal cannot make this job fit its short nights"
+                )
+    return jobs
 
 
 @dataclass(frozen=True)
