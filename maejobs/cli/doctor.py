@@ -21,6 +21,7 @@ from maejobs.home import Home
 GOOD, WARNING, BAD = "good", "warning", "bad"
 COLOURS = {GOOD: "green", WARNING: "yellow", BAD: "red"}
 DAEMONS = frozenset({"cron", "crond"})
+NO_DAEMON = "no cron daemon runs; `service cron start` starts Debian's"
 
 
 @dataclass(frozen=True)
@@ -129,10 +130,16 @@ def _crontab(home: Home) -> Iterator[Finding]:
 def _daemon(home: Home) -> Finding:
     if home.crontab != "user":
         return Finding("daemon", WARNING, f"the table is the file {home.crontab}: no cron reads it")
+    daemon = cron_daemon()
+    return Finding("daemon", GOOD, daemon) if daemon else Finding("daemon", BAD, NO_DAEMON)
+
+
+def cron_daemon() -> str | None:
+    """Which cron daemon runs on this host; None: none."""
     for process in psutil.process_iter():
         try:
             if process.name() in DAEMONS and process.status() != psutil.STATUS_ZOMBIE:
-                return Finding("daemon", GOOD, f"{process.name()} runs (pid {process.pid})")
+                return f"{process.name()} runs (pid {process.pid})"
         except psutil.Error:
             continue
-    return Finding("daemon", BAD, "no cron daemon runs; `service cron start` starts Debian's")
+    return None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -26,6 +27,9 @@ from maejobs.cron.schedule import belongs_to
 from maejobs.cron.target import open_target
 from maejobs.errors import MaejobsError, UserError
 from maejobs.home import Home
+
+if TYPE_CHECKING:
+    from maejobs.jobs.model import Job
 
 SHOWN_FIRES = 3
 Build = Callable[[Sequence[Entry]], list[Entry]]
@@ -54,14 +58,21 @@ def schedule_command(
     parsed = parse_expression(_text_of(home, job, expression))
     named_home = None if home.is_default else home.root
     entry = Entry(job, parsed.text, exec_command(_executable(), job, named_home))
+
+    def build(entries: Sequence[Entry]) -> list[Entry]:
+        return _with(entries, entry, home, also)
+
     if not dry_run and not home.exists:
         from maejobs.cli.upkeep import make_home
 
+        _change(home, build, dry_run=True)  # a crontab that refuses leaves no home behind
         make_home(home)
         click.echo(f"made the home {home.root}", err=True)
-    change = _change(home, lambda entries: _with(entries, entry, home, also), dry_run)
+    change = _change(home, build, dry_run)
     if not (dry_run or change.is_empty):
         _remember_schedule(home, job)
+    if not dry_run:
+        _warn_without_daemon(home)
     before, after = (_entries_in(table, home, job) for table in (change.before, change.after))
     if as_json:
         from maejobs.cli.output import print_json
@@ -127,7 +138,7 @@ def _text_of(home: Home, job: str, expression: str | None) -> str:
     """The expression given, else the job file's own; before `init`, that of the file we ship."""
     from maejobs.jobs.load import load_job
 
-    own = load_job(home.jobs_dir if home.exists else _shipped_jobs(), job).schedule
+    own = (load_job(home.jobs_dir, job) if home.exists else _shipped_job(home, job)).schedule
     if expression is None and own is None:
         raise UserError(
             f'{job} has no schedule of its own; give one: maejobs schedule {job} "0 2 * * *"'
@@ -176,10 +187,30 @@ def _executable() -> Path:
     return Path(found).absolute()
 
 
-def _shipped_jobs() -> Path:
+def _shipped_job(home: Home, job: str) -> "Job":
+    """The job as we ship it. Raises UserError where we do not, naming the nearest that we do."""
+    from difflib import get_close_matches
+
+    from maejobs.jobs.load import job_names, load_job
+    from maejobs.jobs.model import JOB_NAME
     from maejobs.shipped import shipped
 
-    return shipped("jobs.d")
+    ours = shipped("jobs.d")
+    known = job_names(ours)
+    if JOB_NAME.fullmatch(job) and job not in known:
+        near = get_close_matches(job, known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"they are {', '.join(known)}"
+        raise UserError(f"no job {job!r} among ours, and {home.root} is not there yet; {hint}")
+    return load_job(ours, job)
+
+
+def _warn_without_daemon(home: Home) -> None:
+    if home.crontab != "user":
+        return
+    from maejobs.cli.doctor import NO_DAEMON, cron_daemon
+
+    if cron_daemon() is None:
+        click.echo(f"maejobs: {NO_DAEMON}", err=True)
 
 
 def _remember_schedule(home: Home, job: str) -> None:

@@ -9,7 +9,7 @@ from maejobs import clock
 from maejobs.cron.block import read_entries
 from maejobs.cron.grammar import BadExpression, expression_of, parse_expression
 from maejobs.cron.install import STAMP, Change, TableChanged, change_table
-from maejobs.cron.target import TableRejected, Target, TargetError
+from maejobs.cron.target import TableRejected, Target, TargetError, Unfaithful
 from maejobs.errors import MaejobsError, UserError
 from maejobs.files import FILE_MODE, make_private_directory, write_atomically
 
@@ -85,6 +85,8 @@ def check_text(target: Target, text: bytes) -> None:
     read_entries(text)
     try:
         target.check(text)
+    except Unfaithful:
+        raise  # nothing is wrong with the line's fields
     except TableRejected as error:
         if error.line is not None:
             line = text.split(b"\n")[error.line - 1].decode(errors="replace")

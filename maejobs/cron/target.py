@@ -39,12 +39,20 @@ class TargetError(MaejobsError):
 class TableRejected(UserError):
     """The host's checker, or cron's own limits, refuse a table; nothing was written."""
 
+    verdict = "cron would not take this crontab"
+
     def __init__(self, words: str, line: int | None = None, column: int | None = None) -> None:
         self.words = words
         self.line = line
         self.column = column
         place = f"line {line}{f', column {column}' if column else ''}: " if line else ""
-        super().__init__(f"cron would not take this crontab: {place}{words}")
+        super().__init__(f"{self.verdict}: {place}{words}")
+
+
+class Unfaithful(TableRejected):
+    """Cron would take the table, but `crontab -l` has shown us another one than it holds."""
+
+    verdict = "this crontab cannot be kept as it is"
 
 
 class Target(Protocol):
@@ -147,13 +155,17 @@ def refuse_unfaithful(table: bytes) -> None:
     """Refuse what `crontab -l` cannot have shown faithfully or cron cannot hold.
 
     Debian lists a carriage return as a literal `\\r`; written back, the line is corrupt for good.
-    Raises TableRejected with the line.
+    Raises TableRejected, or Unfaithful, with the line.
     """
     for number, line in enumerate(table.split(b"\n"), 1):
         if line.endswith((b"\\r", b"\\b")):
             shown = line[-2:].decode()
-            why = f"ends in a literal {shown}, which is how Debian lists a control character"
-            raise TableRejected(f"{why}; remove it with `crontab -e`", number)
+            raise Unfaithful(
+                f"`crontab -l` shows it ending in a literal {shown}, which is how Debian lists a "
+                "control character: written back, the line would change; remove it with "
+                "`crontab -e`",
+                number,
+            )
         if b"\0" in line:
             raise TableRejected("holds a NUL byte; remove it with `crontab -e`", number)
         if len(line) > LONGEST_LINE:

@@ -9,6 +9,7 @@ from conftest import MAEJOBS
 from private_cron import PrivateCron, private_cron  # noqa: F401 (a fixture)
 
 from maejobs.cron.block import read_entries
+from maejobs.shipped import shipped
 
 QUICK = 'command = ["true"]\nschedule = "15 3 * * *"\n'
 
@@ -113,6 +114,52 @@ def test_a_misspelt_home_is_not_half_made(tmp_path, maejobs, arguments):
     )
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "typo").exists()
+
+
+def test_a_crontab_that_cannot_be_changed_leaves_no_home_behind(inside, tmp_path):
+    place = tmp_path / "none"
+    place.mkdir()
+    (place / "maejobs.toml").write_text('crontab = "crontab"\n')
+    (place / "crontab").write_text("# >>> maejobs >>>\n")
+    done = inside("schedule", "pretrain", "0 2 * * *", "--home", str(place))
+    assert done.returncode == 2
+    assert sorted(path.name for path in place.iterdir()) == ["crontab", "maejobs.toml"]
+    assert "made the home" not in done.stderr
+
+
+def test_before_init_a_misspelt_job_is_looked_for_among_ours(inside, tmp_path):
+    place = tmp_path / "none"
+    done = inside("schedule", "pretrian", "0 2 * * *", "--home", str(place))
+    assert done.returncode == 2
+    assert "no job 'pretrian' among ours" in done.stderr
+    assert "did you mean pretrain?" in done.stderr
+    assert str(shipped("jobs.d")) not in done.stderr
+    done = inside("schedule", "report", "0 2 * * *", "--home", str(place))
+    assert "backup, cleanup, evaluate" in done.stderr
+
+
+FAKE_CRONTAB = """case $1 in
+-l) cat {table} 2>/dev/null || {{ echo "no crontab for you" >&2; exit 1; }};;
+-) cat > {table};;
+*) exit 1;;
+esac"""
+
+
+def test_without_a_daemon_scheduling_warns_that_nobody_reads_the_table(
+    home, write_job, inside, script, tmp_path, monkeypatch
+):
+    write_job("quick", QUICK)
+    monkeypatch.setattr("psutil.process_iter", lambda: iter(()))
+    assert inside("schedule", "quick", "0 2 * * *").stderr == ""
+    home.config_file.write_text("")
+    crontab = Path(script(FAKE_CRONTAB.format(table=tmp_path / "table")))
+    (tmp_path / "bin").mkdir()
+    crontab.rename(tmp_path / "bin" / "crontab")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    done = inside("schedule", "quick", "0 2 * * *")
+    assert done.returncode == 0
+    assert done.stderr == ("maejobs: no cron daemon runs; `service cron start` starts Debian's\n")
+    assert "exec quick" in (tmp_path / "table").read_text()
 
 
 @pytest.mark.parametrize("where", ["before", "after", "environment"])

@@ -155,6 +155,15 @@ def test_what_the_listing_cannot_have_shown_faithfully_is_not_written(line, reas
     refuse_unfaithful(b"x" * 998 + b"\na\\rb\n")
 
 
+def test_a_table_that_cron_takes_but_we_cannot_keep_is_not_called_bad():
+    with pytest.raises(TableRejected) as caught:
+        refuse_unfaithful(b"# from Windows\\r\n")
+    assert str(caught.value).startswith("this crontab cannot be kept as it is: line 1: ")
+    assert "`crontab -l` shows" in str(caught.value)
+    with pytest.raises(TableRejected, match="cron would not take"):
+        refuse_unfaithful(b"x" * 999)
+
+
 def test_importing_target_imports_little():
     heavy = ["subprocess", "croniter", "crontab", "filelock", "zoneinfo", "difflib", "tempfile"]
     code = f"import sys, maejobs.cron.target; print([m for m in {heavy} if m in sys.modules])"
