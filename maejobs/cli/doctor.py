@@ -74,28 +74,32 @@ def _home(home: Home) -> Finding:
 
 
 def _jobs(home: Home) -> Iterator[Finding]:
+    from maejobs.cli.startable import problems_of
     from maejobs.jobs.load import job_names, load_job
 
     if home.exists and not job_names(home.jobs_dir):
         yield Finding("jobs", WARNING, f"no job files in {home.jobs_dir}; `maejobs init` adds ours")
     for name in job_names(home.jobs_dir):
         try:
-            load_job(home.jobs_dir, name)
+            problems = problems_of(home, load_job(home.jobs_dir, name))
         except MaejobsError as error:
-            yield Finding(f"job {name}", BAD, one_line(str(error)))
-        else:
+            problems = [str(error)]
+        for problem in problems:
+            yield Finding(f"job {name}", BAD, one_line(problem))
+        if not problems:
             yield Finding(f"job {name}", GOOD, str(home.jobs_dir / f"{name}.toml"))
 
 
 def _database(home: Home) -> Finding:
     from maejobs.rundb.database import open_database, place_of
+    from maejobs.rundb.spool import spooled_runs
 
     try:
         with open_database(home, PATIENCE_SECONDS):
             pass
     except MaejobsError as error:
         return Finding("database", BAD, f"{error} (runs go on; their records are spooled)")
-    spooled = len(list(home.spool_dir.glob("*.json")))
+    spooled = len(spooled_runs(home.spool_dir))
     if spooled:
         return Finding("database", WARNING, f"{spooled} spooled records; run `maejobs reconcile`")
     return Finding("database", GOOD, place_of(home))

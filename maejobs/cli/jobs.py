@@ -20,24 +20,32 @@ SHOWN_FIRES = 5
 def jobs_command(as_json: bool) -> int:
     """List the job files, and every error in them.
 
-    Exit code 2 if a file has an error.
+    Exit code 2 if a file has an error, a schedule that is none, or a program that cannot be
+    started.
 
     \b
     Example:
       maejobs jobs
     """
+    from maejobs.cli.startable import problems_of
     from maejobs.jobs.load import job_names, load_job
 
     home = current_home()
     good, bad = [], {}
     for name in job_names(home.jobs_dir):
         try:
-            good.append(load_job(home.jobs_dir, name))
+            job = load_job(home.jobs_dir, name)
         except UserError as error:
             bad[name] = str(error)
+            continue
+        good.append(job)
+        if problems := problems_of(home, job):
+            bad[name] = "\n".join(problems)
     if as_json:
-        jobs = [job.model_dump(mode="json") for job in good]
-        print_json(jobs + [{"name": name, "problem": text} for name, text in bad.items()])
+        told = {job.name: job.model_dump() for job in good}
+        for name, text in bad.items():
+            told[name] = told.get(name, {"name": name}) | {"problem": text}
+        print_json(list(told.values()))
     elif not (good or bad):
         click.echo(f"no jobs in {home.jobs_dir}; `maejobs init` puts ours there")
     else:

@@ -5,7 +5,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ NARROWEST = 20
 
 
 def print_json(data: Any) -> None:
-    """Print `data` as JSON; instants become ISO 8601 in UTC, paths text."""
+    """Print `data` as JSON; instants become ISO 8601 in UTC, durations seconds."""
     # Paths may hold what is not UTF-8; only escaped does that pass through every pipe.
     click.echo(json.dumps(data, default=_plain, indent=2))
 
@@ -44,6 +44,8 @@ def _plain(value: Any) -> Any:
         return value.astimezone(UTC).isoformat()
     if isinstance(value, timedelta):
         return value.total_seconds()
+    if isinstance(value, time):
+        return value.isoformat()
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} cannot be printed as JSON")
