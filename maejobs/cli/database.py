@@ -59,13 +59,14 @@ def info_command(as_json: bool) -> None:
     """
     from maejobs.cli.output import print_fields, print_json
     from maejobs.rundb.database import found_revision, place_of
+    from maejobs.rundb.spool import spooled_runs
 
     home = existing_home()
     info = {
         "database": place_of(home),
         "version": found_revision(home),
         "needed": REVISION,
-        "spooled": len(list(home.spool_dir.glob("*.json"))),
+        "spooled": len(spooled_runs(home.spool_dir)),
     }
     if as_json:
         print_json(info)

@@ -271,6 +271,7 @@ def cleanup_command(max_age: timedelta, max_size: int, dry_run: bool, as_json: b
       maejobs keep cleanup --max-age 30d --max-size 2GB --dry-run
     """
     from maejobs.keep.cleanup import clean_up
+    from maejobs.rundb.spool import spooled_runs
     from maejobs.supervise.claim import has_process, read_record
 
     def is_active(directory: Path) -> bool:
@@ -278,7 +279,7 @@ def cleanup_command(max_age: timedelta, max_size: int, dry_run: bool, as_json: b
         return run is not None and has_process(run)
 
     home = existing_home()
-    spooled = {path.stem for path in home.spool_dir.glob("*.json")}
+    spooled = set(spooled_runs(home.spool_dir))
     days = max_age / timedelta(days=1)
     report = clean_up(
         home.runs_dir, clock.now(), days, max_size, is_active, dry_run, protected=spooled

@@ -54,3 +54,20 @@ def test_a_damaged_checkpoint_is_listed_as_such(campaign, tmp_path, inside):
     assert (newest["problem"], bool(damaged["problem"])) == (None, True)
     (tmp_path / "empty" / "checkpoints").mkdir(parents=True)
     assert "no checkpoints in" in inside("keep", "list", str(tmp_path / "empty")).stdout
+
+
+@pytest.mark.parametrize("suffix", ["json", "taking"])
+def test_records_that_wait_are_counted_whichever_way_they_were_left(home, inside, suffix):
+    (home.spool_dir / f"night-20261124T0200Z-1.{suffix}").write_text("{}")
+    assert json.loads(inside("db", "info", "--json").stdout)["spooled"] == 1
+    assert "1 spooled records" in inside("doctor").stdout
+
+
+@pytest.mark.parametrize("suffix", ["json", "taking"])
+def test_the_files_of_a_run_whose_record_waits_are_not_cleaned_up(home, inside, suffix):
+    for name in ("night-1", "night-2"):
+        (home.runs_dir / "night" / name).mkdir(parents=True)
+        (home.runs_dir / "night" / name / "log").write_text("x")
+    (home.spool_dir / f"night-1.{suffix}").write_text("{}")
+    done = inside("keep", "cleanup", "--max-age", "0s", "--max-size", "0B")
+    assert (home.runs_dir / "night" / "night-1").exists(), done.stdout
