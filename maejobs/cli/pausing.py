@@ -1,6 +1,7 @@
 """`maejobs pause` and `resume`: nights on which a job stays quiet, its crontab line unchanged."""
 
 import json
+from pathlib import Path
 
 import click
 
@@ -20,12 +21,15 @@ from maejobs.home import Home
 
 @click.command("pause", cls=HomeCommand)
 @job_argument
-@click.option("--reason", default="", help="Shown wherever the job is.")
+@click.option(
+    "--reason", default="", help="Shown by `status`, and kept with each slot that is skipped."
+)
 @dry_run_option
 def pause_command(job: str, reason: str, dry_run: bool) -> None:
     """Keep JOB from starting until `resume`.
 
     Its slots are recorded as skipped. A run that is under way goes on. The crontab is not touched.
+    A second `pause` with a --reason changes the reason.
 
     \b
     Example:
@@ -39,15 +43,19 @@ def pause_command(job: str, reason: str, dry_run: bool) -> None:
     if job not in job_names(home.jobs_dir):
         load_job(home.jobs_dir, job)
     file = pause_file(home, job)
-    if file.exists():
+    if (paused := file.exists()) and not reason:
         click.echo(f"{job} is paused already; `maejobs resume {job}` lets it run again")
         return
     if dry_run:
-        click.echo(f"would pause {job}")
+        click.echo(f"would change why {job} is paused" if paused else f"would pause {job}")
         return
     now = clock.now()
+    since = read_pause(file).get("since", now.isoformat()) if paused else now.isoformat()
     make_private_directory(file.parent)
-    write_atomically(file, json.dumps({"since": now.isoformat(), "reason": reason}).encode())
+    write_atomically(file, json.dumps({"since": since, "reason": reason}).encode())
+    if paused:
+        click.echo(f"{job} stays paused: {visible(reason)}")
+        return
     _note(home, job, paused_since=now)
     click.echo(f"paused {job}; `maejobs resume {job}` lets it run again")
 
@@ -80,6 +88,16 @@ def resume_command(job: str, dry_run: bool) -> None:
     file.unlink(missing_ok=True)
     _note(home, job, paused_since=None)
     click.echo(f"resumed {job}")
+
+
+def read_pause(file: Path) -> dict[str, str]:
+    """What a pause's file says: `since`, `reason`. A file that says nothing is still a pause."""
+    try:
+        said = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    said = said if isinstance(said, dict) else {}
+    return {key: value for key, value in said.items() if value and isinstance(value, str)}
 
 
 def _note(home: Home, job: str, **values: object) -> None:

@@ -35,6 +35,7 @@ from maejobs.errors import EXIT_FAILED, MaejobsError, UserError
 from maejobs.home import Home
 
 REBOOT = "@reboot"
+UNKNOWN = "unknown"  # the state of a job while the database is away
 
 
 @click.command("status", cls=HomeCommand)
@@ -67,7 +68,7 @@ def _print_status(rows: list[dict[str, Any]]) -> None:
         [
             [
                 row["job"],
-                relative(row["last_started"] or row["last_slot"]),
+                relative(_last_known(row)),
                 row["state"] or "never ran",
                 share(row["step"], row["total_steps"]),
                 length(row["duration_seconds"]),
@@ -77,6 +78,12 @@ def _print_status(rows: list[dict[str, Any]]) -> None:
             for row in rows
         ],
     )
+
+
+def _last_known(row: dict[str, Any]) -> datetime | None:
+    """When the last run was, by the best that is known: it need not have started, nor ended."""
+    keys = ("last_started", "last_finished", "last_queued")
+    return next((row[key] for key in keys if row[key] is not None), None)
 
 
 @click.command("next", cls=HomeCommand)
@@ -142,11 +149,15 @@ def _status(home: Home) -> tuple[list[dict[str, Any]], list[str]]:
         trouble.append(str(error))
     # Before `init` there is no database to miss.
     recorded = _recorded(home, trouble) if home.exists else {}
+    known = {"last_state": UNKNOWN} if recorded is None else {}
+    recorded = recorded or {}
     names = sorted({*job_names(home.jobs_dir), *recorded, *(entry.job for entry in entries)})
-    return [_job_status(home, name, entries, recorded.get(name, {})) for name in names], trouble
+    rows = [_job_status(home, name, entries, recorded.get(name, known)) for name in names]
+    return rows, trouble
 
 
-def _recorded(home: Home, trouble: list[str]) -> dict[str, dict[str, Any]]:
+def _recorded(home: Home, trouble: list[str]) -> dict[str, dict[str, Any]] | None:
+    """What the database has of each job; None where it cannot be asked."""
     from maejobs.cli.output import as_dict
     from maejobs.rundb.database import open_database
     from maejobs.rundb.queries import job_rows, runs_by_id
@@ -157,15 +168,17 @@ def _recorded(home: Home, trouble: list[str]) -> dict[str, dict[str, Any]]:
             runs = runs_by_id(engine, [row.last_run for row in rows.values() if row.last_run])
     except MaejobsError as error:
         trouble.append(str(error))
-        return {}
+        return None
     return {name: as_dict(row) | {"run": runs.get(row.last_run)} for name, row in rows.items()}
 
 
 def _job_status(
     home: Home, name: str, entries: list[Entry], recorded: dict[str, Any]
 ) -> dict[str, Any]:
+    from maejobs.cli.pausing import read_pause
     from maejobs.supervise.gates import pause_file
 
+    pause = pause_file(home, name)
     now, zone = clock.now(), host_zone()
     mine = [entry.expression for entry in entries if entry.job == name]
     expressions, unread = _parsed(mine)
@@ -184,6 +197,7 @@ def _job_status(
         "outcome": recorded.get("last_outcome"),
         "last_run": recorded.get("last_run"),
         "last_slot": recorded.get("last_slot"),
+        "last_queued": run.queued if run is not None else None,
         "last_started": started,
         "last_finished": finished,
         "last_success": recorded.get("last_success"),
@@ -192,7 +206,8 @@ def _job_status(
         "total_steps": run.total_steps if run is not None else None,
         "next": min(coming, default=None),
         "late_seconds": late.total_seconds() if late else None,
-        "paused": pause_file(home, name).exists(),
+        "paused": pause.exists(),
+        "pause_reason": read_pause(pause).get("reason"),
         "problem": problem or unread,
     }
 
@@ -234,12 +249,12 @@ def _notes(row: dict[str, Any]) -> str:
     if row["late_seconds"] is not None:
         notes.append(f"late by {length(row['late_seconds'])}")
     if row["paused"]:
-        notes.append("on pause")
+        notes.append("on pause" + (f": {row['pause_reason']}" if row["pause_reason"] else ""))
     if not row["schedule"]:
         notes.append("not scheduled")
-    notes += [row["outcome"]] if row["outcome"] else []
     if row["problem"]:
         notes.append("has an error: see `maejobs doctor`")
-    elif row["reason"]:
-        notes.append(row["reason"])
+    if not row["paused"]:  # while it is, how the last run ended is not what matters
+        notes += [row["outcome"]] if row["outcome"] else []
+        notes += [row["reason"]] if row["reason"] and not row["problem"] else []
     return "; ".join(notes)

@@ -1,0 +1,78 @@
+"""status: what it says of jobs that are paused, unknown, or never got as far as running."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from maejobs.rundb.database import open_database
+from maejobs.rundb.record import write_run
+from maejobs.rundb.run import FAILED, QUEUED, Run
+
+QUICK = 'command = ["true"]\n'
+
+
+def row(inside, job="quick"):
+    return next(r for r in json.loads(inside("status", "--json").stdout) if r["job"] == job)
+
+
+def test_the_reason_for_a_pause_is_shown_and_can_be_changed(write_job, inside):
+    write_job("quick", 'command = ["false"]\n')
+    inside("run", "quick")
+    assert "exit code 1" in inside("status").stdout
+    inside("pause", "quick", "--reason", "GPU lent to Anna")
+    shown = inside("status").stdout
+    assert "on pause: GPU lent to Anna" in shown
+    assert "exit code 1" not in shown
+    assert (row(inside)["paused"], row(inside)["pause_reason"]) == (True, "GPU lent to Anna")
+    again = inside("pause", "quick", "--reason", "GPU sold")
+    assert again.returncode == 0
+    assert "stays paused" in again.stdout
+    assert row(inside)["pause_reason"] == "GPU sold"
+    assert "paused already" in inside("pause", "quick").stdout
+    assert row(inside)["pause_reason"] == "GPU sold"
+    inside("resume", "quick")
+    assert (row(inside)["paused"], row(inside)["pause_reason"]) == (False, None)
+
+
+def test_a_changed_reason_does_not_change_since_when(home, write_job, inside):
+    write_job("quick", QUICK)
+    inside("pause", "quick")
+    (file,) = home.paused_dir.iterdir()
+    since = json.loads(file.read_text())["since"]
+    inside("pause", "quick", "--reason", "x")
+    assert json.loads(file.read_text()) == {"since": since, "reason": "x"}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "nonsense", '{"reason": 5}'])
+def test_a_pause_whose_file_is_damaged_is_a_pause(home, write_job, inside, text):
+    write_job("quick", QUICK)
+    (home.paused_dir / "quick.json").write_text(text)
+    assert "on pause" in inside("status").stdout
+
+
+def test_while_the_database_is_away_what_it_knows_is_unknown(home, write_job, inside):
+    write_job("quick", QUICK)
+    assert "never ran" in inside("status").stdout
+    home.database_file.unlink()
+    done = inside("status")
+    assert "never ran" not in done.stdout
+    assert "unknown" in done.stdout
+    assert row(inside)["state"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("state", "finished"), [(FAILED, timedelta(hours=3)), (QUEUED, None)], ids=["failed", "queued"]
+)
+def test_a_run_that_never_started_is_dated_by_what_is_known(
+    home, write_job, inside, state, finished
+):
+    write_job("quick", QUICK)
+    queued = datetime.now(UTC) - timedelta(hours=3, minutes=5)
+    run = Run(
+        id="quick-m", job="quick", trigger="manual", attempt=1, queued=queued, state=state,
+        finished=finished and datetime.now(UTC) - finished, host="elsewhere", directory="/none",
+    )  # fmt: skip
+    with open_database(home) as engine:
+        write_run(engine, run)
+    assert "3 h ago" in inside("status").stdout
