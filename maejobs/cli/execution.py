@@ -12,6 +12,7 @@ from maejobs.cli.options import (
     existing_home,
     job_argument,
     json_option,
+    looking_up,
     run_argument,
 )
 from maejobs.cli.text import visible
@@ -27,8 +28,9 @@ TIDY_PATIENCE_SECONDS = 2.0
 def exec_command(job: str, dry_run: bool) -> int:
     """What cron calls: run JOB for the slot that is due.
 
-    It is quiet where all is well, and leaves a record whatever happens. Exit code 0: done. 1: the
-    job failed. 2: bad job file. 75: not now (paused, still running, slot done already).
+    It is quiet where all is well or the job is paused, and leaves a record whatever happens. Exit
+    code 0: done. 1: the job failed. 2: bad job file. 75: not now (paused, still running, slot done
+    already).
 
     \b
     Example:
@@ -40,6 +42,7 @@ def exec_command(job: str, dry_run: bool) -> int:
 
     logging.basicConfig(format="maejobs: %(message)s", level=logging.WARNING)
     home = existing_home()
+    _refuse_unknown(home, job)
     slot = slot_of(clock.now(), scheduled_expressions(home, job), host_zone())
     if dry_run:
         from maejobs.cli.output import local
@@ -49,7 +52,7 @@ def exec_command(job: str, dry_run: bool) -> int:
     verdict = execute(home, job, "cron", slot)
     _tidy(home)
     run = verdict.run
-    if verdict.exit_code:
+    if verdict.exit_code and run.reason != "paused":  # or cron would mail what was meant to be
         told = f" ({visible(run.reason)})" if run.reason else ""
         click.echo(f"maejobs: {run.id}: {run.state}{told}; see `maejobs logs {run.id}`", err=True)
     return verdict.exit_code
@@ -95,15 +98,16 @@ def retry_command(run: str, dry_run: bool, as_json: bool) -> int:
     from maejobs.rundb.run import SUCCEEDED, UNFINISHED
 
     home = existing_home()
-    with open_database(home) as engine:
+    with open_database(home) as engine, looking_up(home, run):
         old = find_run(engine, run)
     if old.state in UNFINISHED | {SUCCEEDED}:
         raise UserError(
             f"{old.id} is {old.state}; only a run that ended badly can be retried "
             f"(`maejobs run {old.job}` runs it anew)"
         )
+    command_line = _command_line(home, old.job)
     if dry_run:
-        _say_would_run(old.job, _command_line(home, old.job), as_json)
+        _say_would_run(old.job, command_line, as_json)
         return 0
     return _in_foreground(home, old.job, "retry", old, as_json)
 
@@ -124,7 +128,8 @@ def cancel_command(run: str, dry_run: bool) -> None:
     from maejobs.supervise.cancel import awaits_retry, find_record, stop_run
 
     home = existing_home()
-    record = find_record(home, run)
+    with looking_up(home, run):
+        record = find_record(home, run)
     if record.state not in UNFINISHED and not awaits_retry(record):
         raise UserError(f"{record.id} is not running: {record.state}")
     if dry_run:
@@ -133,6 +138,25 @@ def cancel_command(run: str, dry_run: bool) -> None:
         click.echo(f"told {record.id} to stop")
     else:
         raise UserError(f"{record.id} has no process on this host; `maejobs reconcile` settles it")
+
+
+def _refuse_unknown(home: Home, job: str) -> None:
+    """Raises UserError for a job that has neither a file nor an entry: a slip of the fingers.
+
+    One that the crontab has, or may have, is recorded as failed: its file has vanished.
+    """
+    from maejobs.cron.schedule import entries_of
+    from maejobs.cron.target import open_target
+    from maejobs.jobs.load import job_names, load_job
+
+    if job in job_names(home.jobs_dir):
+        return
+    try:
+        scheduled = any(entry.job == job for entry in entries_of(open_target(home.crontab), home))
+    except MaejobsError:
+        return
+    if not scheduled:
+        load_job(home.jobs_dir, job)
 
 
 def _tidy(home: Home) -> None:
@@ -177,9 +201,10 @@ def _in_foreground(
 def _command_line(home: Home, job: str) -> str:
     import shlex
 
+    from maejobs.cli.startable import expanded_command
     from maejobs.jobs.load import load_job
 
-    return shlex.join(load_job(home.jobs_dir, job).command)
+    return shlex.join(expanded_command(home, load_job(home.jobs_dir, job)))
 
 
 def _say_would_run(job: str, command_line: str, as_json: bool) -> None:

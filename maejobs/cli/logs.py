@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from maejobs.cli.options import HomeCommand, existing_home, json_option, run_argument
+from maejobs.cli.options import HomeCommand, existing_home, json_option, looking_up, run_argument
 from maejobs.cli.text import shown_line, visible
 from maejobs.cron.fires import host_zone
 from maejobs.errors import MaejobsError, UserError
@@ -43,7 +43,8 @@ def logs_command(
       maejobs logs pretrain-20261124T0200Z-1 -n 20
     """
     home = existing_home()
-    record = _find(home, run)
+    with looking_up(home, run):
+        record = _find(home, run)
     directory = Path(record.directory)
     log = directory / LOG_NAME
     offset = _start_of_last(log, lines) if lines is not None else 0

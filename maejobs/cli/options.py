@@ -1,6 +1,7 @@
 """Options and arguments that many commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -77,6 +78,19 @@ def existing_home() -> Home:
     if not home.exists:
         raise UserError(f"no home at {home.root}; `maejobs init` makes it")
     return home
+
+
+@contextmanager
+def looking_up(home: Home, name: str) -> Iterator[None]:
+    """Within, a job that never ran is told as such, and not as one that is not there."""
+    try:
+        yield
+    except UserError:
+        from maejobs.jobs.load import job_names
+
+        if name not in job_names(home.jobs_dir):
+            raise
+        raise UserError(f"{name} has not run yet; `maejobs run {name}` starts it now") from None
 
 
 def _complete_directory(

@@ -10,6 +10,7 @@ from maejobs.cli.options import (
     HomeCommand,
     existing_home,
     json_option,
+    looking_up,
     optional_job_argument,
     run_argument,
 )
@@ -93,8 +94,10 @@ def show_command(run: str, as_json: bool) -> None:
     Example:
       maejobs show pretrain
     """
-    with open_database(existing_home(), PATIENCE_SECONDS) as engine:
-        row = find_run(engine, run)
+    home = existing_home()
+    with open_database(home, PATIENCE_SECONDS) as engine:
+        with looking_up(home, run):
+            row = find_run(engine, run)
         metrics = last_metrics(engine, row.id)
         checkpoints = checkpoints_of(engine, row.id)
         events = events_of(engine, row.id)

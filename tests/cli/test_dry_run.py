@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import sys
 
 import pytest
 
@@ -67,6 +68,16 @@ def test_a_dry_run_finds_the_same_mistakes(lived_in, inside):
     assert inside("schedule", "quick", "0 3 * 13 *", "--dry-run").returncode == 2
     assert inside("schedule", "quik", "0 3 * * *", "--dry-run").returncode == 2
     assert inside("run", "quik", "--dry-run").returncode == 2
+
+
+def test_the_command_is_shown_as_it_would_be_started(home, lived_in, write_job, inside):
+    words = '["{python}", "{home}/x.py", "{job}", "{run_dir}/{run_id}", "{{}}"]'
+    write_job("fails", f"command = {words}\n")
+    expected = f"{sys.executable} {home.root}/x.py fails '{{run_dir}}/{{run_id}}' '{{}}'"
+    for call in ("run fails", "exec fails", "retry fails"):
+        assert expected in inside(*call.split(), "--dry-run").stdout
+    told = json.loads(inside("run", "fails", "--dry-run", "--json").stdout)
+    assert told["command"] == expected
 
 
 def test_before_there_is_a_home_none_is_made(inside, tmp_path):

@@ -38,8 +38,13 @@ QUICK = 'command = ["true"]\n'
         (["logs", ".."], 2, "is called '..'"),
         (["logs", ""], 2, "is called ''"),
         (["logs", "*"], 2, "is called '*'"),
-        (["cancel", "quick"], 2, "see `maejobs runs`"),
-        (["retry", "quick"], 2, "see `maejobs runs`"),
+        (["cancel", "quick"], 2, "quick has not run yet"),
+        (["retry", "quick"], 2, "quick has not run yet"),
+        (["logs", "quick"], 2, "quick has not run yet"),
+        (["show", "quick"], 2, "quick has not run yet; `maejobs run quick` starts it now"),
+        (["retry", "quik"], 2, "see `maejobs runs`"),
+        (["exec", "quik"], 2, "did you mean quick?"),
+        (["exec", "../x"], 2, "'../x' is not a job name"),
         (["keep", "rotate", "/no/such"], 2, "Directory '/no/such' does not exist"),
         (["keep", "cleanup", "--max-age", "soon"], 2, "--max-age"),
     ],
@@ -131,10 +136,12 @@ def test_without_its_database_the_rest_is_still_shown(home, write_job, maejobs, 
 
 def test_a_newer_database_is_not_upgraded_to_this_version(home, maejobs):
     damage(home, "newer")
-    for arguments in (["db", "upgrade"], ["db", "upgrade", "--dry-run"]):
+    for arguments in (["db", "upgrade"], ["db", "upgrade", "--dry-run"], ["init"]):
         done = maejobs(*arguments)
-        assert done.returncode != 0
-        assert "newer than this maejobs" in done.stderr
+        assert done.returncode == 1
+        assert f"{home.database_file} is of version 9999, newer than this maejobs" in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert done.stdout == ""
 
 
 def test_a_hand_edited_expression_spoils_only_its_own_row(home, write_job, inside):

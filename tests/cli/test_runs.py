@@ -174,6 +174,7 @@ def test_the_log_of_a_skipped_run_says_why(write_job, maejobs, inside):
     inside("pause", "quick", "--reason", "GPU lent to Anna")
     done = maejobs("exec", "quick")
     assert done.returncode == 75
+    assert (done.stdout, done.stderr) == ("", "")  # or cron would mail what was meant to be
     log = inside("logs", "quick")
     assert "paused: GPU lent to Anna" in log.stdout + log.stderr
     assert "paused" in inside("runs").stdout
@@ -237,6 +238,39 @@ def test_exec_is_quiet_where_all_is_well(write_job, maejobs):
     again = maejobs("exec", "quick")
     assert again.returncode == 75
     assert "has succeeded" in again.stderr
+
+
+def test_exec_speaks_where_a_gate_says_no_unasked(write_job, maejobs):
+    write_job("big", 'command = ["true"]\ndisk = { path = "/", free = "1000000TB" }\n')
+    done = maejobs("exec", "big")
+    assert done.returncode == 75
+    assert "skipped (disk_low)" in done.stderr
+
+
+def test_a_job_that_never_was_leaves_no_record_but_one_that_cron_calls_does(
+    home, write_job, maejobs, inside, snapshot
+):
+    write_job("quick", 'command = ["false"]\n')
+    before = snapshot()
+    done = maejobs("exec", "nope")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("maejobs: no job 'nope' in ")
+    assert done.stderr.count("\n") == 1
+    assert snapshot() == before
+    inside("schedule", "quick", "0 2 * * *")
+    maejobs("run", "quick")
+    old = newest(inside, "quick")["id"]
+    (home.jobs_dir / "quick.toml").unlink()
+    assert maejobs("retry", old).returncode == 2
+    assert newest(inside, "quick")["id"] == old
+    assert maejobs("exec", "quick").returncode == 2
+    assert newest(inside, "quick")["state"] == "failed"
+
+
+def test_a_job_is_recorded_where_the_crontab_cannot_be_asked(home, maejobs, inside):
+    home.config_file.write_text('crontab = "jobs.d"\n')
+    assert maejobs("exec", "gone").returncode == 2
+    assert newest(inside, "gone")["state"] == "failed"
 
 
 def status_of(inside, job):
