@@ -59,11 +59,6 @@ class Home:
         return self.root / "db" / "runs.db"
 
     @property
-    def database_url(self) -> str:
-        path = str(self.database_file).replace("%", "%25").replace("?", "%3F")
-        return self.configured_database_url or f"sqlite:///{path}"
-
-    @property
     def is_default(self) -> bool:
         """Whether a command that cron starts, without `--home`, would use this home.
 

@@ -1,6 +1,7 @@
 """The home: where it is, what it holds, and what its configuration may say."""
 
 import os
+import re
 import stat
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from maejobs import clock
 from maejobs.errors import UserError
-from maejobs.home import Home, default_root, open_home
+from maejobs.home import KEYS, Home, default_root, open_home
 
 
 @pytest.fixture
@@ -84,7 +85,8 @@ def test_every_directory_of_a_home_is_private(tmp_path):
 def test_without_a_configuration_everything_is_as_usual(root):
     home = open_home(str(root))
     assert home.crontab == "user"
-    assert home.database_url == f"sqlite:///{root}/db/runs.db"
+    assert home.configured_database_url is None
+    assert home.database_file == root / "db/runs.db"
     assert not home.exists
 
 
@@ -92,9 +94,25 @@ def test_a_configuration_is_applied(root):
     home = configured(
         root, 'database_url = "postgresql://x/y"\ncrontab = "crontab"\nclock_shift = 60.5\n'
     )
-    assert home.database_url == "postgresql://x/y"
+    assert home.configured_database_url == "postgresql://x/y"
     assert home.crontab == str(root / "crontab")
     assert clock.shift() == timedelta(seconds=60.5)
+
+
+def test_the_page_on_the_home_has_every_key_and_every_directory(tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "home.md").read_text()
+    home = Home(tmp_path)
+    home.create_directories()
+    layout, settings = page.split("\n## ")[1:]
+    documented = {
+        cell for line in layout.splitlines() for cell in re.findall(r"`([\w.-]+/)`", line)
+    }
+    assert {f"{path.name}/" for path in tmp_path.iterdir()} <= documented
+    assert documented <= {f"{path.name}/" for path in tmp_path.iterdir()} | {
+        "campaigns/",
+        "backups/",
+    }
+    assert set(re.findall(r"^\| `(\w+)` \|", settings, re.MULTILINE)) == set(KEYS)
 
 
 def test_a_crontab_elsewhere_is_named_by_its_path(root):

@@ -54,21 +54,14 @@ def runs_by_id(engine: Engine, ids: Sequence[str]) -> dict[str, Row[Any]]:
     return {row.id: row for row in _all(engine, select(runs).where(runs.c.id.in_(ids)))}
 
 
-def unfinished_runs(engine: Engine, job: str | None = None) -> Rows:
+def unfinished_runs(engine: Engine) -> Rows:
     """Runs that are queued or running, oldest first."""
     query = (
         select(runs)
         .where(runs.c.finished.is_(None), runs.c.state.in_(UNFINISHED))
         .order_by(runs.c.queued)
     )
-    return _all(engine, query.where(runs.c.job == job) if job else query)
-
-
-def attempts_at(engine: Engine, job: str, slot: datetime | None) -> int:
-    """How many attempts the slot has seen."""
-    query = select(func.max(runs.c.attempt)).where(runs.c.job == job, runs.c.slot == slot)
-    with reading(engine) as connection:
-        return connection.execute(query).scalar() or 0
+    return _all(engine, query)
 
 
 def slots_with_runs(engine: Engine, job: str, since: datetime) -> set[datetime]:
@@ -104,17 +97,6 @@ def events_of(engine: Engine, run_id: str) -> Rows:
     """A run's other events (notes, artefacts, outcome, unknown ones), oldest first."""
     query = select(events).where(events.c.run == run_id).order_by(events.c.offset)
     return _all(engine, query)
-
-
-def run_names(engine: Engine, prefix: str, limit: int = 50) -> list[str]:
-    """The newest run ids that begin with `prefix`, for shell completion."""
-    query = (
-        select(runs.c.id)
-        .where(runs.c.id.startswith(prefix, autoescape=True))
-        .order_by(runs.c.queued.desc())
-        .limit(limit)
-    )
-    return [row.id for row in _all(engine, query)]
 
 
 def _all(engine: Engine, query: Select[Any]) -> Rows:

@@ -199,10 +199,8 @@ def test_a_home_s_path_may_hold_any_character(tmp_path, name):
         write_run(engine, a_run())
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert home.database_file.exists()
-    through_url = open_engine(home.database_url)
-    with reading(through_url) as connection:
+    with open_database(home) as engine, reading(engine) as connection:
         assert connection.execute(text("SELECT count(*) FROM runs")).scalar() == 1
-    through_url.dispose()
 
 
 def test_all_files_of_a_database_are_private_while_it_is_open(tmp_path):
