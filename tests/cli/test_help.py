@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from conftest import MAEJOBS
 from maejobs.cli.app import COMMANDS, cli
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "cli.md"
+README = Path(__file__).parents[2] / "README.md"
 ROW = re.compile(r"\| `([a-z -]+)` \| (.+) \| `(.+)` \|")
 
 
@@ -98,6 +100,22 @@ def test_the_documented_mistake_is_what_is_printed(home, write_job, maejobs):
     block = re.search(r"```\n\$ (maejobs schedule .*)\n([^`]+)```", DOCUMENT.read_text())
     done = maejobs(*shlex.split(block[1])[1:])
     assert done.stderr == block[2]
+
+
+def test_the_readme_shows_what_scheduling_prints(home, write_job, inside, monkeypatch):
+    write_job("pretrain", 'command = ["true"]\n')
+    monkeypatch.setenv("TZ", "Etc/UTC")
+    monkeypatch.setattr("maejobs.clock.now", lambda: datetime(2026, 11, 23, 18, 30, tzinfo=UTC))
+    block = re.search(r"```console\n\$ (maejobs schedule .*)\n([^`]+)```", README.read_text())
+    done = inside(*shlex.split(block[1])[1:])
+    assert done.stdout == block[2]
+
+
+def test_the_commands_without_json_are_named():
+    """Those that write, and have nothing to say but that it is done."""
+    silent = re.search(r"only confirm \(([^)]+)\)", " ".join(DOCUMENT.read_text().split()))[1]
+    named = {name.strip("`") for name in silent.split(", ")}
+    assert named == WRITES - PRINTS - {"exec", "demo"}
 
 
 WRITES = {
