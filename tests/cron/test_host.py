@@ -110,7 +110,7 @@ def test_a_line_that_debian_cannot_list_is_not_written_back(user_target, private
     if listed == "0 5 * * 1 tar\r\n":
         pytest.skip("this `crontab -l` lists a carriage return as it is")
     (answer,) = user_target(("install", listed.encode() + b"@daily x\n"))
-    assert answer.startswith("TableRejected: ")
+    assert answer.startswith("Unfaithful: ")
     assert user_target(("read", None)) == [listed]
 
 
