@@ -1,5 +1,6 @@
 """`maejobs keep`: checkpoints rotated, backed up and pinned; old runs cleaned up."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,18 +23,16 @@ _checkpoint = click.argument("checkpoint", type=_directory)
 _count = click.IntRange(0)
 
 
-class _Unit(click.ParamType[Any]):
-    """An option's value as `parse` reads it."""
+def _read_by(parse: Callable[[object], Any]) -> Callable[..., Any]:
+    """An option's callback that gives what `parse` makes of the value."""
 
-    def __init__(self, name: str, parse: Any) -> None:
-        self.name = name
-        self._parse = parse
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def read(ctx: click.Context, param: click.Parameter, value: str) -> Any:
         try:
-            return self._parse(value)
+            return parse(value)
         except ValueError as error:
-            self.fail(str(error), param, ctx)
+            raise click.BadParameter(str(error), ctx, param) from None
+
+    return read
 
 
 @click.group("keep", cls=HomeGroup)
@@ -248,14 +247,16 @@ def unpin_command(checkpoint: Path, dry_run: bool) -> None:
     "--max-age",
     default="30d",
     show_default=True,
-    type=_Unit("duration", parse_duration),
+    metavar="DURATION",
+    callback=_read_by(parse_duration),
     help="Older ones go.",
 )
 @click.option(
     "--max-size",
     default="2GB",
     show_default=True,
-    type=_Unit("size", parse_size),
+    metavar="SIZE",
+    callback=_read_by(parse_size),
     help="Keep at most this much.",
 )
 @dry_run_option
