@@ -11,6 +11,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,20 @@ class Terminal:
 
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
+
+    def insist(self, text: str, tries: int = 20) -> None:
+        """Type `text` until the command ends.
+
+        Python's readline misses a Ctrl-C that comes just before it begins to wait, until the next.
+        """
+        for _ in range(tries):
+            with suppress(OSError):
+                self.type(text)
+            until = time.monotonic() + 2
+            while self._read(until):
+                pass
+            if self._process.poll() is not None:
+                return
 
     def end(self, seconds: float = 60) -> int:
         """Read to the end; the exit status."""

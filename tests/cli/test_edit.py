@@ -64,7 +64,7 @@ def test_on_a_terminal_a_bad_one_can_be_mended(home, table, terminal, script):
 def test_on_a_terminal_one_can_give_up_and_keeps_the_text(home, table, terminal, script, answer):
     screen = terminal("edit", EDITOR=script("""echo '0 2 * 13 * /bin/x' >> "$1" """))
     screen.wait_for("Edit again? [Y/n]")
-    screen.type(answer)
+    screen.insist(answer)
     assert screen.end() == 2
     assert table.read_bytes() == GOOD
     assert kept_texts(home) == [GOOD + b"0 2 * 13 * /bin/x\n"]
