@@ -177,6 +177,7 @@ def _job_status(
 ) -> dict[str, Any]:
     from maejobs.cli.pausing import read_pause
     from maejobs.supervise.gates import pause_file
+    from maejobs.watch.missed import late_by
 
     pause = pause_file(home, name)
     now, zone = clock.now(), host_zone()
@@ -188,7 +189,8 @@ def _job_status(
     started, finished = recorded.get("last_started"), recorded.get("last_finished")
     took = (finished - started).total_seconds() if started and finished else None
     late_after, problem = _late_after(home, name)
-    late = _late_by(now, max(due, default=None), late_after, recorded)
+    since, last_slot = recorded.get("scheduled_since"), recorded.get("last_slot")
+    late = late_by(now, max(due, default=None), late_after, since, last_slot)
     return {
         "job": name,
         "schedule": mine,
@@ -231,17 +233,6 @@ def _late_after(home: Home, name: str) -> tuple[timedelta, str | None]:
         return load_job(home.jobs_dir, name).late_after, None
     except MaejobsError as error:
         return LATE_AFTER, str(error)
-
-
-def _late_by(
-    now: datetime, due: datetime | None, late_after: timedelta, recorded: dict[str, Any]
-) -> timedelta | None:
-    """How long ago the newest slot should have started, if it has not and the grace is over."""
-    since = recorded.get("scheduled_since")
-    last = recorded.get("last_slot")
-    if due is None or since is None or due <= since or (last is not None and last >= due):
-        return None
-    return now - due if now - due > late_after else None
 
 
 def _notes(row: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Which slots should have had a run and have none. Pure: times in, slots out."""
+"""Which slots should have had a run and have none. Pure: times in, verdicts out."""
 
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
@@ -24,3 +24,21 @@ def missed_slots(
             missed.append(slot)
         slot = next_fire(slot)
     return missed[-MOST_AT_ONCE:]
+
+
+def late_by(
+    now: datetime,
+    due: datetime | None,
+    late_after: timedelta,
+    since: datetime | None,
+    last_slot: datetime | None,
+) -> timedelta | None:
+    """How long ago the slot that is `due` should have started; None if it has, or may still.
+
+    `since` is when the job was scheduled, `last_slot` the newest slot that has a run.
+    """
+    if due is None or since is None or due <= since:
+        return None
+    if last_slot is not None and last_slot >= due:
+        return None
+    return now - due if now - due > late_after else None

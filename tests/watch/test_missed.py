@@ -5,12 +5,13 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import takewhile
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from maejobs.cron.fires import fires, next_fire
 from maejobs.cron.grammar import parse_expression
-from maejobs.watch.missed import MOST_AT_ONCE, missed_slots
+from maejobs.watch.missed import MOST_AT_ONCE, late_by, missed_slots
 
 NIGHT = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 MINUTES = st.integers(-5000, 5000).map(lambda minutes: timedelta(minutes=minutes))
@@ -93,3 +94,22 @@ def test_they_are_the_slots_at_which_cron_fires(text, minutes, late):
         [],
     )
     assert found == expected[-MOST_AT_ONCE:]
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("now", "due", "since", "last_slot", "late"),
+    [
+        (NIGHT + HOUR, NIGHT, NIGHT - HOUR, None, HOUR),
+        (NIGHT + HOUR, NIGHT, NIGHT - HOUR, NIGHT - 24 * HOUR, HOUR),
+        (NIGHT + HOUR, NIGHT, NIGHT - HOUR, NIGHT, None),  # it has a run
+        (NIGHT + HOUR, NIGHT, NIGHT, None, None),  # scheduled only then
+        (NIGHT + HOUR / 12, NIGHT, NIGHT - HOUR, None, None),  # may still start
+        (NIGHT + HOUR, None, NIGHT - HOUR, None, None),
+        (NIGHT + HOUR, NIGHT, None, None, None),
+    ],
+)
+def test_a_due_slot_without_a_run_is_late_once_its_grace_is_over(now, due, since, last_slot, late):
+    assert late_by(now, due, timedelta(minutes=10), since, last_slot) == late
