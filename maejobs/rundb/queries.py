@@ -9,7 +9,7 @@ from sqlalchemy import Engine, Row, Select, func, select
 from maejobs.errors import UserError
 from maejobs.rundb.database import reading
 from maejobs.rundb.record import current_run
-from maejobs.rundb.run import UNFINISHED
+from maejobs.rundb.run import LOST, UNFINISHED
 from maejobs.rundb.schema import checkpoints, events, jobs, metrics, runs
 
 Rows = Sequence[Row[Any]]
@@ -61,6 +61,12 @@ def unfinished_runs(engine: Engine) -> Rows:
         .where(runs.c.finished.is_(None), runs.c.state.in_(UNFINISHED))
         .order_by(runs.c.queued)
     )
+    return _all(engine, query)
+
+
+def lost_runs(engine: Engine, since: datetime) -> Rows:
+    """Runs queued after `since` that are held to be lost, oldest first."""
+    query = select(runs).where(runs.c.queued > since, runs.c.state == LOST).order_by(runs.c.queued)
     return _all(engine, query)
 
 

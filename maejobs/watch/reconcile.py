@@ -23,13 +23,14 @@ from maejobs.launch.process import boot_id, host_name, is_alive
 from maejobs.rundb.database import BUSY_TIMEOUT_SECONDS, open_database
 from maejobs.rundb.events import EVENTS_NAME, ended_well
 from maejobs.rundb.ingest import ingest
-from maejobs.rundb.queries import job_rows, slots_with_runs, unfinished_runs
+from maejobs.rundb.queries import job_rows, lost_runs, slots_with_runs, unfinished_runs
 from maejobs.rundb.record import SlotTaken, set_job, write_run
 from maejobs.rundb.run import LOST, MISSED, SUCCEEDED, Run, run_name
 from maejobs.rundb.spool import spooled_runs, take_up
 from maejobs.watch.missed import missed_slots
 
 LATE_AFTER = timedelta(minutes=10)  # for jobs whose file cannot be read
+SECOND_LOOK = timedelta(days=7)  # how long a lost run may still turn out to have ended well
 LOOK_BACK = timedelta(days=30)
 _log = logging.getLogger(__name__)
 
@@ -53,7 +54,8 @@ def reconcile(
         findings.taken_up = (
             spooled_runs(home.spool_dir) if dry_run else take_up(engine, home.spool_dir)
         )
-        for row in unfinished_runs(engine):
+        lost = lost_runs(engine, clock.now() - SECOND_LOOK)
+        for row in [*lost, *unfinished_runs(engine)]:
             _settle(engine, row, findings, dry_run)
         _note_missed(home, engine, findings, dry_run)
     return findings
@@ -62,7 +64,8 @@ def reconcile(
 def _settle(engine: Engine, row: Row[Any], findings: Findings, dry_run: bool) -> None:
     """Judge one unfinished run: alive, ended well by its own word, or lost.
 
-    A run on another host is that host's to judge.
+    One that was held to be lost is looked at again: its command may have lived on unseen. A run on
+    another host is that host's to judge.
     """
     if row.host != host_name():
         return
@@ -85,6 +88,8 @@ def _settle(engine: Engine, row: Row[Any], findings: Findings, dry_run: bool) ->
         run.state = SUCCEEDED
         run.reason = "its supervisor was lost; the command reported a good end"
         names = findings.ended_well
+    elif row.state == LOST:
+        return
     else:
         run.state = LOST
         run.reason = "the host restarted" if not same_boot else "its process is gone"

@@ -176,6 +176,17 @@ def test_one_run_whose_events_cannot_be_read_does_not_hide_the_others(home):
     assert reconcile(home).lost == [first.id, second.id]
 
 
+def test_a_command_that_lived_on_unseen_and_ended_well_is_lost_no_more(home):
+    run = record(home, night=(datetime.now(UTC) - NIGHT).days)
+    assert reconcile(home).lost == [run.id]
+    assert reconcile(home).lost == []
+    tell(run, '{"event": "progress", "step": 9}', '{"event": "outcome", "status": "completed"}')
+    assert reconcile(home, dry_run=True).ended_well == [run.id]
+    assert reconcile(home).ended_well == [run.id]
+    assert row(home, "SELECT state, step FROM runs") == {"state": SUCCEEDED, "step": 9}
+    assert reconcile(home).ended_well == []
+
+
 def test_a_supervisor_that_was_only_thought_lost_still_has_the_last_word(home):
     run = record(home)
     reconcile(home)
