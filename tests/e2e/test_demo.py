@@ -81,14 +81,17 @@ def test_each_night_goes_on_exactly_where_the_last_one_ended(demo: Demo) -> None
     first, second, third = demo.nights()
     assert first["outcome"] == "paused"
     assert first["checkpoint_in"] is None
-    assert 0 < first["step"] < second["step"] < third["step"]
+    # On a machine much faster than ours, the third night may find nothing left to do.
+    assert 0 < first["step"] < second["step"] <= third["step"]
+    assert second["step"] < third["step"] or third["outcome"] == "completed"
     assert second["checkpoint_in"] == first["checkpoint_out"]
     assert third["checkpoint_in"] == second["checkpoint_out"]
 
 
 def test_each_night_is_better_than_the_one_before(demo: Demo) -> None:
     first, second, third = (score["reconstruction_mse"] for score in demo.scores())
-    assert first > second > third
+    assert first > second >= third
+    assert second > third or demo.nights()[-1]["step"] == demo.nights()[-2]["step"]
 
 
 def test_three_nights_beat_random_weights(demo: Demo) -> None:
