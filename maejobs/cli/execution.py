@@ -165,7 +165,7 @@ def _tidy(home: Home) -> None:
 
     try:
         reconcile(home, busy_timeout=TIDY_PATIENCE_SECONDS)
-    except MaejobsError as error:
+    except Exception as error:  # whatever it is, the run's own verdict stands
         logging.getLogger(__name__).debug("not reconciled: %s", error)
 
 

@@ -53,6 +53,9 @@ def _take(engine: Engine, path: Path) -> str | None:
         write_run(engine, run)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        _log.warning("spooled record %s cannot be read: %s", path, error)
+        return None
     except (ValueError, RecursionError) as error:
         _set_aside(path, ".unreadable", error)
         return None

@@ -97,3 +97,16 @@ def test_a_run_by_hand_after_the_night_does_not_make_it_look_late(home, write_jo
     (status,) = json.loads(maejobs("status", "--json").stdout)
     assert status["last_slot"] is not None
     assert status["late_seconds"] is None
+
+
+@pytest.mark.fault
+def test_trouble_with_the_record_afterwards_does_not_make_a_good_night_fail(
+    home, write_job, maejobs
+):
+    write_job("quick", 'command = ["true"]')
+    (home.spool_dir / "broken.json").mkdir()  # what nobody can read as a record
+    done = maejobs("exec", "quick")
+    assert (done.returncode, "internal error" in done.stderr) == (0, False)
+    (run,) = json.loads(maejobs("runs", "--json").stdout)
+    assert run["state"] == "succeeded"
+    assert maejobs("reconcile").returncode == 0
