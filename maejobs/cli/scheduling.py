@@ -1,18 +1,15 @@
 """`maejobs schedule` and `unschedule`: a job's lines in the crontab."""
 
-import shutil
-import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from maejobs import clock
+from maejobs.cli.entries import command_of, entries_in, remember_schedule
 from maejobs.cli.options import (
-    PATIENCE_SECONDS,
     HomeCommand,
     current_home,
     dry_run_option,
@@ -20,12 +17,12 @@ from maejobs.cli.options import (
     json_option,
 )
 from maejobs.cli.text import visible
-from maejobs.cron.block import Entry, exec_command, read_entries, replace_entries
+from maejobs.cron.block import Entry, read_entries, replace_entries
 from maejobs.cron.grammar import Expression, parse_expression
 from maejobs.cron.install import Change, change_table
 from maejobs.cron.schedule import belongs_to
 from maejobs.cron.target import open_target
-from maejobs.errors import MaejobsError, UserError
+from maejobs.errors import UserError
 from maejobs.home import Home
 
 if TYPE_CHECKING:
@@ -56,8 +53,7 @@ def schedule_command(
     """
     home = current_home()
     parsed = parse_expression(_text_of(home, job, expression))
-    named_home = None if home.is_default else home.root
-    entry = Entry(job, parsed.text, exec_command(_executable(), job, named_home))
+    entry = Entry(job, parsed.text, command_of(home, job))
 
     def build(entries: Sequence[Entry]) -> list[Entry]:
         return _with(entries, entry, home, also)
@@ -70,10 +66,10 @@ def schedule_command(
         click.echo(f"made the home {home.root}", err=True)
     change = _change(home, build, dry_run)
     if not (dry_run or change.is_empty):
-        _remember_schedule(home, job)
+        remember_schedule(home, job)
     if not dry_run:
         _warn_without_daemon(home)
-    before, after = (_entries_in(table, home, job) for table in (change.before, change.after))
+    before, after = (entries_in(table, home, job) for table in (change.before, change.after))
     if as_json:
         from maejobs.cli.output import print_json
 
@@ -121,8 +117,8 @@ def unschedule_command(job: str, dry_run: bool, as_json: bool) -> None:
     without(read_entries(open_target(home.crontab).read() or b""))
     change = _change(home, without, dry_run)
     if not dry_run:
-        _remember_schedule(home, job)
-    removed = [old.expression for old in _entries_in(change.before, home, job)]
+        remember_schedule(home, job)
+    removed = [old.expression for old in entries_in(change.before, home, job)]
     if as_json:
         from maejobs.cli.output import print_json
 
@@ -172,21 +168,6 @@ def _change(home: Home, build: Build, dry_run: bool) -> Change:
     )
 
 
-def _entries_in(table: bytes | None, home: Home, job: str) -> list[Entry]:
-    return [e for e in read_entries(table or b"") if e.job == job and belongs_to(e, home)]
-
-
-def _executable() -> Path:
-    """The installed command by the path that cron, with its bare PATH, can start."""
-    beside = Path(sys.executable).parent / "maejobs"
-    if beside.exists():
-        return beside
-    found = shutil.which("maejobs")
-    if found is None:
-        raise UserError("the installed `maejobs` command was not found; install the package first")
-    return Path(found).absolute()
-
-
 def _shipped_job(home: Home, job: str) -> "Job":
     """The job as we ship it. Raises UserError where we do not, naming the nearest that we do."""
     from difflib import get_close_matches
@@ -211,21 +192,6 @@ def _warn_without_daemon(home: Home) -> None:
 
     if cron_daemon() is None:
         click.echo(f"maejobs: {NO_DAEMON}", err=True)
-
-
-def _remember_schedule(home: Home, job: str) -> None:
-    """Tell the database since when the job is scheduled; the crontab stands without it."""
-    from maejobs.rundb.database import open_database
-    from maejobs.rundb.record import set_job
-
-    entries = _entries_in(open_target(home.crontab).read(), home, job)
-    schedule = "\n".join(entry.expression for entry in entries) or None
-    now = clock.now()
-    try:
-        with open_database(home, PATIENCE_SECONDS) as engine:
-            set_job(engine, job, schedule=schedule, scheduled_since=now, checked_until=now)
-    except MaejobsError as error:
-        click.echo(f"maejobs: done, but not noted in the database: {visible(str(error))}", err=True)
 
 
 def _told(job: str, before: Sequence[Entry], after: Sequence[Entry], expression: str) -> str:

@@ -1,0 +1,52 @@
+"""What commands that change our lines share: what a line calls, whose it is, and its record."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from maejobs import clock
+from maejobs.cli.options import PATIENCE_SECONDS
+from maejobs.cli.text import visible
+from maejobs.cron.block import Entry, exec_command, read_entries
+from maejobs.cron.schedule import belongs_to
+from maejobs.cron.target import open_target
+from maejobs.errors import MaejobsError, UserError
+from maejobs.home import Home
+
+
+def command_of(home: Home, job: str) -> str:
+    """What a line of `home` calls to run the job. Raises UserError: nothing is installed."""
+    return exec_command(_executable(), job, None if home.is_default else home.root)
+
+
+def entries_in(table: bytes | None, home: Home, job: str) -> list[Entry]:
+    """The job's entries in `table` that are this home's. Raises BrokenBlock."""
+    return [e for e in read_entries(table or b"") if e.job == job and belongs_to(e, home)]
+
+
+def _executable() -> Path:
+    """The installed command by the path that cron, with its bare PATH, can start."""
+    beside = Path(sys.executable).parent / "maejobs"
+    if beside.exists():
+        return beside
+    found = shutil.which("maejobs")
+    if found is None:
+        raise UserError("the installed `maejobs` command was not found; install the package first")
+    return Path(found).absolute()
+
+
+def remember_schedule(home: Home, job: str) -> None:
+    """Tell the database since when the job is scheduled; the crontab stands without it."""
+    from maejobs.rundb.database import open_database
+    from maejobs.rundb.record import set_job
+
+    entries = entries_in(open_target(home.crontab).read(), home, job)
+    schedule = "\n".join(entry.expression for entry in entries) or None
+    now = clock.now()
+    try:
+        with open_database(home, PATIENCE_SECONDS) as engine:
+            set_job(engine, job, schedule=schedule, scheduled_since=now, checked_until=now)
+    except MaejobsError as error:
+        click.echo(f"maejobs: done, but not noted in the database: {visible(str(error))}", err=True)
