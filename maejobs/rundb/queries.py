@@ -1,18 +1,19 @@
 """The named queries that the CLI and the dashboards share."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, Row, Select, func, select
+from sqlalchemy import Engine, Row, Select, func, literal, select
 
 from maejobs.errors import UserError
 from maejobs.rundb.database import reading
 from maejobs.rundb.record import current_run
-from maejobs.rundb.run import LOST, UNFINISHED
-from maejobs.rundb.schema import checkpoints, events, jobs, metrics, runs
+from maejobs.rundb.run import LOST, SUCCEEDED, TIMED_OUT, UNFINISHED
+from maejobs.rundb.schema import Instant, checkpoints, events, jobs, metrics, runs
 
 Rows = Sequence[Row[Any]]
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def job_rows(engine: Engine) -> dict[str, Row[Any]]:
@@ -74,6 +75,38 @@ def slots_with_runs(engine: Engine, job: str, since: datetime) -> set[datetime]:
     """The slots after `since` for which the job has a run in whatever state."""
     query = select(runs.c.slot).where(runs.c.job == job, runs.c.slot > since).distinct()
     return {row.slot for row in _all(engine, query)}
+
+
+def measured_runs(engine: Engine, each: int = 50) -> Rows:
+    """Of each job the newest `each` runs that tell how long it takes, newest first.
+
+    Columns: job, state, outcome, started, finished, deadline. What succeeded or was stopped at its
+    deadline tells it; what failed, was cancelled or got lost ended when it did by accident.
+    """
+    tells = (
+        runs.c.job == jobs.c.name,
+        runs.c.state.in_((SUCCEEDED, TIMED_OUT)),
+        runs.c.started.is_not(None),
+        runs.c.finished.is_not(None),
+    )
+    # Found by the index on (job, queued); a window function would read all of history.
+    oldest = (
+        select(runs.c.queued)
+        .where(*tells)
+        .order_by(runs.c.queued.desc())
+        .limit(1)
+        .offset(each - 1)
+        .correlate(jobs)
+        .scalar_subquery()
+    )
+    columns = ("job", "state", "outcome", "started", "finished", "deadline")
+    query = (
+        select(*(runs.c[name] for name in columns))
+        .select_from(jobs, runs)
+        .where(*tells, runs.c.queued >= func.coalesce(oldest, literal(LONG_AGO, Instant())))
+        .order_by(jobs.c.name, runs.c.queued.desc())
+    )
+    return _all(engine, query)
 
 
 def last_metrics(engine: Engine, run_id: str) -> Rows:

@@ -1,0 +1,93 @@
+"""What changes of the host's clocks do to coming slots. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from enum import StrEnum
+
+from maejobs.cron.fires import LONGEST_JUMP
+from maejobs.cron.grammar import Expression
+
+MINUTE = timedelta(minutes=1)
+STRIDE = timedelta(hours=6)  # no zone changes its clocks twice within it
+EVERY_HOUR = 24
+
+
+class Surprise(StrEnum):
+    """What becomes of a slot whose time is left out, or comes twice."""
+
+    MOVED = "moved"
+    SKIPPED = "skipped"
+    TWICE = "twice"
+
+
+@dataclass(frozen=True)
+class ClockChange:
+    """At `at` (UTC) the clocks turn from the offset `before` to the offset `after`."""
+
+    at: datetime
+    before: timedelta
+    after: timedelta
+
+    @property
+    def forward(self) -> bool:
+        return self.after > self.before
+
+    @property
+    def minutes(self) -> Iterator[datetime]:
+        """The local minutes that are left out, or come twice; naive, ascending."""
+        local = (self.at + min(self.before, self.after)).replace(tzinfo=None)
+        for _ in range(abs(self.after - self.before) // MINUTE):
+            yield local
+            local += MINUTE
+
+
+def clock_changes(after: datetime, until: datetime, zone: tzinfo) -> Iterator[ClockChange]:
+    """The changes of `zone`'s clocks after `after`, up to and with `until`, to the minute."""
+    early = after.replace(second=0, microsecond=0)
+    while early < until:
+        late = min(early + STRIDE, until)
+        before, later = _offset(early, zone), _offset(late, zone)
+        if before != later:
+            low, high = early, late
+            while high - low > MINUTE:
+                middle = low + (high - low) // MINUTE // 2 * MINUTE
+                low, high = (low, middle) if _offset(middle, zone) == later else (middle, high)
+            yield ClockChange(high.replace(second=0, microsecond=0), before, later)
+        early = late
+
+
+def surprise(expression: Expression, change: ClockChange) -> tuple[datetime, Surprise] | None:
+    """The first slot, naive local time, that the change moves, skips or doubles; and which.
+
+    What goes on every so many minutes all day long goes on so through the night, to nobody's
+    surprise.
+    """
+    if expression.wildcard and len(expression.hour.values) == EVERY_HOUR:
+        return None
+    if not change.forward and not expression.wildcard:
+        return None  # the second time it is not run again
+    slot = next((local for local in change.minutes if _fires_at(expression, local)), None)
+    if slot is None:
+        return None
+    if not change.forward:
+        return slot, Surprise.TWICE
+    lost = expression.wildcard or change.after - change.before > LONGEST_JUMP
+    return slot, Surprise.SKIPPED if lost else Surprise.MOVED
+
+
+def _fires_at(expression: Expression, local: datetime) -> bool:
+    match = any if expression.either_day else all
+    days = (
+        local.day in expression.day.values,
+        local.isoweekday() % 7 in expression.weekday.values,
+    )
+    return (
+        local.month in expression.month.values
+        and match(days)
+        and local.hour * 60 + local.minute in expression.minutes_of_day
+    )
+
+
+def _offset(at: datetime, zone: tzinfo) -> timedelta:
+    return at.astimezone(UTC).astimezone(zone).utcoffset() or timedelta(0)

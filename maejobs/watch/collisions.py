@@ -1,0 +1,114 @@
+"""Which firings need what another still holds. Pure; one sweep over the firings in order."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from maejobs.watch.plan import Firing
+
+
+class Effect(StrEnum):
+    """What the gates do with the second of two (supervise/gates.py, `take_locks`); worst first."""
+
+    SKIPPED = "skipped"
+    REPLACES = "replaces"  # the job's run before it is stopped
+    WAITS = "waits"
+
+
+@dataclass(frozen=True)
+class Collision:
+    """`second` comes while `first` may hold `lock`; None: the job's own, one run at a time."""
+
+    first: Firing
+    second: Firing
+    lock: str | None
+
+    @property
+    def at_once(self) -> bool:
+        """Whether both have one slot, so that either may be the first."""
+        return self.first.slot == self.second.slot
+
+    @property
+    def effect(self) -> Effect:
+        """What happens when it comes to it, at the worst.
+
+        Named locks are waited for, but take nobody's place.
+        """
+        effects = [_effect(self.first, self.second, self.lock)]
+        if self.at_once:
+            effects.append(_effect(self.second, self.first, self.lock))
+        return min(effects, key=list(Effect).index)
+
+    @property
+    def certain(self) -> bool:
+        """Whether that is so of runs of the usual length, and not of long or unknown ones only."""
+        first, second = self.first, self.second
+        if self.at_once and "wait" not in (first.job.overlap, second.job.overlap):
+            return True
+        patience = _patience(second) if self.effect is Effect.SKIPPED else timedelta(0)
+        return first.usual_end is not None and first.usual_end - second.slot > patience
+
+
+def _effect(first: Firing, second: Firing, lock: str | None) -> Effect:
+    if second.job.overlap == "replace" and lock is None:
+        return Effect.REPLACES
+    if second.job.overlap == "wait" and _end(first) - second.slot <= _patience(second):
+        return Effect.WAITS
+    return Effect.SKIPPED
+
+
+def _patience(second: Firing) -> timedelta:
+    """How long it waits for a lock: as long as its file says, but not past its deadline."""
+    if second.job.overlap != "wait":
+        return timedelta(0)
+    wait = second.job.wait
+    return wait if second.deadline is None else min(wait, second.deadline - second.slot)
+
+
+def collisions(firings: Iterable[Firing]) -> Iterator[Collision]:
+    """Every firing that comes while an entry's earlier run may still hold what it needs.
+
+    `firings` are in order of their slots. Of an entry that may hold it by several runs the one
+    that may last longest is named, and of several locks that two jobs share the first. A run whose
+    length nothing bounds is held against those of its own slot only; one whose length is not known
+    is not held against its own entry: that would accuse every frequent job with a timeout.
+    """
+    holding: dict[str, dict[tuple[str, str], Firing]] = defaultdict(dict)
+    for second in firings:
+        met: set[tuple[str, str]] = set()
+        for lock in _needs(second):
+            held = holding[lock]
+            for entry, first in list(held.items()):
+                if not _reaches(first, second.slot):
+                    del held[entry]
+                elif entry not in met and not _excused(first, second):
+                    met.add(entry)
+                    own = lock == _own(second)
+                    yield Collision(first, second, None if own else lock)
+            entry = second.job.name, second.expression.text
+            if entry not in held or _end(held[entry]) < _end(second):
+                held[entry] = second
+
+
+def _needs(firing: Firing) -> list[str]:
+    """The locks it takes, in the order in which it takes them: its own first."""
+    return [_own(firing), *sorted(firing.job.locks)]
+
+
+def _own(firing: Firing) -> str:
+    return f" {firing.job.name}"  # no lock's name has a blank
+
+
+def _reaches(first: Firing, slot: datetime) -> bool:
+    return slot < _end(first) or slot == first.slot
+
+
+def _end(firing: Firing) -> datetime:
+    return firing.busy_until or firing.slot
+
+
+def _excused(first: Firing, second: Firing) -> bool:
+    same_entry = first.job is second.job and first.expression == second.expression
+    return same_entry and first.long_end is None
