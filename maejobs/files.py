@@ -23,6 +23,7 @@ def write_atomically(path: Path, content: bytes, mode: int = FILE_MODE) -> None:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)  # whatever the umask
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

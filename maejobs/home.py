@@ -20,7 +20,7 @@ KEYS: dict[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Home:
-    """Where things lie. `crontab` is "user" (the host's) or the path of a file in its stead."""
+    """Where things lie. `crontab` names a table: "user", "user:NAME", "system" or a file's path."""
 
     root: Path
     crontab: str = "user"
@@ -111,10 +111,15 @@ def open_home(option: str | None) -> Home:
     config = _read_config(root / CONFIG_NAME)
     if shift := config.get("clock_shift"):
         os.environ[clock.SHIFT_VARIABLE] = str(shift)
-    crontab = config.get("crontab", "user")
-    if crontab != "user":
-        crontab = str((root / crontab).absolute())
+    crontab = crontab_spec(config.get("crontab", "user"), root)
     return Home(root, crontab, config.get("database_url"))
+
+
+def crontab_spec(text: str, beside: Path) -> str:
+    """`text` as it names a table from anywhere: a file's path is taken relative to `beside`."""
+    if text in ("user", "system") or text.startswith("user:"):
+        return text
+    return str((beside / text).absolute())
 
 
 def _read_config(path: Path) -> dict[str, Any]:

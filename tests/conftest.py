@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from maejobs.cron import user_target
 from maejobs.home import Home
 
 MAEJOBS = Path(sys.executable).parent / "maejobs"
@@ -17,7 +18,9 @@ MAEJOBS = Path(sys.executable).parent / "maejobs"
 @pytest.fixture(autouse=True)
 def no_home_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path_factory) -> None:
     """No test may meet the user's own home, whatever it forgets to say."""
-    monkeypatch.setenv("MAEJOBS_HOME", str(tmp_path_factory.mktemp("unnamed") / "home"))
+    unnamed = tmp_path_factory.mktemp("unnamed")
+    monkeypatch.setenv("MAEJOBS_HOME", str(unnamed / "home"))
+    monkeypatch.setattr(user_target, "user_lock_file", lambda *_: unnamed / "crontab.lock")
     monkeypatch.delenv("MAEJOBS_CLOCK_SHIFT", raising=False)
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
 

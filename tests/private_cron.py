@@ -1,7 +1,9 @@
 """The host's real `crontab` in a mount namespace of its own, out of reach of the machine's tables.
 
-Bind-mounts a directory over /var/spool/cron and a tmpfs over /run (where the daemon's pid file
-lies), for the one command that is run; tables stay in the directory from one command to the next.
+Bind-mounts a directory over /var/spool/cron, a tmpfs over /run (where the daemon's pid file lies),
+an empty directory over /etc/cron.d, and a password file in which root's home is elsewhere and which
+knows a `joe`; all for the one command that is run. Tables and homes stay in the directory from one
+command to the next.
 """
 
 import os
@@ -13,8 +15,16 @@ from pathlib import Path
 
 import pytest
 
+PASSWD = Path("/etc/passwd")
 SPOOL = "/var/spool/cron"
-MOUNT = f'mount --bind "$0" {SPOOL} && mount -t tmpfs tmpfs /run && exec "$@"'
+CRON_D = "/etc/cron.d"
+# What is in the spool can be reached by every user, unlike pytest's directories.
+HOMES = f"{SPOOL}/home"
+JOE = 4242  # joe's user and group number
+MOUNT = (
+    f'mount --bind "$0/passwd" /etc/passwd && mount --bind "$0/cron.d" {CRON_D} && '
+    f'mount --bind "$0" {SPOOL} && mount -t tmpfs tmpfs /run && exec "$@"'
+)
 
 
 @cache
@@ -25,13 +35,15 @@ def why_not() -> str | None:
     for tool in ("crontab", "unshare"):
         if shutil.which(tool) is None:
             return f"a private crontab needs `{tool}`, which is not installed"
+    if not Path(CRON_D).is_dir():
+        return f"a private crontab needs {CRON_D}, to put another in its place"
     if subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", SPOOL]).returncode != 0:
         return "a private crontab needs a mount namespace, which this machine does not allow"
     return None
 
 
 class PrivateCron:
-    """Commands run here see `spool` as /var/spool/cron."""
+    """Commands run here see `spool` as /var/spool/cron, and `spool/cron.d` as /etc/cron.d."""
 
     def __init__(self, spool: Path) -> None:
         self.spool = spool
@@ -39,6 +51,18 @@ class PrivateCron:
         tables.mkdir(parents=True)
         shutil.chown(tables, group="crontab")
         tables.chmod(0o1730)
+        (spool / "cron.d").mkdir()
+        self.homes = spool / "home"
+        for user, number in (("root", 0), ("joe", JOE)):
+            (self.homes / user).mkdir(parents=True, mode=0o755)
+            os.chown(self.homes / user, number, number)
+        users = [line for line in PASSWD.read_text().splitlines() if line[:5] != "root:"]
+        (spool / "passwd").write_text(
+            f"root:x:0:0:root:{HOMES}/root:/bin/sh\n"
+            + "\n".join(users)
+            # No password at all: there is no line for joe among the shadows.
+            + f"\njoe:*:{JOE}:{JOE}:Joe:{HOMES}/joe:/bin/sh\n"
+        )
 
     def command(self, *argv: str | Path) -> list[str]:
         """The argv that runs `argv` inside, for Popen."""

@@ -4,12 +4,19 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import click
 import psutil
 
 from maejobs import clock
-from maejobs.cli.options import PATIENCE_SECONDS, HomeCommand, current_home, json_option
+from maejobs.cli.options import (
+    PATIENCE_SECONDS,
+    HomeCommand,
+    current_home,
+    json_option,
+    table_options,
+)
 from maejobs.cli.output import print_json
 from maejobs.cli.text import one_line
 from maejobs.cron.grammar import BadExpression, parse_expression
@@ -32,6 +39,7 @@ class Finding:
 
 
 @click.command("doctor", cls=HomeCommand)
+@table_options
 @json_option
 def doctor_command(as_json: bool) -> int:
     """Check whether a night would work, point by point.
@@ -132,7 +140,7 @@ def _crontab(home: Home) -> Iterator[Finding]:
 
 
 def _daemon(home: Home) -> Finding:
-    if home.crontab != "user":
+    if Path(home.crontab).is_absolute():
         return Finding("daemon", WARNING, f"the table is the file {home.crontab}: no cron reads it")
     daemon = cron_daemon()
     return Finding("daemon", GOOD, daemon) if daemon else Finding("daemon", BAD, NO_DAEMON)

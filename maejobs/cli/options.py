@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
 from maejobs.errors import MaejobsError, UserError
-from maejobs.home import Home, open_home
+from maejobs.home import Home, crontab_spec, open_home
 
 # How long a question waits for a database that another holds; a run waits longer.
 PATIENCE_SECONDS = 5.0
@@ -67,9 +69,47 @@ def _remember_home(ctx: click.Context, _param: click.Parameter, value: str | Non
 
 
 def current_home(ctx: click.Context | None = None) -> Home:
-    """The home that the command line, the environment or the default names."""
-    root = (ctx or click.get_current_context()).find_root()
-    return open_home(root.ensure_object(dict).get("home"))
+    """The home that the command line, the environment or the default names.
+
+    Its crontab is the one that `--crontab` or `--user` names, if either is given.
+    """
+    given = (ctx or click.get_current_context()).find_root().ensure_object(dict)
+    home = open_home(given.get("home"))
+    return replace(home, crontab=given["crontab"]) if "crontab" in given else home
+
+
+def table_options(command: F) -> F:
+    """Adds `--crontab` and `--user`, which name another table than the home's own."""
+    for option in (
+        click.option(
+            "-u",
+            "--user",
+            metavar="NAME",
+            expose_value=False,
+            callback=_remember_crontab,
+            help="The crontab of NAME (root only).",
+        ),
+        click.option(
+            "--crontab",
+            metavar="TABLE",
+            expose_value=False,
+            callback=_remember_crontab,
+            help="The table: user, user:NAME, system (/etc/cron.d/maejobs) or a file.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _remember_crontab(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is None:
+        return
+    if not value.strip():
+        raise click.BadParameter("needs a name", ctx, param)
+    given = ctx.find_root().ensure_object(dict)
+    spec = f"user:{value}" if param.name == "user" else crontab_spec(value, Path.cwd())
+    if given.setdefault("crontab", spec) != spec:
+        raise click.UsageError("--user and --crontab name two tables; give one of them", ctx)
 
 
 def existing_home() -> Home:

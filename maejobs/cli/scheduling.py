@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +16,7 @@ from maejobs.cli.options import (
     dry_run_option,
     job_argument,
     json_option,
+    table_options,
 )
 from maejobs.cli.text import visible
 from maejobs.cron.block import Entry, read_entries, replace_entries
@@ -34,6 +36,7 @@ Build = Callable[[Sequence[Entry]], list[Entry]]
 
 @click.command("schedule", cls=HomeCommand)
 @job_argument
+@table_options
 @click.argument("expression", required=False)
 @click.option("--also", is_flag=True, help="Add a second entry for a job that has one.")
 @dry_run_option
@@ -94,6 +97,7 @@ def schedule_command(
 
 @click.command("unschedule", cls=HomeCommand)
 @job_argument
+@table_options
 @dry_run_option
 @json_option
 def unschedule_command(job: str, dry_run: bool, as_json: bool) -> None:
@@ -162,7 +166,6 @@ def _change(home: Home, build: Build, dry_run: bool) -> Change:
     return change_table(
         open_target(home.crontab),
         lambda table: replace_entries(table, build(read_entries(table))),
-        home.locks_dir,
         home.crontab_backups_dir,
         dry_run,
     )
@@ -186,7 +189,7 @@ def _shipped_job(home: Home, job: str) -> "Job":
 
 
 def _warn_without_daemon(home: Home) -> None:
-    if home.crontab != "user":
+    if Path(home.crontab).is_absolute():  # a file that no cron reads
         return
     from maejobs.cli.doctor import NO_DAEMON, cron_daemon
 

@@ -15,6 +15,7 @@ from maejobs.cli.options import (
     current_home,
     json_option,
     optional_job_argument,
+    table_options,
 )
 from maejobs.cli.output import (
     length,
@@ -96,6 +97,7 @@ def _last_known(row: dict[str, Any]) -> datetime | None:
     type=click.IntRange(1, 10_000),
     help="How many slots.",
 )
+@table_options
 @json_option
 def next_command(job: str | None, count: int, as_json: bool) -> None:
     """Show the coming slots of all jobs, or of JOB, in order.

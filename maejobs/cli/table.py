@@ -6,13 +6,20 @@ from pathlib import Path
 
 import click
 
-from maejobs.cli.options import HomeCommand, current_home, dry_run_option, json_option
+from maejobs.cli.options import (
+    HomeCommand,
+    current_home,
+    dry_run_option,
+    json_option,
+    table_options,
+)
 from maejobs.cli.text import visible
 from maejobs.cron.target import open_target
 from maejobs.errors import UserError
 
 
 @click.command("list", cls=HomeCommand)
+@table_options
 @json_option
 def list_command(as_json: bool) -> int:
     """Print the crontab, byte for byte as `crontab -l` does.
@@ -34,6 +41,7 @@ def list_command(as_json: bool) -> int:
 
 
 @click.command("edit", cls=HomeCommand)
+@table_options
 @dry_run_option
 def edit_command(dry_run: bool) -> None:
     """Edit the crontab; a bad one is not installed.
@@ -53,7 +61,6 @@ def edit_command(dry_run: bool) -> None:
         open_target(home.crontab),
         _edit,
         _ask_again,
-        home.locks_dir,
         home.crontab_backups_dir,
         dry_run,
     )

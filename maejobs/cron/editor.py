@@ -20,7 +20,6 @@ def edit_table(
     target: Target,
     edit: Callable[[Path], None],
     ask_again: Callable[[str], bool],
-    locks_dir: Path,
     backups_dir: Path,
     dry_run: bool = False,
 ) -> Change | None:
@@ -40,7 +39,7 @@ def edit_table(
             if text == before:
                 return None
             build = partial(_exchange, target, before, text)
-            return change_table(target, build, locks_dir, backups_dir, dry_run)
+            return change_table(target, build, backups_dir, dry_run)
         except MaejobsError as error:
             text = file.read_bytes()
             if text == before:

@@ -2,17 +2,31 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from maejobs import clock
 from maejobs.cron.target import Target, TargetError
 from maejobs.files import make_private_directory, write_atomically
 
-LOCK_NAME = "crontab.lock"
-LOCK_TIMEOUT = 60.0  # seconds
 BACKUP_SUFFIX = ".crontab"
 BACKUPS_KEPT = 50
 STAMP = "%Y%m%dT%H%M%S.%fZ"
+
+
+class Step(StrEnum):
+    """The steps of a change, in their order."""
+
+    LOCK = "lock"
+    READ = "read"
+    CHECK = "check"
+    BACK_UP = "back up"
+    COMPARE = "compare"
+    INSTALL = "install"
+    VERIFY = "verify"
+
+
+OnStep = Callable[[Step], None]
 
 
 class TableChanged(TargetError):
@@ -50,52 +64,52 @@ class Change:
 def change_table(
     target: Target,
     build: Callable[[bytes], bytes],
-    locks_dir: Path,
     backups_dir: Path,
     dry_run: bool = False,
+    on_step: OnStep = lambda step: None,
 ) -> Change:
     """Put `build(table)` in the place of `table`; with `dry_run` only say what would change.
 
-    The lock keeps other maejobs out. The rest of the world knows no lock: the table is compared
-    right before it is written, and read back after. What was there is kept in `backups_dir`.
+    The table's lock keeps other maejobs out, of whichever home. The rest of the world knows no
+    lock: the table is compared right before it is written, and read back after. What was there is
+    kept in `backups_dir`. `on_step` is told of each step before it is taken.
 
     Raises TableRejected, TableChanged, TargetError, and what `build` raises; then the old table
     stays, unless the message says that what was read back differs.
     """
     if dry_run:
-        return _plan(target, build)
-    from filelock import FileLock, Timeout
+        return _plan(target, build, on_step)
+    from maejobs.cron.table_lock import lock_table
 
-    lock = FileLock(make_private_directory(locks_dir) / LOCK_NAME, LOCK_TIMEOUT, mode=0o600)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise TargetError(
-            f"{target.name} is being changed by another maejobs: its lock {lock.lock_file} was "
-            f"not free within {LOCK_TIMEOUT:.0f} s"
-        ) from error
-    try:
-        change = _plan(target, build)
+    on_step(Step.LOCK)
+    with lock_table(target):
+        change = _plan(target, build, on_step)
         if not change.is_empty:
-            _install(target, change, backups_dir)
+            _install(target, change, backups_dir, on_step)
         return change
-    finally:
-        lock.release()
 
 
-def _plan(target: Target, build: Callable[[bytes], bytes]) -> Change:
+def _plan(target: Target, build: Callable[[bytes], bytes], on_step: OnStep) -> Change:
+    on_step(Step.READ)
     before = target.read()
     change = Change(before, build(before or b""))
     if not change.is_empty:
+        on_step(Step.CHECK)
         target.check(change.after)
     return change
 
 
-def _install(target: Target, change: Change, backups_dir: Path) -> None:
-    backup = _back_up(change.before, backups_dir) if change.before is not None else None
+def _install(target: Target, change: Change, backups_dir: Path, on_step: OnStep) -> None:
+    backup = None
+    if change.before is not None:
+        on_step(Step.BACK_UP)
+        backup = _back_up(change.before, backups_dir)
+    on_step(Step.COMPARE)
     if target.read() != change.before:
         raise TableChanged(f"{target.name} was changed by somebody else meanwhile; try again")
+    on_step(Step.INSTALL)
     target.install(change.after)
+    on_step(Step.VERIFY)
     if (target.read() or b"") != change.after:
         kept = f"; what was there before is in {backup}" if backup else ""
         raise TargetError(f"{target.name} does not hold what was just written to it{kept}")

@@ -255,7 +255,7 @@ def test_a_damaged_block_is_refused_with_its_line(home, write_job, inside, snaps
         done = inside(*arguments)
         assert done.returncode == 2
         assert "line 2 of the crontab" in done.stderr
-    assert set(snapshot()) - set(before) <= {"locks/crontab.lock"}
+    assert set(snapshot()) - set(before) <= {".crontab.lock"}
     assert snapshot()["crontab"] == before["crontab"]
 
 

@@ -4,8 +4,9 @@ import pytest
 
 from maejobs.cron.block import BrokenBlock, Entry, replace_entries
 from maejobs.cron.editor import check_text, edit_table
+from maejobs.cron.file_target import FileTarget
 from maejobs.cron.install import TableChanged
-from maejobs.cron.target import FileTarget, TableRejected, TargetError
+from maejobs.cron.target import TableRejected, TargetError
 from maejobs.errors import UserError
 
 OLD, NEW = b"0 5 * * 1 tar\n", b"0 6 * * 1 tar\n"
@@ -44,7 +45,7 @@ def edit(target, tmp_path):
             edit.asked.append(message)
             return next(answers)
 
-        return edit_table(target, editor, ask, tmp_path / "locks", tmp_path / "backups")
+        return edit_table(target, editor, ask, tmp_path / "backups")
 
     return edit
 
@@ -101,7 +102,7 @@ def test_a_table_changed_meanwhile_is_refused_and_the_text_kept(target, tmp_path
         target.path.write_bytes(b"# somebody else\n")
 
     with pytest.raises(TableChanged, match="while you edited") as caught:
-        edit_table(target, editor, lambda _: False, tmp_path / "locks", tmp_path / "backups")
+        edit_table(target, editor, lambda _: False, tmp_path / "backups")
     assert target.read() == b"# somebody else\n"
     (file,) = kept(tmp_path)
     assert file.read_bytes() == NEW
@@ -124,7 +125,7 @@ def test_an_editor_that_removes_and_recreates_the_file_is_fine(target, tmp_path)
         file.with_suffix(".new").write_bytes(NEW)
         file.with_suffix(".new").replace(file)
 
-    assert edit_table(target, editor, lambda _: False, tmp_path / "l", tmp_path / "b") is not None
+    assert edit_table(target, editor, lambda _: False, tmp_path / "b") is not None
     assert target.read() == NEW
 
 

@@ -69,7 +69,7 @@ def test_unscheduling_the_only_job_leaves_what_was_there_before_it(private_cron)
             [
                 sys.executable,
                 "-c",
-                "import sys; from maejobs.cron.target import UserTarget;"
+                "import sys; from maejobs.cron.user_target import UserTarget;"
                 "UserTarget().install(sys.stdin.buffer.read())",
             ],
             input=b"@daily x\n" if line else b"",

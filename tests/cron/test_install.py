@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 import pytest
 import time_machine
 
-from maejobs.cron import install
+from maejobs.cron import install, table_lock
+from maejobs.cron.file_target import FileTarget
 from maejobs.cron.install import Change, TableChanged, change_table
-from maejobs.cron.target import FileTarget, TableRejected, TargetError
+from maejobs.cron.target import TableRejected, TargetError
 
 OLD, NEW = b"0 5 * * 1 tar\n", b"0 5 * * 1 tar\n0 6 * * * x\n"
 
@@ -41,7 +42,7 @@ def target(tmp_path):
 @pytest.fixture
 def change(target, tmp_path):
     def change(build, **options):
-        return change_table(target, build, tmp_path / "locks", tmp_path / "backups", **options)
+        return change_table(target, build, tmp_path / "backups", **options)
 
     return change
 
@@ -117,14 +118,11 @@ def test_only_the_newest_backups_are_kept(change, monkeypatch, tmp_path):
     assert backups(tmp_path)[-1].name == "20260501T000005.000000Z.crontab"
 
 
-def test_a_lock_that_is_not_free_is_named(change, monkeypatch, tmp_path):
-    from filelock import FileLock
-
-    monkeypatch.setattr(install, "LOCK_TIMEOUT", 0.05)
-    (tmp_path / "locks").mkdir()
+def test_a_lock_that_is_not_free_is_named(target, change, monkeypatch):
+    monkeypatch.setattr(table_lock, "TIMEOUT_SECONDS", 0.05)
     with (
-        FileLock(tmp_path / "locks" / install.LOCK_NAME),
-        pytest.raises(TargetError, match=r"another maejobs.*crontab\.lock"),
+        table_lock.lock_table(target),
+        pytest.raises(TargetError, match=r"another maejobs.*/\.tab\.lock"),
     ):
         change(lambda table: NEW)
 
@@ -149,7 +147,6 @@ spec, place, line = sys.argv[1:]
 change_table(
     open_target(spec),
     lambda table: table + f"0 5 * * * {line}\\n".encode(),
-    Path(place, "locks"),
     Path(place, "backups"),
 )
 """

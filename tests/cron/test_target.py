@@ -6,15 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from maejobs.cron.target import (
-    FileTarget,
-    Listing,
-    TableRejected,
-    TargetError,
-    UserTarget,
-    open_target,
-    refuse_unfaithful,
-)
+from maejobs.cron.file_target import FileTarget
+from maejobs.cron.host import refuse_unfaithful
+from maejobs.cron.target import Listing, TableRejected, TargetError, open_target
+from maejobs.cron.user_target import UserTarget
 
 TABLE = b"0 5 * * 1 tar \xe4\n"
 

@@ -1,0 +1,78 @@
+"""A file that stands for a crontab where there is no cron, or none to be touched."""
+
+import os
+from pathlib import Path
+
+from maejobs.cron.host import check_on_host
+from maejobs.cron.target import NO_TABLE, Listing, TargetError
+from maejobs.files import FILE_MODE, write_atomically
+from maejobs.privilege import Owner, acting_as, owner_of
+
+
+class FileTarget:
+    """The table in the file at `path`, or where a link there leads."""
+
+    system = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = f"file {path}"
+
+    @property
+    def slug(self) -> str:
+        import hashlib
+
+        mark = hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:12]
+        return f"file-{mark}"
+
+    @property
+    def owner(self) -> Owner:
+        return owner_of(self.path.resolve().parent)
+
+    @property
+    def lock_file(self) -> Path:
+        path = self.path.resolve()
+        return path.with_name(f".{path.name}.lock")
+
+    def listing(self) -> Listing:
+        table = self.read()
+        if table is None:
+            return Listing(b"", NO_TABLE + f" {_user()}\n".encode(), 1)
+        return Listing(table, b"", 0)
+
+    def read(self) -> bytes | None:
+        try:
+            return self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise TargetError(f"{self.name} cannot be read: {error.strerror}") from error
+
+    def check(self, table: bytes) -> None:
+        # A file may lack its final newline, and taking our block out must give that file back.
+        whole = table if table.endswith(b"\n") or not table else table + b"\n"
+        try:
+            check_on_host(whole)
+        except TargetError:
+            return  # a host whose checker cannot run is no reason to refuse a file
+
+    def install(self, table: bytes) -> None:
+        path = self.path.resolve()  # a link keeps pointing where it points
+        try:
+            with acting_as(self.owner):
+                if not table:
+                    path.unlink(missing_ok=True)
+                    return
+                mode = path.stat().st_mode & 0o777 if path.exists() else FILE_MODE
+                write_atomically(path, table, mode)
+        except OSError as error:
+            raise TargetError(f"{self.name} cannot be written: {error.strerror}") from error
+
+
+def _user() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

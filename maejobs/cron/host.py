@@ -1,0 +1,128 @@
+"""The host's own `crontab`: how it is called, how it checks a table, what its complaints mean."""
+
+import re
+
+from maejobs.cron.grammar import BadExpression, expression_of, parse_expression
+from maejobs.cron.table_lock import held_descriptors
+from maejobs.cron.target import Listing, TableRejected, TargetError, Unfaithful
+
+PATIENCE_SECONDS = 30.0
+LONGEST_LINE = 998  # bytes; Debian's cron cuts or rejects beyond (MAX_COMMAND in cron.h)
+NOT_INSTALLED = (
+    "`crontab` is not installed: install cron (`apt install cron`), "
+    'or set `crontab = "PATH"` in maejobs.toml to keep the table in a file'
+)
+# `"/tmp/x":3: bad month`, from Debian and cronie alike
+COMPLAINT = re.compile(r'^"[^"\n]*":(?P<line>\d+): (?P<words>.*)$', re.MULTILINE)
+
+
+def call_crontab(*arguments: str, stdin: bytes = b"") -> Listing:
+    """What `crontab ARGUMENTS` printed and returned.
+
+    It inherits the lock that we hold: should we be killed, nobody else reads the table before it
+    has finished. Raises TargetError where it is missing, hangs or is killed.
+    """
+    import signal
+    import subprocess
+
+    words = " ".join(("crontab", *arguments))
+    try:
+        done = subprocess.run(
+            ["crontab", *arguments],
+            input=stdin,
+            capture_output=True,
+            pass_fds=held_descriptors(),
+            timeout=PATIENCE_SECONDS,
+        )
+    except FileNotFoundError as error:
+        raise TargetError(NOT_INSTALLED) from error
+    except subprocess.TimeoutExpired as error:
+        raise TargetError(
+            f"`{words}` did not answer within {PATIENCE_SECONDS:g} s and was killed"
+        ) from error
+    except OSError as error:
+        raise TargetError(f"`crontab` cannot be run: {error.strerror}") from error
+    if done.returncode < 0:
+        raise TargetError(f"`{words}` was killed by {signal.Signals(-done.returncode).name}")
+    return Listing(done.stdout, done.stderr, done.returncode)
+
+
+def words_of(listing: Listing) -> str:
+    """What a failed `crontab` said, for a message."""
+    said = (listing.stderr or listing.stdout).decode(errors="replace").strip()
+    return said or f"`crontab` returned {listing.status} and said nothing"
+
+
+def refuse_unfaithful(table: bytes) -> None:
+    """Refuse what `crontab -l` cannot have shown faithfully or cron cannot hold.
+
+    Debian lists a carriage return as a literal `\\r`; written back, the line is corrupt for good.
+    Raises TableRejected, or Unfaithful, with the line.
+    """
+    for number, line in enumerate(table.split(b"\n"), 1):
+        if line.endswith((b"\\r", b"\\b")):
+            shown = line[-2:].decode()
+            raise Unfaithful(
+                f"`crontab -l` shows it ending in a literal {shown}, which is how Debian lists a "
+                "control character: written back, the line would change; remove it with "
+                "`crontab -e`",
+                number,
+            )
+        if b"\0" in line:
+            raise TableRejected("holds a NUL byte; remove it with `crontab -e`", number)
+        if len(line) > LONGEST_LINE:
+            raise TableRejected(f"is longer than {LONGEST_LINE} bytes; shorten it", number)
+
+
+def check_on_host(table: bytes) -> None:
+    """Have the host's `crontab` check `table`, if it is there and has a check that writes nothing.
+
+    cronie checks with `-T`; Debian with `-n`, which on cronie *sets the cluster's host name*. So
+    `-V` comes first: cronie names itself, the others fail and print their usage.
+    Raises TableRejected in the checker's own words, TargetError if the checker cannot run.
+    """
+    import shutil
+    import tempfile
+
+    if shutil.which("crontab") is None:
+        return
+    version = call_crontab("-V")
+    said = version.stdout + version.stderr
+    if version.status == 0 and b"cronie" in said:
+        option = "-T"
+    elif version.status != 0 and b"dry run" in said:
+        option = "-n"
+    else:
+        return
+    with tempfile.NamedTemporaryFile(prefix="maejobs-crontab-") as file:
+        file.write(table)
+        file.flush()
+        done = call_crontab(option, file.name)
+    if done.status != 0:
+        raise_rejection(done, table)
+        raise TargetError(f"`crontab {option}` could not check the table: {words_of(done)}")
+
+
+def raise_rejection(done: Listing, table: bytes) -> None:
+    """Raise TableRejected if a failed `crontab` spoke of the table; return if of something else."""
+    said = (done.stdout + done.stderr).decode(errors="replace")
+    if complaint := COMPLAINT.search(said):
+        raise TableRejected(complaint["words"], _blamed_line(table, int(complaint["line"])))
+    if "missing newline" in said:
+        raise TableRejected("missing newline before EOF", table.count(b"\n") + 1)
+
+
+def _blamed_line(table: bytes, counted: int) -> int:
+    """The line that cron means by `counted`: it counts the newlines read before it gave up.
+
+    That is one too few if the mistake stands within the line, and right if it is at its end; so of
+    the two lines take the one that our grammar refuses as well.
+    """
+    lines = table.split(b"\n")
+    for number in (counted + 1, counted):
+        if 0 < number <= len(lines):
+            try:
+                parse_expression(expression_of(lines[number - 1].decode(errors="replace")))
+            except BadExpression:
+                return number
+    return max(counted, 1)

@@ -1,0 +1,60 @@
+"""What root does in somebody's directories, done as that somebody: none of it is then root's."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Owner(NamedTuple):
+    """Who a file belongs to, by number."""
+
+    uid: int
+    gid: int
+
+
+def ourselves() -> Owner:
+    """Who we act as."""
+    return Owner(os.geteuid(), os.getegid())
+
+
+def owner_of(path: Path) -> Owner:
+    """Who owns `path`, or the nearest directory above it that is there."""
+    for place in (path, *path.parents):
+        try:
+            found = place.stat()
+        except OSError:
+            continue
+        return Owner(found.st_uid, found.st_gid)
+    return ourselves()
+
+
+@contextmanager
+def acting_as(owner: Owner) -> Iterator[None]:
+    """Within, root has the rights of `owner`, and no link of theirs leads root astray.
+
+    Does nothing for others than root, and for root's own. Not for use beside threads.
+    """
+    if os.geteuid() != 0 or owner.uid == 0:
+        yield
+        return
+    groups, gid = os.getgroups(), os.getegid()
+    try:
+        os.setgroups(_groups_of(owner))
+        os.setegid(owner.gid)
+        os.seteuid(owner.uid)
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(gid)
+        os.setgroups(groups)
+
+
+def _groups_of(owner: Owner) -> list[int]:
+    import pwd
+
+    try:
+        return os.getgrouplist(pwd.getpwuid(owner.uid).pw_name, owner.gid)
+    except KeyError:
+        return [owner.gid]
