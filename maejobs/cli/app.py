@@ -16,6 +16,8 @@ SECTIONS = {
         "schedule": ("scheduling", "Put JOB into the crontab, or change when it runs."),
         "unschedule": ("scheduling", "Take JOB out of the crontab."),
         "list": ("table", "Print the crontab, byte for byte as `crontab -l` does."),
+        "diff": ("drift", "Show where the crontab differs from jobs.d."),
+        "apply": ("drift", "Bring the crontab in line with jobs.d, after showing the change."),
         "edit": ("table", "Edit the crontab; a bad one is not installed."),
         "pause": ("pausing", "Keep JOB from starting until `resume`."),
         "resume": ("pausing", "Let a paused JOB run again, from its next slot on."),

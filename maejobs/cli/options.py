@@ -163,6 +163,7 @@ def _job_names(ctx: click.Context) -> list[str]:
 
 
 job_argument = click.argument("job", shell_complete=_complete_job)
+job_arguments = click.argument("jobs", metavar="[JOB]...", nargs=-1, shell_complete=_complete_job)
 optional_job_argument = click.argument("job", required=False, shell_complete=_complete_job)
 run_argument = click.argument("run", metavar="RUN|JOB", shell_complete=_complete_run)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
