@@ -1,16 +1,19 @@
 """What may stand before a command in a crontab: a strict reading that never says yes to silence.
 
 Cron accepts more than it honours: `fri-sun` installs and never fires, `1-2-3` installs and drops
-the `-3`. Whatever Debian's or cronie's checker rejects is refused here, and so is what they take
-and never fire or silently ignore; each refusal says why and what to write instead. Sources:
+the `-3`. Whatever the dialect's own checker rejects is refused here, and so is what it takes and
+never fires or silently ignores; each refusal says why and what to write instead. Sources:
 crontab(5), and the real binaries (tests/cron/test_verdicts.py).
 """
 
 import re
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 
-from maejobs.cron.fields import SPANS, BadExpression, Field, FieldReader
+from maejobs.cron.dialect import Dialect
+from maejobs.cron.fields import SPANS, Field, FieldReader, spans_of
+from maejobs.cron.refusal import LOOKALIKES, BadExpression, Code
 
 __all__ = ["SPANS", "BadExpression", "Expression", "Field", "expression_of", "parse_expression"]
 
@@ -43,16 +46,24 @@ class Expression:
     month: Field
     weekday: Field
     reboot: bool
+    dialect: Dialect = Dialect.DEBIAN
 
     @property
     def either_day(self) -> bool:
-        """Whether the day of month or the weekday suffices: only if neither starts with `*`."""
+        """Whether the day of month or the weekday suffices: only if neither is a star field.
+
+        For Debian and cronie that is one whose text begins with `*`, for busybox one that leaves
+        no value out (FixDayDow in its crond.c).
+        """
         return not (self.day.star or self.weekday.star)
 
     @property
     def wildcard(self) -> bool:
-        """What cron's clock-jump rule calls a wildcard job: minute or hour starts with `*`."""
-        return self.minute.star or self.hour.star
+        """What cron's clock-jump rule calls a wildcard job: minute or hour starts with `*`.
+
+        busybox has no such rule, and treats every job as Debian does these.
+        """
+        return self.dialect is Dialect.BUSYBOX or self.minute.star or self.hour.star
 
     @cached_property
     def minutes_of_day(self) -> tuple[int, ...]:
@@ -61,33 +72,61 @@ class Expression:
             h * 60 + m for h in sorted(self.hour.values) for m in sorted(self.minute.values)
         )
 
+    @cached_property
+    def days(self) -> frozenset[tuple[int, int]]:
+        """The pairs of day of month and weekday on which it fires, in the months it fires in."""
+        match = any if self.either_day else all
+        return frozenset(
+            (day, weekday)
+            for day in range(1, 32)
+            for weekday in range(7)
+            if match((day in self.day.values, weekday in self.weekday.values))
+        )
+
+    def matches(self, local: datetime) -> bool:
+        """Whether it fires in the minute that a clock on the wall (naive) shows."""
+        return (
+            local.minute in self.minute.values
+            and local.hour in self.hour.values
+            and local.month in self.month.values
+            and (local.day, local.isoweekday() % 7) in self.days
+        )
+
 
 NEVER = tuple(Field(span.name, "", frozenset(), False) for span in SPANS)
 
 
-def parse_expression(text: str) -> Expression:
+def parse_expression(text: str, dialect: Dialect = Dialect.DEBIAN) -> Expression:
     """Read five fields or an exact nickname, refusing what cron would not honour as written.
 
-    Refused although both checkers accept them: reversed ranges, steps larger than the field (cron
-    uses the first value only), numbers that overflow into range, `a~b`, dates that do not exist.
+    Refused although the checkers accept them: reversed ranges, steps larger than the field (cron
+    uses the first value only), numbers that overflow into range, `a-a/N`, `a~b`, dates that do not
+    exist; for `PORTABLE` also what busybox and the others read differently.
 
-    Raises BadExpression with field, column and mend.
+    Raises BadExpression with field, column, code and mend.
     """
-    for column, character in enumerate(text):
-        if character not in " \t" and not "!" <= character <= "~":
-            kind = "a line break" if character in "\r\n" else f"the character {character!a}"
-            raise BadExpression(text, None, column, f"{kind} has no place here")
+    _refuse_characters(text)
     words = [(match.group(), match.start()) for match in re.finditer(r"[^ \t]+", text)]
     if words and words[0][0].startswith("@"):
-        return _nickname(text, words)
+        return _nickname(text, words, dialect)
     if len(words) != len(SPANS):
-        raise _wrong_count(text, words)
+        raise _wrong_count(text, words, dialect)
+    if dialect is not Dialect.PORTABLE:
+        return _five_fields(text, words, dialect)
+    debians = _five_fields(text, words, Dialect.DEBIAN)
+    busyboxes = _five_fields(text, words, Dialect.BUSYBOX)
+    if debians.days != busyboxes.days:
+        raise _read_differently(text, words)
+    return replace(debians, dialect=dialect)
+
+
+def _five_fields(text: str, words: list[tuple[str, int]], dialect: Dialect) -> Expression:
     minute, hour, day, month, weekday = (
-        FieldReader(text, span, column, word).field()
-        for span, (word, column) in zip(SPANS, words, strict=True)
+        FieldReader(text, dialect, span, column, word).field()
+        for span, (word, column) in zip(spans_of(dialect), words, strict=True)
     )
     normalised = " ".join(word for word, _ in words)
-    expression = Expression(normalised, minute, hour, day, month, weekday, reboot=False)
+    expression = Expression(normalised, minute, hour, day, month, weekday, False, dialect)
     _refuse_impossible_date(text, words[2][1], expression)
     return expression
 
@@ -100,33 +139,107 @@ def expression_of(line: str) -> str:
     return match.group() if match else ""
 
 
-def _nickname(text: str, words: list[tuple[str, int]]) -> Expression:
+def _refuse_characters(text: str) -> None:
+    for column, character in enumerate(text):
+        if character not in " \t" and not "!" <= character <= "~":
+            kind = "a line break" if character in "\r\n" else f"the character {character!a}"
+            mend = LOOKALIKES.get(character)
+            advice = f"write `{mend}`" if mend and mend.strip() else "leave it out"
+            mended = None if mend is None else text[:column] + mend + text[column + 1 :]
+            reason = f"{kind} has no place here: {advice}"
+            raise BadExpression(text, None, column, reason, Code.BAD_CHARACTER, mended)
+
+
+def _nickname(text: str, words: list[tuple[str, int]], dialect: Dialect) -> Expression:
     name, column = words[0]
+    if name != REBOOT and name not in NICKNAMES:
+        raise _unknown_nickname(text, name, column, alone=len(words) == 1)
     if len(words) > 1:
-        raise BadExpression(text, None, words[1][1], f"nothing may follow {name}")
+        reason = f"nothing may follow {name}. Write `{name}`"
+        raise BadExpression(text, None, words[1][1], reason, Code.TOO_MANY_FIELDS, name)
+    if dialect in (Dialect.BUSYBOX, Dialect.PORTABLE):
+        mend = NICKNAMES.get(name)
+        advice = f"Write `{mend}`" if mend else "Start the job from the host's init instead"
+        reason = f"busybox need not know {name}: it can be built without. {advice}"
+        raise BadExpression(text, None, column, reason, Code.NICKNAME_NOT_TAKEN, mend)
     if name == REBOOT:
         minute, hour, day, month, weekday = NEVER
-        return Expression(name, minute, hour, day, month, weekday, reboot=True)
-    if name not in NICKNAMES:
+        return Expression(name, minute, hour, day, month, weekday, True, dialect)
+    return replace(parse_expression(NICKNAMES[name], dialect), text=name)
+
+
+def _unknown_nickname(text: str, name: str, column: int, alone: bool) -> BadExpression:
+    lower = name.lower()
+    if lower == REBOOT or lower in NICKNAMES:
+        reason = f"cron knows nicknames in lower case only. Write `{lower}`"
+        mended = text.replace(name, lower, 1)
+    elif alone or name != "@every":
         known = ", ".join((REBOOT, *NICKNAMES))
-        raise BadExpression(text, None, column, f"unknown nickname {name}; cron knows {known}")
-    return replace(parse_expression(NICKNAMES[name]), text=name)
+        reason, mended = f"unknown nickname {name}: write five fields or one of {known}", None
+    else:
+        reason, mended = "cron knows no @every: write the minutes as a step, `*/5 * * * *`", None
+    return BadExpression(text, None, column, reason, Code.UNKNOWN_NICKNAME, mended)
 
 
-def _wrong_count(text: str, words: list[tuple[str, int]]) -> BadExpression:
+def _wrong_count(text: str, words: list[tuple[str, int]], dialect: Dialect) -> BadExpression:
     seen, needed = len(words), len(SPANS)
     names = " ".join(span.name for span in SPANS)
     counted = f"{seen} field{'' if seen == 1 else 's'} seen, {needed} needed ({names})"
-    if seen > needed:
-        why = "cron has no seconds or years, and would run the rest as a command"
-        return BadExpression(text, None, words[needed][1], f"{counted}: {why}; example: {EXAMPLE}")
-    return BadExpression(text, None, len(text.rstrip()), f"{counted}; example: {EXAMPLE}")
+    if seen < needed:
+        column, code = len(text.rstrip(" \t")), Code.TOO_FEW_FIELDS
+        return BadExpression(text, None, column, f"{counted}; example: `{EXAMPLE}`", code)
+    why = "cron has no seconds or years, and would run the rest as a command"
+    mended = _five_of([word for word, _ in words], dialect)
+    advice = f"Write `{mended}`" if mended else f"example: `{EXAMPLE}`"
+    reason = f"{counted}: {why}. {advice}"
+    return BadExpression(text, None, words[needed][1], reason, Code.TOO_MANY_FIELDS, mended)
+
+
+def _five_of(words: list[str], dialect: Dialect) -> str | None:
+    """The fields meant, of too many: without the seconds, if these come first and are 0."""
+    count = len(SPANS)
+    starts = (1, 0) if words[0] == "0" and len(words) <= count + 2 else (0,)
+    for start in starts:
+        mended = " ".join(words[start : start + count])
+        try:
+            return parse_expression(mended, dialect).text
+        except BadExpression:
+            continue
+    return None
 
 
 def _refuse_impossible_date(text: str, column: int, expression: Expression) -> None:
     if expression.either_day:
         return
-    if min(expression.day.values) > max(DAYS_IN_MONTH[m] for m in expression.month.values):
+    longest = max(DAYS_IN_MONTH[month] for month in expression.month.values)
+    if min(expression.day.values, default=99) > longest:
         day, month = expression.day.text, expression.month.text
-        reason = f"{day} never comes in month {month}, so cron takes it and never fires"
-        raise BadExpression(text, "day-of-month", column, reason)
+        last = 28 if longest == 29 else longest
+        reason = (
+            f"`{day}` never comes in month {month}, so cron takes it and never fires: "
+            f"write `{last}` for the last day"
+        )
+        raise BadExpression(text, "day-of-month", column, reason, Code.IMPOSSIBLE_DATE)
+
+
+def _read_differently(text: str, words: list[tuple[str, int]]) -> BadExpression:
+    """The refusal of what fires on other days under busybox than elsewhere."""
+    (day, column), (weekday, _) = words[2], words[4]
+    mended = None
+    if weekday == "*":
+        reason = f"`{day}` counts from day 1, and under busybox from day 0"
+        if day.startswith("*/") and "," not in day:
+            mended = _with_day(words, f"1-31/{day.removeprefix('*/')}")
+            reason += f". Write `1-31/{day.removeprefix('*/')}`"
+        else:
+            reason += ": write the days without `*`"
+    else:
+        reason = (
+            f"on days {day} and weekdays {weekday} crons disagree whether one suffices or both "
+            "must hold: restrict one of the two, and let the job test the other"
+        )
+    return BadExpression(text, "day-of-month", column, reason, Code.NOT_PORTABLE, mended)
+
+
+def _with_day(words: list[tuple[str, int]], day: str) -> str:
+    return " ".join(day if place == 2 else word for place, (word, _) in enumerate(words))

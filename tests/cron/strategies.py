@@ -15,7 +15,9 @@ def items(low: int, high: int) -> st.SearchStrategy[str]:
         number.map(str),
         spans.map("{0[0]}-{0[1]}".format),
         steps.map("*/{}".format),
-        st.tuples(spans, steps).map(lambda s: f"{s[0][0]}-{s[0][1]}/{s[1]}"),
+        st.tuples(spans.filter(lambda span: span[0] < span[1]), steps).map(
+            lambda s: f"{s[0][0]}-{s[0][1]}/{s[1]}"
+        ),
     )
 
 

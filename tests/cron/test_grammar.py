@@ -1,8 +1,12 @@
+from datetime import datetime
+
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cron.strategies import expressions
+from maejobs.cron.dialect import Dialect
+from maejobs.cron.fields import WEEKDAYS
 from maejobs.cron.grammar import (
     NICKNAMES,
     SPANS,
@@ -58,32 +62,32 @@ def test_a_field_is_star_by_its_first_character(text, star):
 @pytest.mark.parametrize(
     ("text", "field", "column", "reason"),
     [
-        ("0 0 * * fri-sun", "day-of-week", 8, "write 5-7"),
-        ("0 0 * * sat-sun", "day-of-week", 8, "write 6-7"),
-        ("0 0 * * 7-2", "day-of-week", 8, "write 0-2"),
-        ("0 0 * * 5-2", "day-of-week", 8, "write 5-6,0-2"),
-        ("0 22-2 * * *", "hour", 2, "write 22-23,0-2"),
-        ("0 1-3,9-7 * * *", "hour", 6, "write 9-23,0-7"),
-        ("0 5-4 * * *", "hour", 2, "write 5-23,0-4"),
-        ("5/10 * * * *", "minute", 0, "write 5-59/10"),
+        ("0 0 * * fri-sun", "day-of-week", 8, "Write `fri,sat,sun`"),
+        ("0 0 * * sat-sun", "day-of-week", 8, "Write `sat,sun`"),
+        ("0 0 * * 7-2", "day-of-week", 8, "Write `0-2`"),
+        ("0 0 * * 5-2", "day-of-week", 8, "Write `5-6,0-2`"),
+        ("0 22-2 * * *", "hour", 2, "Write `22-23,0-2`"),
+        ("0 1-3,9-7 * * *", "hour", 6, "Write `9-23,0-7`"),
+        ("0 5-4 * * *", "hour", 2, "Write `5-23,0-4`"),
+        ("5/10 * * * *", "minute", 0, "Write `5-59/10`"),
         ("*/0 * * * *", "minute", 2, "step of 0"),
         ("*/90 * * * *", "minute", 2, "larger than the field"),
         ("0 0-5/24 * * *", "hour", 6, "larger than the field"),
         ("*5 * * * *", "minute", 1, "5 is left over after *"),
         ("1-2-3 * * * *", "minute", 3, "-3 is left over after 1-2"),
         ("1;2 * * * *", "minute", 1, ";2 is left over"),
-        ("0~30 * * * *", "minute", 1, "cronie only"),
+        ("0~30 * * * *", "minute", 1, "by no other cron"),
         ("1,,2 * * * *", "minute", 2, "an item is missing"),
         ("1, * * * *", "minute", 2, "an item is missing"),
         ("60 * * * *", "minute", 0, "60 is outside 0–59"),
         ("4294967297 * * * *", "minute", 0, "outside"),
         ("0 0 0 * *", "day-of-month", 4, "outside 1–31"),
-        ("0 0 ? * *", "day-of-month", 4, "write *"),
+        ("0 0 ? * *", "day-of-month", 4, "Write `*`"),
         ("0 0 L * *", "day-of-month", 4, "28-31"),
-        ("0 0 15W * *", "day-of-month", 6, "weekdays, 1-5"),
+        ("0 0 15W * *", "day-of-month", 6, "the weekdays, `1-5`"),
         ("0 0 * * 5L", "day-of-week", 9, "28-31"),
-        ("0 0 * * fri#2", "day-of-week", 11, "no # for the nth"),
-        ("0 0 * * monday", "day-of-week", 8, "write mon for monday"),
+        ("0 0 * * fri#2", "day-of-week", 11, "no `#` for the nth"),
+        ("0 0 * * monday", "day-of-week", 8, "Write `mon`"),
         ("H * * * *", "minute", 0, "fixed number"),
         ("jan * * * *", "minute", 0, "jan is not a number"),
         ("0 0 30 2 *", "day-of-month", 4, "never fires"),
@@ -105,9 +109,9 @@ def test_what_cron_rejects_ignores_or_never_fires_is_refused_with_a_mend(
         ("", 0, "0 fields seen"),
         ("* * * *", 7, "4 fields seen, 5 needed"),
         ("*/5 * * * * 30", 12, "no seconds or years"),
-        ("@Daily", 0, "unknown nickname @Daily"),
+        ("@Daily", 0, "Write `@daily`"),
         ("@daily @daily", 7, "nothing may follow"),
-        ("@every 5m", 7, "nothing may follow"),
+        ("@every 5m", 0, "no @every"),
         ("* * * * *\n", 9, "a line break"),
         ("* * * * *\r", 9, "a line break"),
         ("* * * * \0", 8, "the character '\\x00'"),
@@ -122,7 +126,7 @@ def test_what_is_no_expression_at_all_is_refused(text, column, reason):
 
 
 def test_the_wrong_number_of_fields_shows_an_example_that_parses():
-    parse_expression(refusal("0 2 * *").reason.rpartition("example: ")[2])
+    parse_expression(refusal("0 2 * *").reason.rpartition("example: ")[2].strip("`"))
 
 
 def test_a_day_that_only_the_weekday_can_reach_is_accepted():
@@ -182,3 +186,52 @@ def test_what_the_manual_allows_is_accepted_unless_the_date_never_comes(text):
         values = getattr(expression, name).values
         assert values
         assert values <= set(range(span.low, span.high + 1)) - {7 if name == "weekday" else -1}
+
+
+@given(st.text(alphabet="0123456789*/,-~ abcfrisunmoLH?", max_size=20), st.sampled_from(Dialect))
+def test_a_mend_mends_and_says_so(text, dialect):
+    for _ in range(12):
+        try:
+            parse_expression(text, dialect)
+        except BadExpression as error:
+            if error.mended is None:
+                return
+            text = error.mended
+        else:
+            return
+    pytest.fail(f"mends without end: {text}")
+
+
+@given(st.integers(0, 6), st.integers(0, 6), st.booleans())
+def test_the_mend_of_a_week_that_runs_backwards_is_what_the_eye_saw(low, high, named):
+    assume(low > high)
+    first, last = (WEEKDAYS[low], WEEKDAYS[high]) if named else (low, high)
+    mended = parse_expression(refusal(f"0 0 * * {first}-{last}").mended)
+    seen = {day % 7 for day in range(low, high + 8)}
+    assert mended.weekday.values == seen
+
+
+@pytest.mark.parametrize("text", ["0 0 * * 7", "@daily", "0 0 1-31 * 1-7", "0 0 * * 5-7"])
+def test_busybox_and_so_the_portable_dialect_knows_neither_7_nor_nicknames(text):
+    parse_expression(text)
+    for dialect in (Dialect.BUSYBOX, Dialect.PORTABLE):
+        with pytest.raises(BadExpression) as caught:
+            parse_expression(text, dialect)
+        parse_expression(caught.value.mended, Dialect.BUSYBOX)
+
+
+def test_what_crons_read_differently_is_not_portable():
+    for text in ("0 0 */2 * *", "0 0 */2 * 1", "0 0 10,* * 1"):
+        parse_expression(text, Dialect.BUSYBOX)
+        with pytest.raises(BadExpression) as caught:
+            parse_expression(text, Dialect.PORTABLE)
+        assert caught.value.code == "not_portable"
+    assert parse_expression("0 0 1,15 * 1", Dialect.PORTABLE).either_day
+
+
+def test_a_minute_on_the_wall_matches_or_not():
+    friday_13 = datetime(2026, 2, 13, 2, 30)  # noqa: DTZ001
+    assert parse_expression("30 2 13 * 5").matches(friday_13)
+    assert parse_expression("30 2 14 * fri").matches(friday_13)
+    assert not parse_expression("30 2 */2 * 1").matches(friday_13)
+    assert not parse_expression("@reboot").matches(friday_13)
