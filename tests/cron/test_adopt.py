@@ -1,0 +1,44 @@
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maejobs.cron.adopt import CannotAdopt, matching_line, replace_line, take_over
+from maejobs.cron.block import Entry, replace_entries
+from maejobs.jobs.load import parse_job
+from maejobs.jobs.placeholders import expand
+from maejobs.jobs.render import render_job
+
+texts = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), min_size=1)
+
+
+@given(st.lists(texts, min_size=1), texts)
+def test_any_command_comes_back_from_its_file(command, value):
+    job = parse_job(Path("x"), "x", render_job("s", command, "@daily", {"A": value}))
+    assert [expand(word, {}) for word in job.command] == command
+    assert expand(job.env["A"], {}) == value
+
+
+def test_what_cron_would_run_is_run_with_its_input():
+    adoption = take_over(b"A=b\n* * * * * cat; umask; echo \"$A {}\" '50\\%'%x%y\n", 2)
+    done = subprocess.run(adoption.argv, env=adoption.environment, capture_output=True)
+    assert done.stdout == b"x\ny\n0022\nb {} 50%\n"
+
+
+def test_every_other_line_stays():
+    entry = Entry("a", "@daily", "/m exec a")
+    table = b"# c\n@daily tar\n0 5 * * 1 x\n"
+    number = matching_line(table, "tar")
+    assert replace_line(table, take_over(table, number), entry) == replace_entries(
+        b"# c\n0 5 * * 1 x\n", [entry]
+    )
+
+
+@pytest.mark.parametrize(
+    "table", [b"CRON_TZ=UTC\n@daily x\n", b"MAEJOBS_X=1\n@daily x\n", b"#\n0 0 * * fri-sun x\n"]
+)
+def test_what_cannot_be_kept_is_refused(table):
+    with pytest.raises(CannotAdopt):
+        take_over(table, 2)
