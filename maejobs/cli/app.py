@@ -23,6 +23,7 @@ SECTIONS = {
         "resume": ("pausing", "Let a paused JOB run again, from its next slot on."),
         "check": ("jobs", "Check a schedule EXPRESSION and show when it fires."),
         "next": ("status", "Show the coming slots of all jobs, or of JOB, in order."),
+        "plan": ("plan", "Draw the coming runs, how long they take, what collides."),
     },
     "Run": {
         "exec": ("execution", "What cron calls: run JOB for the slot that is due."),

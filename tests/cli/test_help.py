@@ -124,8 +124,9 @@ WRITES = {
     "keep restore", "keep rotate", "reconcile", "demo",
 }  # fmt: skip
 PRINTS = {
-    "schedule", "unschedule", "list", "diff", "check", "next", "run", "retry", "status", "jobs", "runs",
-    "show", "logs", "doctor", "reconcile", "db info", "keep list", "keep rotate", "keep backup",
+    "schedule", "unschedule", "list", "diff", "check", "next", "plan", "run", "retry", "status",
+    "jobs", "runs", "show", "logs", "doctor", "reconcile", "db info", "keep list",
+    "keep rotate", "keep backup",
     "keep restore", "keep cleanup",
 }  # fmt: skip
 

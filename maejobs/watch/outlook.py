@@ -1,0 +1,83 @@
+"""The plan of a home: its entries and job files, what its past lets expect, and what follows."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
+
+from maejobs.cron.block import Entry
+from maejobs.cron.grammar import BadExpression, Expression, parse_expression
+from maejobs.errors import UserError
+from maejobs.home import Home
+from maejobs.jobs.load import load_job
+from maejobs.watch.expectation import UNKNOWN, Expectation, PastRun, expectations
+from maejobs.watch.plan import Firing, PlannedJob, firings
+from maejobs.watch.problems import Problem, problems
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What `jobs` will do after `after`, up to and with `until` (UTC), where clocks show `zone`."""
+
+    jobs: tuple[PlannedJob, ...]
+    after: datetime
+    until: datetime
+    zone: tzinfo
+    firings: list[Firing]
+    problems: list[Problem]
+
+
+def look_ahead(jobs: Iterable[PlannedJob], after: datetime, days: int, zone: tzinfo) -> Outlook:
+    """The plan of so many days. Raises UserError for more firings than can be looked through."""
+    jobs, until = tuple(jobs), after + timedelta(days=days)
+    coming = firings(jobs, after, until, zone)
+    found = problems(jobs, coming, after, until, zone)
+    return Outlook(jobs, after, until, zone, coming, found)
+
+
+def read_expectations(home: Home, patience: float) -> dict[str, Expectation]:
+    """What the database lets expect of each job. Raises DatabaseUnavailable."""
+    from maejobs.rundb.database import open_database
+    from maejobs.rundb.queries import measured_runs
+
+    with open_database(home, patience) as engine:
+        return expectations(PastRun(**row._mapping) for row in measured_runs(engine))
+
+
+def planned_jobs(
+    entries: Iterable[Entry], jobs_dir: Path, expected: dict[str, Expectation]
+) -> tuple[list[PlannedJob], list[str]]:
+    """The jobs of `entries`, by name; and what of them cannot be read, which is left out.
+
+    A job whose file is bad is planned as far as its slots go.
+    """
+    trouble: list[str] = []
+    expressions: dict[str, list[Expression]] = {}
+    for entry in entries:
+        try:
+            expressions.setdefault(entry.job, []).append(parse_expression(entry.expression))
+        except BadExpression as error:
+            trouble.append(f"{entry.job}: {error}")
+    jobs = []
+    for name in sorted(expressions):
+        known = expected.get(name, UNKNOWN)
+        try:
+            file = load_job(jobs_dir, name)
+        except UserError as error:
+            trouble.append(str(error))
+            jobs.append(PlannedJob(name, tuple(expressions[name]), expected=known))
+            continue
+        jobs.append(
+            PlannedJob(
+                name,
+                tuple(expressions[name]),
+                file.until,
+                file.timeout,
+                file.grace,
+                file.overlap,
+                file.wait,
+                frozenset(file.locks),
+                known,
+            )
+        )
+    return jobs, trouble
