@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 LATE = 5  # minutes the daemon takes itself to have merely woken late by
 LONGEST_JUMP = 180  # beyond this the clock was set by hand
+# Set back by exactly that much, Debian's daemon starts afresh and cronie's does not.
+LONGEST_BACK = {"debian": LONGEST_JUMP - 1, "cronie": LONGEST_JUMP}
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Due:
     fixed: bool = False
 
 
-def wake(virtual: int, clock: int) -> tuple[list[Due], int]:
+def wake(virtual: int, clock: int, dialect: str = "debian") -> tuple[list[Due], int]:
     """What is due, in the order it runs, and the virtual time that follows.
 
     `virtual` and `clock` are local wall-clock minutes since the epoch. To be called once for each
@@ -29,9 +31,10 @@ def wake(virtual: int, clock: int) -> tuple[list[Due], int]:
     which it does not run. By how far the clock is ahead of the virtual time:
 
     1. up to 5 min: every job of each missed minute;
-    2. up to 180 min: wildcard jobs of the clock's minute, then fixed ones of each missed minute;
-    3. not at all, or less than 180 min behind: wildcard jobs of the clock's minute; the virtual
-       time stands until the clock has caught up, so that fixed jobs are not repeated;
+    2. up to 180 min: wildcard jobs of the clock's minute, then fixed ones of each missed minute
+       (who takes longer over that than a minute wakes again, from the last minute made up for);
+    3. not at all, or up to 180 min behind (`LONGEST_BACK`): wildcard jobs of the clock's minute;
+       the virtual time stands until the clock has caught up: fixed jobs are not repeated;
     4. anything else: every job of the clock's minute, and the virtual time starts afresh there.
     """
     ahead = clock - virtual
@@ -41,6 +44,6 @@ def wake(virtual: int, clock: int) -> tuple[list[Due], int]:
     if LATE < ahead <= LONGEST_JUMP:
         caught_up = [Due(minute, fixed=True) for minute in missed]
         return [Due(clock, wildcard=True), *caught_up], clock
-    if -LONGEST_JUMP < ahead <= 0:
+    if -LONGEST_BACK[dialect] <= ahead <= 0:
         return [Due(clock, wildcard=True)], virtual
     return [Due(clock, wildcard=True, fixed=True)], clock

@@ -42,6 +42,12 @@ def test_a_clock_set_by_hand_starts_afresh(ahead):
     assert wake(NOON, clock) == ([Due(clock, wildcard=True, fixed=True)], clock)
 
 
+def test_cronie_takes_three_hours_back_for_a_short_way_and_debian_for_a_long_one():
+    assert wake(NOON, NOON - 180, "cronie") == ([Due(NOON - 180, wildcard=True)], NOON)
+    assert wake(NOON, NOON - 181, "cronie") == ([Due(NOON - 181, True, True)], NOON - 181)
+    assert wake(NOON, NOON - 180, "debian") == ([Due(NOON - 180, True, True)], NOON - 180)
+
+
 @given(jumps)
 def test_the_fixed_jobs_of_a_minute_run_once_each_while_no_jump_is_longer_than_three_hours(jumps):
     virtual = clock = NOON

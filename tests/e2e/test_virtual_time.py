@@ -1,0 +1,188 @@
+"""Predicted and real firings side by side: real daemons on a clock that costs nothing."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from virtual_cron import Daemon, Firing, daemon, firings, virtual_clock  # noqa: F401
+
+from maejobs.cron.fires import fires
+from maejobs.cron.grammar import Expression, parse_expression
+from maejobs.cron.wakeup import Due, wake
+
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (local minutes have no zone)
+NAP = timedelta(seconds=10)  # between the missed minutes that a daemon makes up for
+
+pytestmark = pytest.mark.e2e
+
+Real = Callable[..., list[Firing]]
+Jumps = Sequence[tuple[timedelta, timedelta]]
+
+
+@pytest.fixture
+def real(daemon: Daemon, virtual_clock: Path, tmp_path: Path) -> Real:  # noqa: F811
+    """`real(expressions, zone, start, length, jumps)`: what the daemon fires."""
+    runs = iter(range(1_000_000))
+    return lambda *case: firings(daemon, virtual_clock, tmp_path / str(next(runs)), *case)
+
+
+class SimulatedDaemon:
+    """Cron's main loop around `wake`, with a clock that can be set."""
+
+    def __init__(
+        self, like: Daemon, zone: str, start: datetime, length: timedelta, jumps: Jumps = ()
+    ) -> None:
+        self.like, self.zone = like, ZoneInfo(zone)
+        self.now, self.left = start, length
+        self.jumps = [(length - after, by) for after, by in jumps]
+
+    def firings(self, jobs: Sequence[Expression]) -> list[Firing]:
+        return list(takewhile(lambda _: self.left > timedelta(0), self._firings(jobs)))
+
+    def _firings(self, jobs: Sequence[Expression]) -> Iterator[Firing]:
+        running = virtual = self._local_minute()
+        while self.left > timedelta(0):
+            while self._local_minute() == running:
+                into_minute = timedelta(seconds=self.now.second)
+                self._sleep(MINUTE - into_minute + timedelta(seconds=self.like.wakes_at))
+            running = self._local_minute()
+            dues, reached = wake(virtual, running, self.like.name)
+            started: list[Firing] = []
+            for due in dues:
+                if started:
+                    self._sleep(NAP)
+                started = [Firing(self.now, job) for job in _jobs_of(due, jobs)]
+                yield from started
+                if due.fixed and not due.wildcard and self._local_minute() != running:
+                    virtual = due.minute  # it used up the minute and wakes again
+                    break
+            else:
+                virtual = reached
+
+    def _local_minute(self) -> int:
+        return (self.now.astimezone(self.zone).replace(tzinfo=None) - EPOCH) // MINUTE
+
+    def _sleep(self, duration: timedelta) -> None:
+        self.now += duration
+        self.left -= duration
+        while self.jumps and self.left <= self.jumps[0][0]:
+            self.now += self.jumps.pop(0)[1]
+
+
+def _jobs_of(due: Due, jobs: Sequence[Expression]) -> Iterator[int]:
+    local = EPOCH + due.minute * MINUTE
+    for number, job in enumerate(jobs):
+        if (due.wildcard if job.wildcard else due.fixed) and job.matches(local):
+            yield number
+
+
+def side_by_side(
+    expressions: Sequence[str], zone: str, predicted: Sequence[Firing], seen: Sequence[Firing]
+) -> str:
+    """The firings that one side has and the other has not, a table; empty if they agree."""
+    counts = [Counter((_minute(f.at), f.job) for f in side) for side in (predicted, seen)]
+    rows = [
+        f"{at.astimezone(ZoneInfo(zone)):%a %F %H:%M %Z}  {at:%F %H:%M}Z  "
+        f"{counts[0][at, job]:9} {counts[1][at, job]:5}  {expressions[job]}"
+        for at, job in sorted(counts[0] | counts[1])
+        if counts[0][at, job] != counts[1][at, job]
+    ]
+    head = f"{zone:27}  {'UTC':17}  {'predicted':>9} {'real':>5}  expression"
+    return "\n".join([head, *rows[:60]]) if rows else ""
+
+
+def _minute(at: datetime) -> datetime:
+    return at.replace(second=0)
+
+
+# Fixed and wildcard, lists, ranges and steps; at, before and behind the gaps and overlaps of the
+# zones below, which lie at 2:00–3:00, at 2:00–2:30 (Lord Howe) and, in autumn, at 1:00–2:00.
+EXPRESSIONS = (
+    *("30 2 * * *", "15 2 * * *", "0 2 * * *", "59 1 * * *", "0 3 * * *", "30 1 * * *"),
+    *("0 1 * * *", "59 2 * * *", "1 3 * * *", "5 3 * * *", "45 2 * * 0", "15 2 29 3 *"),
+    *("*/30 2 * * *", "* 2 * * *", "*/7 1-3 * * *", "30 * * * *", "5 */2 * * *", "*/15 * * * *"),
+    *("* * * * *", "59 * * * *", "0 */3 * * *", "*/20 1 * * 0", "10-12 * * * *", "*,3 2 * * *"),
+    *("0,30 2 * * *", "15,45 1,2,3 * * *", "0-4 2 * * *", "10-50/10 2 * * *", "20 1-3 * * *"),
+    *("0 0-23 * * *", "30 0-23 * * *", "0-59/30 2 * * *", "0 2,* * * *", "0 12 * * sun"),
+    *("30 2 * 3,10,11 *", "30 2 25 10 0", "@hourly", "@daily", "@midnight", "@weekly"),
+)
+CHANGES = [
+    pytest.param("Europe/Berlin", datetime(2026, 3, 29, 1, tzinfo=UTC), id="Berlin-spring"),
+    pytest.param("Europe/Berlin", datetime(2026, 10, 25, 1, tzinfo=UTC), id="Berlin-autumn"),
+    pytest.param("America/New_York", datetime(2026, 3, 8, 7, tzinfo=UTC), id="New_York-spring"),
+    pytest.param("America/New_York", datetime(2026, 11, 1, 6, tzinfo=UTC), id="New_York-autumn"),
+    pytest.param(
+        "Australia/Lord_Howe", datetime(2026, 10, 3, 15, 30, tzinfo=UTC), id="Howe-spring"
+    ),
+    pytest.param("Australia/Lord_Howe", datetime(2026, 4, 4, 15, tzinfo=UTC), id="Howe-autumn"),
+]
+
+
+def predictions(
+    texts: Sequence[str], zone: str, start: datetime, length: timedelta
+) -> list[Firing]:
+    """What `fires` foretells for the window a daemon runs in."""
+    return [
+        Firing(at, job)
+        for job, text in enumerate(texts)
+        for at in takewhile(
+            lambda at: at < start + length,
+            fires(parse_expression(text), start, ZoneInfo(zone)),
+        )
+    ]
+
+
+@pytest.mark.parametrize(("zone", "change"), CHANGES)
+def test_predictions_across_a_dst_change_are_the_daemons_firings(real: Real, zone, change):
+    window = (change - DAY, 2 * DAY)
+    wildcard = [text for text in EXPRESSIONS if parse_expression(text).wildcard]
+    # Those at fixed times one by one: what a daemon makes up for after a gap delays its others.
+    for texts in [wildcard, *([text] for text in EXPRESSIONS if text not in wildcard)]:
+        predicted = predictions(texts, zone, *window)
+        # Missed minutes of one job are made up for within the same minute; a slot has one.
+        seen = {Firing(_minute(firing.at), firing.job) for firing in real(texts, zone, *window)}
+        if table := side_by_side(texts, zone, predicted, list(seen)):
+            pytest.fail(table)
+
+
+@pytest.mark.parametrize(("zone", "change"), CHANGES)
+def test_a_dst_change_is_a_jump_of_the_local_clock_to_the_daemon(real: Real, daemon, zone, change):  # noqa: F811
+    window = (change - DAY, 2 * DAY)
+    jobs = [parse_expression(text) for text in EXPRESSIONS]
+    predicted = SimulatedDaemon(daemon, zone, *window).firings(jobs)
+    if table := side_by_side(EXPRESSIONS, zone, predicted, real(EXPRESSIONS, zone, *window)):
+        pytest.fail(table)
+
+
+JUMPS = [240, 300, 301, 360, 361, 2 * 3600, 179 * 60, 180 * 60, 181 * 60, 182 * 60, 5 * 3600]
+
+
+@pytest.mark.parametrize("seconds", [*JUMPS, *(-jump for jump in JUMPS)])
+def test_a_clock_that_is_set_runs_what_the_rule_says(real: Real, daemon, seconds):  # noqa: F811
+    start = datetime(2026, 5, 5, 0, 30, tzinfo=UTC)
+    jumps = [(90 * MINUTE + timedelta(seconds=20), timedelta(seconds=seconds))]
+    jobs = [parse_expression(text) for text in EXPRESSIONS]
+    predicted = SimulatedDaemon(daemon, "UTC", start, 12 * HOUR, jumps).firings(jobs)
+    seen = real(EXPRESSIONS, "UTC", start, 12 * HOUR, jumps)
+    if table := side_by_side(EXPRESSIONS, "UTC", predicted, seen):
+        pytest.fail(table)
+
+
+def test_a_clock_that_is_set_again_and_again_runs_what_the_rule_says(real: Real, daemon):  # noqa: F811
+    start = datetime(2026, 5, 5, 0, 30, tzinfo=UTC)
+    jumps = [
+        (n * 47 * MINUTE, timedelta(minutes=by))
+        for n, by in enumerate((61, -45, 7, 240, -119, -100, -200, 5, 170, -170, 3, -1, -4), 1)
+    ]
+    jobs = [parse_expression(text) for text in EXPRESSIONS]
+    predicted = SimulatedDaemon(daemon, "Europe/Berlin", start, 12 * HOUR, jumps).firings(jobs)
+    seen = real(EXPRESSIONS, "Europe/Berlin", start, 12 * HOUR, jumps)
+    if table := side_by_side(EXPRESSIONS, "Europe/Berlin", predicted, seen):
+        pytest.fail(table)
