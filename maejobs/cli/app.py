@@ -21,7 +21,7 @@ SECTIONS = {
         "edit": ("table", "Edit the crontab; a bad one is not installed."),
         "pause": ("pausing", "Keep JOB from starting until `resume`."),
         "resume": ("pausing", "Let a paused JOB run again, from its next slot on."),
-        "check": ("jobs", "Check a schedule EXPRESSION and show when it fires."),
+        "check": ("check", "Check a schedule EXPRESSION and show when it fires."),
         "next": ("status", "Show the coming slots of all jobs, or of JOB, in order."),
         "plan": ("plan", "Draw the coming runs, how long they take, what collides."),
     },

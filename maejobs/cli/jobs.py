@@ -1,18 +1,11 @@
-"""`maejobs jobs` and `check`: job files and expressions, looked at before they matter."""
-
-from itertools import islice
+"""`maejobs jobs`: job files, looked at before they matter."""
 
 import click
 
-from maejobs import clock
 from maejobs.cli.options import HomeCommand, current_home, json_option
-from maejobs.cli.output import local, print_json, print_table, relative
+from maejobs.cli.output import print_json, print_table
 from maejobs.cli.text import visible
-from maejobs.cron.fires import fires, host_zone
-from maejobs.cron.grammar import BadExpression, parse_expression
 from maejobs.errors import EXIT_USAGE, UserError
-
-SHOWN_FIRES = 5
 
 
 @click.command("jobs", cls=HomeCommand)
@@ -56,42 +49,3 @@ def jobs_command(as_json: bool) -> int:
         for text in bad.values():
             click.echo(f"maejobs: {visible(text)}", err=True)
     return EXIT_USAGE if bad else 0
-
-
-@click.command("check", cls=HomeCommand)
-@click.argument("expression")
-@json_option
-def check_command(expression: str, as_json: bool) -> int:
-    """Check a schedule EXPRESSION and show when it fires.
-
-    Exit code 0: valid; 2: not.
-
-    \b
-    Example:
-      maejobs check "30 2 * * 1-5"
-    """
-    try:
-        parsed = parse_expression(expression)
-    except BadExpression as error:
-        if not as_json:
-            raise
-        print_json(
-            {
-                "expression": expression,
-                "valid": False,
-                "field": error.field,
-                "column": error.column,
-                "reason": error.reason,
-            }
-        )
-        return EXIT_USAGE
-    coming = list(islice(fires(parsed, clock.now(), host_zone()), SHOWN_FIRES))
-    if as_json:
-        print_json({"expression": parsed.text, "valid": True, "next": coming})
-        return 0
-    click.echo(f"{parsed.text} is valid")
-    if parsed.reboot:
-        click.echo("next: when the host starts")
-    for fire in coming:
-        click.echo(f"next: {local(fire)} ({relative(fire)})")
-    return 0

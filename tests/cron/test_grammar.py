@@ -1,4 +1,5 @@
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
@@ -15,6 +16,7 @@ from maejobs.cron.grammar import (
     expression_of,
     parse_expression,
 )
+from maejobs.cron.refusal import Code
 
 
 def refusal(text: str) -> BadExpression:
@@ -235,3 +237,8 @@ def test_a_minute_on_the_wall_matches_or_not():
     assert parse_expression("30 2 14 * fri").matches(friday_13)
     assert not parse_expression("30 2 */2 * 1").matches(friday_13)
     assert not parse_expression("@reboot").matches(friday_13)
+
+
+def test_the_docs_list_every_code():
+    docs = (Path(__file__).parents[2] / "docs/expressions.md").read_text()
+    assert [code for code in Code if f"`{code}`" not in docs] == []

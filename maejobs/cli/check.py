@@ -1,0 +1,145 @@
+"""`maejobs check`: expressions, looked at before they matter."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import datetime, tzinfo
+from itertools import islice, takewhile
+from typing import Any
+
+import click
+
+from maejobs import clock
+from maejobs.cli.options import HomeCommand
+from maejobs.cli.text import visible
+from maejobs.cron.describe import describe
+from maejobs.cron.dialect import Dialect, host_dialect
+from maejobs.cron.fires import MINUTE, fires, host_zone
+from maejobs.cron.grammar import BadExpression, Expression, parse_expression
+from maejobs.cron.surprises import surprises_of
+from maejobs.errors import EXIT_USAGE, UserError
+
+SHOWN_FIRES = 5
+
+
+@click.command("check", cls=HomeCommand)
+@click.argument("expressions", metavar="EXPRESSION...", nargs=-1, required=True)
+@click.option(
+    "--dialect",
+    type=click.Choice([d.value for d in Dialect]),
+    help="Whose grammar (default: host's).",
+)
+@click.option("--timezone", metavar="ZONE", help="The zone cron schedules in (default: host's).")
+@click.option("--from", "start", metavar="ISO", help="With --until: all fires from here on.")
+@click.option("--until", metavar="ISO", help="Up to here, exclusive.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, an object a line.")
+def check_command(
+    expressions: tuple[str, ...],
+    dialect: str | None,
+    timezone: str | None,
+    start: str | None,
+    until: str | None,
+    as_json: bool,
+) -> int:
+    """Check a schedule EXPRESSION and show when it fires.
+
+    Of `-`, each line of standard input is one. Exit code 0: all are valid; 2: not.
+
+    \b
+    Example:
+      maejobs check "30 2 * * 1-5"
+    """
+    zone = _zone(timezone) if timezone else host_zone()
+    window = _window(start, until, zone)
+    grammar = Dialect(dialect) if dialect else host_dialect()
+    worst = 0
+    for text in _texts(expressions):
+        told = _verdict(text, grammar, zone, window)
+        if not told["valid"]:
+            worst = EXIT_USAGE
+        click.echo(json.dumps(told) if as_json else _printed(told))
+    return worst
+
+
+def _verdict(
+    text: str, dialect: Dialect, zone: tzinfo, window: tuple[datetime, datetime] | None
+) -> dict[str, Any]:
+    told: dict[str, Any] = {"expression": text, "dialect": dialect.value}
+    try:
+        parsed = parse_expression(text, dialect)
+    except BadExpression as error:
+        return told | {
+            "valid": False,
+            "code": error.code.value,
+            "reason": error.reason,
+            "field": error.field,
+            "column": error.column,
+            "mended": error.mended,
+            "warnings": [],
+            "description": None,
+            "pointed": error.pointed(),
+        }
+    now = clock.now()
+    told |= {"valid": True, "code": None, "reason": None, "field": None, "column": None}
+    told |= {"mended": None, "warnings": surprises_of(parsed, now, zone)}
+    told["description"] = describe(parsed)
+    told["next"] = [
+        at.astimezone(zone).isoformat() for at in islice(fires(parsed, now, zone), SHOWN_FIRES)
+    ]
+    if window:
+        told["fires"] = _fires(parsed, zone, *window)
+    return told
+
+
+def _fires(expression: Expression, zone: tzinfo, start: datetime, end: datetime) -> list[int]:
+    coming = fires(expression, start - MINUTE, zone)
+    within = takewhile(lambda at: at < end, coming)
+    return [int(at.timestamp()) for at in within if at >= start]
+
+
+def _printed(told: dict[str, Any]) -> str:
+    shown = visible(told["expression"])
+    if not told["valid"]:
+        where = told["field"] or "expression"
+        return f"bad {where}: {visible(told['reason'])}\n{told['pointed']}"
+    lines = [f"{shown} is valid: {told['description']}"]
+    lines += [f"next: {at}" for at in told["next"]]
+    lines += [f"warning: {warning}" for warning in told["warnings"]]
+    if "fires" in told:
+        lines.append(f"fires in the window: {len(told['fires'])}")
+    return "\n".join(lines)
+
+
+def _texts(expressions: Iterable[str]) -> Iterator[str]:
+    for text in expressions:
+        if text == "-":
+            for line in sys.stdin.buffer:
+                yield line.removesuffix(b"\n").decode("utf-8", "surrogateescape")
+        else:
+            yield text
+
+
+def _zone(name: str) -> tzinfo:
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError, KeyError):
+        raise UserError(f"--timezone: no zone is called {visible(name)}") from None
+
+
+def _window(start: str | None, until: str | None, zone: tzinfo) -> tuple[datetime, datetime] | None:
+    if start is None and until is None:
+        return None
+    if start is None or until is None:
+        raise UserError("--from and --until belong together: give both")
+    return _instant("--from", start, zone), _instant("--until", until, zone)
+
+
+def _instant(option: str, text: str, zone: tzinfo) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        why = "is no ISO 8601 time, such as 2026-01-01T00:00Z"
+        raise UserError(f"{option}: {visible(text)} {why}") from None
+    return at if at.tzinfo else at.replace(tzinfo=zone)

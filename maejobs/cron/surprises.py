@@ -1,0 +1,85 @@
+"""What is legal and surprising in an expression: said before it matters, never refused."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, tzinfo
+
+from maejobs.cron.fields import Field
+from maejobs.cron.fires import next_fire
+from maejobs.cron.grammar import Expression
+
+DAY = timedelta(days=1)
+YEAR_DAYS = 366
+
+
+def surprises_of(expression: Expression, now: datetime, zone: tzinfo) -> list[str]:
+    """The warnings, those about the year from `now` in `zone` included."""
+    if expression.reboot:
+        return []
+    return [
+        *_day_rule(expression),
+        *_idle_steps(expression),
+        *_rare(expression, now, zone),
+        *_jumps(expression, now, zone),
+    ]
+
+
+def _day_rule(expression: Expression) -> Iterator[str]:
+    day, weekday = expression.day, expression.weekday
+    if expression.either_day:
+        yield f"day of month {day.text} OR weekday {weekday.text}: either one suffices"
+    elif len(day.values) < 31 and len(weekday.values) < 7:
+        yield (
+            f"day of month {day.text} AND weekday {weekday.text}: both must hold, since one of "
+            "them begins with `*`"
+        )
+
+
+def _idle_steps(expression: Expression) -> Iterator[str]:
+    fields = (expression.minute, expression.hour, expression.day, expression.month)
+    for field in (*fields, expression.weekday):
+        for item in field.text.split(","):
+            yield from _idle_step(field, item)
+
+
+def _idle_step(field: Field, item: str) -> Iterator[str]:
+    bounds, _, step = item.partition("/")
+    low, _, high = bounds.partition("-")
+    if low.isdigit() and high.isdigit() and step and int(step) > int(high) - int(low):
+        yield f"{field.name} {item}: the step leaves the range, only {low} counts: write {low}"
+
+
+def _rare(expression: Expression, now: datetime, zone: tzinfo) -> Iterator[str]:
+    fire = next_fire(expression, now, zone)
+    if fire is None:
+        yield "it does not fire within the next eight years"
+    elif fire - now > YEAR_DAYS * DAY:
+        yield f"it fires seldom: next on {fire.astimezone(zone):%Y-%m-%d}"
+
+
+def _jumps(expression: Expression, now: datetime, zone: tzinfo) -> Iterator[str]:
+    """Go through the days of a year on which the zone's offset changes."""
+    minutes = expression.minutes_of_day
+    noon = now.astimezone(zone).replace(hour=12, minute=0, second=0, microsecond=0, tzinfo=None)
+    for number in range(YEAR_DAYS):
+        midnight = (noon + number * DAY).replace(hour=0)
+        if _offset(midnight, zone, 0) == _offset(midnight + DAY, zone, 0):
+            continue
+        for minute in minutes:
+            local = midnight + timedelta(minutes=minute)
+            jump = _offset(local, zone, 1) - _offset(local, zone, 0)
+            if jump and expression.matches(local):
+                yield _jump(expression, local, forward=jump > timedelta(0))
+                break
+
+
+def _jump(expression: Expression, local: datetime, forward: bool) -> str:
+    at = f"{local:%Y-%m-%d}: the clock"
+    if forward:
+        happens = "does not run in it" if expression.wildcard else "runs once, right after the gap"
+        return f"{at} skips {local:%H:%M}; the job {happens}"
+    happens = "runs both times" if expression.wildcard else "runs once, the first time"
+    return f"{at} shows {local:%H:%M} twice; the job {happens}"
+
+
+def _offset(local: datetime, zone: tzinfo, fold: int) -> timedelta:
+    return local.replace(tzinfo=zone, fold=fold).utcoffset() or timedelta(0)

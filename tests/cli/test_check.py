@@ -1,0 +1,42 @@
+"""`maejobs check`, for people and for programs."""
+
+import json
+import subprocess
+import sys
+
+
+def test_a_verdict_for_each_line_whatever_bytes_it_holds():
+    lines = b"0 2 * * *\n\nfri-sun\n\xff\0\t\x1b\n@daily\r\n* * * * *"
+    command = [sys.executable, "-m", "maejobs", "check", "-", "--json", "--dialect", "debian"]
+    done = subprocess.run(command, input=lines, capture_output=True, check=False)
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["valid"] for one in told] == [True, False, False, False, False, True]
+    assert done.returncode == 2
+    assert told[0]["code"] is told[0]["reason"] is told[0]["column"] is None
+    assert told[1]["code"] == "too_few_fields"
+    assert told[0]["description"] == "at 02:00 every day"
+
+
+def test_all_fires_of_a_window_are_told_as_epoch_seconds(maejobs):
+    day = ("--from", "2026-03-29", "--until", "2026-03-30", "--timezone", "Europe/Berlin")
+    done = maejobs("check", "30 2 * * *", *day, "--json")
+    assert json.loads(done.stdout)["fires"] == [1774746000]  # 03:00, after the gap
+
+
+def test_what_is_legal_and_surprising_is_said(maejobs):
+    done = maejobs("check", "0 0 13 * 5", "--dialect", "debian")
+    assert "warning: day of month 13 OR weekday 5" in done.stdout
+    assert done.returncode == 0
+
+
+def test_a_refusal_shows_the_place_and_the_mend(maejobs):
+    done = maejobs("check", "0 0 * * fri-sun", "--dialect", "debian")
+    assert "`fri-sun` never fires: Sunday is 0. Write `fri,sat,sun`\n  0 0" in done.stdout
+    assert done.returncode == 2
+
+
+def test_bad_options_are_one_line(maejobs):
+    for options in (["--timezone", "Mars/X"], ["--from", "soon", "--until", "x"], ["--from", "x"]):
+        done = maejobs("check", "@daily", *options)
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
