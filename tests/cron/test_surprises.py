@@ -1,0 +1,29 @@
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from maejobs.cron.grammar import parse_expression
+from maejobs.cron.surprises import surprises_of
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("0 0 13 * 5", "either one suffices"),
+        ("0 0 */2 * 1", "both must hold"),
+        ("0 10-15/10 * * *", "write 10"),
+        ("0 0 29 2 *", "next on 2028-02-29"),
+        ("30 2 * * *", "2026-03-29: the clock skips 02:30; the job runs once, right after the gap"),
+        ("*/30 2 * * *", "2026-10-25: the clock shows 02:00 twice; the job runs both times"),
+    ],
+)
+def test_what_is_legal_and_surprising_is_said(text, said):
+    assert said in "\n".join(surprises_of(parse_expression(text), NOW, BERLIN))
+
+
+def test_an_ordinary_night_surprises_nobody():
+    assert surprises_of(parse_expression("30 4 * * 1-5"), NOW, BERLIN) == []
