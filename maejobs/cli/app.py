@@ -40,6 +40,7 @@ SECTIONS = {
     },
     "Keep house": {
         "init": ("upkeep", "Make the home, its job files and its database."),
+        "daemon": ("daemon", "Start the table's jobs where no cron runs."),
         "doctor": ("doctor", "Check whether a night would work, point by point."),
         "reconcile": ("upkeep", "Set the record straight: lost and missed runs."),
         "keep": ("keep", "Decide what stays: checkpoints, backups, old runs."),

@@ -1,0 +1,1 @@
+"""A cron of our own, for containers and hosts that have none."""

@@ -1,0 +1,48 @@
+"""One scheduler a table: the daemon's lock, and the look for a cron that reads the same table."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from maejobs.cron.target import Target
+from maejobs.errors import UserError
+from maejobs.files import FILE_MODE, make_private_directory
+
+CRONS = ("cron", "crond")
+
+
+@contextmanager
+def only_daemon(target: Target) -> Iterator[None]:
+    """Hold the table's daemon lock. Raises UserError where another daemon holds it."""
+    path = target.lock_file.with_name(target.lock_file.name + ".daemon")
+    try:
+        make_private_directory(path.parent)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(path, flags, FILE_MODE)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be locked: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another maejobs daemon serves the {target.name}; two would start each job twice"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def running_cron() -> int | None:
+    """The process id of a cron daemon on this host; None: none."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            name = (process / "comm").read_text().strip()
+            state = (process / "stat").read_text().rpartition(") ")[2][:1]
+        except OSError:
+            continue
+        if name in CRONS and state != "Z":
+            return int(process.name)
+    return None

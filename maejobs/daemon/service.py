@@ -1,0 +1,153 @@
+"""The daemon itself: sleeps to the next minute, starts what is due, reaps, and stops in order."""
+
+import json
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from maejobs import clock
+from maejobs.cron.fires import host_zone
+from maejobs.cron.target import Target
+from maejobs.cron.wakeup import wake
+from maejobs.daemon.children import Children
+from maejobs.daemon.entries import (
+    Entry,
+    due_entries,
+    local_minute,
+    read_entries,
+    seconds_to_next_minute,
+)
+from maejobs.errors import MaejobsError
+from maejobs.files import write_atomically
+from maejobs.home import Home
+
+HEARTBEAT, BOOT_MARKER = "daemon.heartbeat", "daemon.boot"
+LONGEST_SLEEP = 10.0  # so that a clock that is set is seen soon
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+FIRST_PROCESS = Path("/proc/1/stat")
+STARTED_FIELD = 19  # of /proc/PID/stat, counted behind the name
+
+
+class Daemon:
+    """One table, one home; `say` gets a line of log."""
+
+    def __init__(
+        self, home: Home, target: Target, user: str | None, grace: float, say: Callable[[str], None]
+    ) -> None:
+        self._home = home
+        self._target = target
+        self._user = user
+        self._grace = grace
+        self._say = say
+        self._children = Children()
+        self._zone = host_zone()
+        self._table: bytes | None = None
+        self._entries: list[Entry] = []
+        self._stops = 0
+        self._wakeup = 0
+
+    def run(self) -> None:
+        """Schedule until TERM or INT, then stop what runs."""
+        self._wakeup, writing = os.pipe()
+        os.set_blocking(self._wakeup, False)
+        os.set_blocking(writing, False)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        for number in SIGNALS:
+            signal.signal(number, lambda *_: None)
+        self._read_table()
+        if is_new_boot(self._home.root / BOOT_MARKER):
+            self._start([entry for entry in self._entries if entry.expression.reboot])
+        seen = self._now()
+        virtual = local_minute(seen)
+        self._beat()
+        while not self._stops:
+            self._pause(min(LONGEST_SLEEP, seconds_to_next_minute(self._now())))
+            now = self._now()
+            if self._stops or now.timestamp() // 60 == seen.timestamp() // 60:
+                continue
+            seen = now
+            self._read_table()
+            dues, virtual = wake(virtual, local_minute(now))
+            for due in dues:
+                self._start(due_entries(self._entries, due))
+            self._beat()
+        self._stop()
+
+    def _now(self) -> datetime:
+        return clock.now().astimezone(self._zone)
+
+    def _pause(self, seconds: float) -> None:
+        """Sleep, but not beyond a signal; log who ended."""
+        select.select([self._wakeup], [], [], max(seconds, 0.001))
+        try:
+            numbers = os.read(self._wakeup, 4096)
+        except BlockingIOError:
+            numbers = b""
+        if signal.SIGHUP in numbers:
+            self._read_table()
+        self._stops += sum(number in (signal.SIGTERM, signal.SIGINT) for number in numbers)
+        for pid, status, entry in self._children.reap():
+            how = f"status {status}" if status >= 0 else f"signal {-status}"
+            self._say(f"line {entry.number}: process {pid} ended with {how}")
+
+    def _read_table(self) -> None:
+        """Take up a table that has changed; one that cannot be read leaves the old one in force."""
+        try:
+            table = self._target.read() or b""
+        except (MaejobsError, OSError) as error:
+            self._say(f"the old table stays in force: {error}")
+            return
+        if table == self._table:
+            return
+        self._table = table
+        self._entries, passed_over = read_entries(table, self._target.system)
+        self._say(f"{self._target.name}: {len(self._entries)} jobs")
+        for reason in passed_over:
+            self._say(f"passed over: {reason}")
+
+    def _start(self, entries: list[Entry]) -> None:
+        zone = self._zone.key if isinstance(self._zone, ZoneInfo) else None
+        for entry in entries:
+            try:
+                pid = self._children.start(entry, entry.user or self._user, zone)
+            except (MaejobsError, OSError, ValueError) as error:
+                self._say(f"line {entry.number}: cannot be started: {error}")
+            else:
+                self._say(f"line {entry.number}: process {pid} started: {entry.command!a}")
+
+    def _beat(self) -> None:
+        beat = {"pid": os.getpid(), "at": clock.now().isoformat(), "entries": len(self._entries)}
+        beat["table"] = self._target.name
+        try:
+            write_atomically(self._home.root / HEARTBEAT, json.dumps(beat).encode())
+        except OSError as error:
+            self._say(f"no heartbeat: {error}")
+
+    def _stop(self) -> None:
+        """TERM to all that runs, then KILL: when the grace is over, or at the second signal."""
+        self._say(f"stopping; {len(self._children)} jobs run")
+        self._children.signal_all(signal.SIGTERM)
+        latest = time.monotonic() + self._grace
+        while len(self._children) and self._stops < 2 and time.monotonic() < latest:
+            self._pause(min(1.0, latest - time.monotonic()))
+        self._children.signal_all(signal.SIGKILL)
+        (self._home.root / HEARTBEAT).unlink(missing_ok=True)
+
+
+def is_new_boot(marker: Path) -> bool:
+    """Whether the host or the container was started since `marker` was written; writes it.
+
+    A boot is the kernel's boot id and the start of process 1, which a container has anew.
+    """
+    started = FIRST_PROCESS.read_text().rpartition(") ")[2].split()[STARTED_FIELD]
+    boot = f"{BOOT_ID.read_text().strip()} {started}\n".encode()
+    if marker.exists() and marker.read_bytes() == boot:
+        return False
+    write_atomically(marker, boot)
+    return True

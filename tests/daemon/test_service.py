@@ -1,0 +1,83 @@
+"""The daemon as a process, on a table that is a file."""
+
+import os
+import pwd
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from maejobs.daemon.service import is_new_boot
+from maejobs.home import Home
+
+PATIENCE_SECONDS = 75.0  # a minute boundary may be that far away
+MOST_RESIDENT_KB = 40 * 1024
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path / "home", str(tmp_path / "crontab"))
+    home.create_directories()
+    return home
+
+
+def start(home: Home) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "maejobs", "daemon", "--home", str(home.root)]
+    return subprocess.Popen(
+        [*command, "--crontab", home.crontab, "--grace", "20"], stdout=subprocess.PIPE, text=True
+    )
+
+
+def wait_for(path: Path, text: str) -> None:
+    latest = time.monotonic() + PATIENCE_SECONDS
+    while not path.exists() or text not in path.read_text():
+        assert time.monotonic() < latest, f"{text!r} did not come in {path}"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def daemons() -> Iterator[list[subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def test_runs_reboot_jobs_as_cron_would_and_passes_term_on(
+    home: Home, tmp_path: Path, daemons: list[subprocess.Popen[str]]
+) -> None:
+    seen = tmp_path / "seen"
+    Path(home.crontab).write_text(
+        f"GREETING=hello there\n@reboot cat > {seen}; pwd >> {seen}; umask >> {seen}; "
+        f'echo "$GREETING $LANG" >> {seen}; trap "echo got TERM >> {seen}; exit 0" TERM; '
+        f"echo ready >> {seen}; while :; do sleep 0.1; done%one%two\n"
+    )
+    daemons.append(daemon := start(home))
+    wait_for(seen, "ready")
+    second = start(home)
+    daemons.append(second)
+    assert second.wait(20) == 2
+    status = Path(f"/proc/{daemon.pid}/status").read_text()
+    assert int(status.partition("VmRSS:")[2].split()[0]) < MOST_RESIDENT_KB
+    daemon.send_signal(signal.SIGTERM)
+    output, _ = daemon.communicate(timeout=20)
+    assert daemon.returncode == 0
+    there = str(Path(pwd.getpwuid(os.geteuid()).pw_dir).resolve())
+    expected = ["one", "two", there, "0022", "hello there ", "ready", "got TERM"]
+    assert seen.read_text().splitlines() == expected
+    assert "line 2: process" in output
+    assert "ended with status 0" in output
+
+
+def test_a_boot_counts_once(tmp_path: Path) -> None:
+    marker = tmp_path / "boot"
+    assert is_new_boot(marker)
+    assert not is_new_boot(marker)
+    marker.write_text("another boot\n")
+    assert is_new_boot(marker)
