@@ -36,14 +36,14 @@ def exec_command(job: str, dry_run: bool) -> int:
     Example:
       maejobs exec pretrain
     """
-    from maejobs.cron.fires import host_zone
+    from maejobs.cron.fires import scheduling_zone
     from maejobs.supervise.execute import execute
     from maejobs.supervise.slot import scheduled_expressions, slot_of
 
     logging.basicConfig(format="maejobs: %(message)s", level=logging.WARNING)
     home = existing_home()
     _refuse_unknown(home, job)
-    slot = slot_of(clock.now(), scheduled_expressions(home, job), host_zone())
+    slot = slot_of(clock.now(), scheduled_expressions(home, job), scheduling_zone())
     if dry_run:
         from maejobs.cli.output import local
 

@@ -19,6 +19,7 @@ HORIZON_DAYS = 8 * 366  # 29 February stays away for eight years at the most (20
 # Beyond this, cron takes the jump for a clock set by hand and starts afresh.
 LONGEST_JUMP = timedelta(hours=3)
 LOCALTIME = "/etc/localtime"
+ZONE_VARIABLE = "MAEJOBS_ZONE"  # set by our own daemon for what it starts
 
 
 def host_zone() -> tzinfo:
@@ -26,9 +27,21 @@ def host_zone() -> tzinfo:
 
     A `TZ` that is no zone's name is passed over: the daemon goes by /etc/localtime in any case.
     """
+    return _first_zone(os.environ.get("TZ", ""), LOCALTIME)
+
+
+def scheduling_zone() -> tzinfo:
+    """The zone of the daemon that called us: `MAEJOBS_ZONE` if that is ours, else the host's.
+
+    `TZ` does not count here: a `TZ=` line of the crontab reaches the job, and not the schedule.
+    """
+    return _first_zone(os.environ.get(ZONE_VARIABLE, ""), LOCALTIME)
+
+
+def _first_zone(*names: str) -> tzinfo:
     from zoneinfo import ZoneInfo
 
-    for name in filter(None, (os.environ.get("TZ", "").removeprefix(":"), LOCALTIME)):
+    for name in filter(None, (name.removeprefix(":") for name in names)):
         try:
             if not name.startswith("/"):
                 return ZoneInfo(name)

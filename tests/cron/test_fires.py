@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cron.strategies import expressions
-from maejobs.cron.fires import fires, host_zone, next_fire, previous_fire
+from maejobs.cron.fires import fires, host_zone, next_fire, previous_fire, scheduling_zone
 from maejobs.cron.grammar import BadExpression, Expression, parse_expression
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -277,3 +277,14 @@ def test_a_host_without_localtime_is_in_utc(monkeypatch, tmp_path):
     monkeypatch.setattr("maejobs.cron.fires.LOCALTIME", str(tmp_path / "none"))
     monkeypatch.delenv("TZ", raising=False)
     assert host_zone() is UTC
+
+
+def test_a_tz_line_of_the_crontab_does_not_move_the_slot(monkeypatch, tmp_path):
+    localtime = tmp_path / "localtime"
+    localtime.symlink_to("/usr/share/zoneinfo/America/New_York")
+    monkeypatch.setattr("maejobs.cron.fires.LOCALTIME", str(localtime))
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    monkeypatch.delenv("MAEJOBS_ZONE", raising=False)
+    assert str(scheduling_zone()) == "America/New_York"
+    monkeypatch.setenv("MAEJOBS_ZONE", "Europe/Berlin")
+    assert str(scheduling_zone()) == "Europe/Berlin"
