@@ -75,6 +75,25 @@ def test_runs_reboot_jobs_as_cron_would_and_passes_term_on(
     assert "ended with status 0" in output
 
 
+@pytest.mark.slow
+def test_a_thousand_entries_start_in_their_minute(home: Home, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    Path(home.crontab).write_text(f"* * * * * date +\\%H:\\%M >> {seen}\n" * 1000)
+    command = [sys.executable, "-m", "maejobs", "daemon", "--home", str(home.root)]
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen([*command, "--crontab", home.crontab], stdout=log) as daemon,
+    ):
+        try:
+            latest = time.monotonic() + 2 * PATIENCE_SECONDS
+            while not seen.exists() or len(seen.read_text().splitlines()) < 1000:
+                assert time.monotonic() < latest
+                time.sleep(0.1)
+        finally:
+            daemon.terminate()
+    assert len(set(seen.read_text().splitlines()[:1000])) == 1
+
+
 def test_a_boot_counts_once(tmp_path: Path) -> None:
     marker = tmp_path / "boot"
     assert is_new_boot(marker)
