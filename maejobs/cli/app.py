@@ -18,6 +18,7 @@ SECTIONS = {
         "list": ("table", "Print the crontab, byte for byte as `crontab -l` does."),
         "diff": ("drift", "Show where the crontab differs from jobs.d."),
         "apply": ("drift", "Bring the crontab in line with jobs.d, after showing the change."),
+        "adopt": ("adopt", "Take a line of the crontab that is not ours over as JOB."),
         "edit": ("table", "Edit the crontab; a bad one is not installed."),
         "pause": ("pausing", "Keep JOB from starting until `resume`."),
         "resume": ("pausing", "Let a paused JOB run again, from its next slot on."),

@@ -11,14 +11,20 @@ from maejobs.cli.options import PATIENCE_SECONDS
 from maejobs.cli.text import visible
 from maejobs.cron.block import Entry, exec_command, read_entries
 from maejobs.cron.schedule import belongs_to
-from maejobs.cron.target import open_target
+from maejobs.cron.target import SYSTEM, open_target
 from maejobs.errors import MaejobsError, UserError
 from maejobs.home import Home
 
+SYSTEM_USER = "root"  # whom our lines in the system's table run as, for it is root's
+
 
 def command_of(home: Home, job: str) -> str:
-    """What a line of `home` calls to run the job. Raises UserError: nothing is installed."""
-    return exec_command(_executable(), job, None if home.is_default else home.root)
+    """What a line of `home` calls to run the job. Raises UserError: nothing is installed.
+
+    In the system's table the user stands before it.
+    """
+    command = exec_command(_executable(), job, None if home.is_default else home.root)
+    return f"{SYSTEM_USER} {command}" if home.crontab == SYSTEM else command
 
 
 def entries_in(table: bytes | None, home: Home, job: str) -> list[Entry]:

@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,9 @@ CALLS = [
     'schedule quick "0 3 * * *" --also --json',
     'schedule other "0 3 * * *"',
     "unschedule quick",
+    "apply",
+    "adopt tar --line 1",
+    "adopt tar --matching archive --json",
     "pause quick",
     "resume paused",
     "run quick",
@@ -26,9 +30,11 @@ CALLS = [
 
 
 @pytest.fixture
-def lived_in(write_job, inside):
-    """A home with a schedule, a pause and a run that failed."""
+def lived_in(home, write_job, inside):
+    """A home with a schedule, a pause, a run that failed, and a foreign line in the crontab."""
+    Path(home.crontab).write_bytes(b"0 5 * * 1 tar cf archive .\n")
     write_job("quick", 'command = ["true"]\n')
+    write_job("drifted", 'command = ["true"]\nschedule = "0 4 * * *"\n')
     write_job("other", 'command = ["true"]\n')
     write_job("paused", 'command = ["true"]\n')
     write_job("fails", 'command = ["false"]\n')
@@ -49,7 +55,14 @@ def test_nothing_is_written(lived_in, inside, snapshot):
 
 def test_without_it_each_of_these_writes(lived_in, inside, snapshot):
     """So that the test above can fail."""
-    for call in ("pause quick", "resume paused", 'schedule quick "0 3 * * *"', "unschedule quick"):
+    for call in (
+        "pause quick",
+        "resume paused",
+        'schedule quick "0 3 * * *"',
+        "unschedule quick",
+        "apply --yes",
+        "adopt tar --line 1",
+    ):
         before = snapshot()
         assert inside(*shlex.split(call)).returncode == 0
         assert snapshot() != before, call

@@ -1,0 +1,180 @@
+"""`maejobs adopt`: a line of the crontab that is not ours becomes a job, doing what it did."""
+
+import os
+from pathlib import Path
+
+import click
+
+from maejobs import clock
+from maejobs.cli.entries import SYSTEM_USER, command_of, entries_in, remember_schedule
+from maejobs.cli.options import (
+    HomeCommand,
+    dry_run_option,
+    existing_home,
+    json_option,
+    table_options,
+)
+from maejobs.cli.text import one_line, visible
+from maejobs.cron.adopt import Adoption, matching_line, replace_line, take_over
+from maejobs.cron.block import Entry, read_entries
+from maejobs.cron.install import Change, change_table
+from maejobs.cron.target import Target, open_target
+from maejobs.errors import MaejobsError, UserError
+from maejobs.files import FILE_MODE, sync_directory
+from maejobs.home import Home
+
+SUMMARY_LENGTH = 60
+
+
+@click.command("adopt", cls=HomeCommand)
+@click.argument("job")
+@click.option("--line", type=click.IntRange(min=1), metavar="N", help="The line's number, from 1.")
+@click.option("--matching", metavar="TEXT", help="What the line holds, and no other job line.")
+@table_options
+@dry_run_option
+@json_option
+def adopt_command(
+    job: str, line: int | None, matching: str | None, dry_run: bool, as_json: bool
+) -> None:
+    """Take a line of the crontab that is not ours over as JOB.
+
+    A job file is written that does what cron made of the line (its shell, variables, input and
+    umask), and our line comes in its stead; all others stay. What would not do the same as a job
+    is refused.
+
+    \b
+    Example:
+      maejobs adopt wiki-backup --line 3 --dry-run
+      maejobs adopt wiki-backup --matching /usr/local/bin/wiki-backup
+    """
+    if (line is None) == (matching is None):
+        raise click.UsageError("say which line: either --line N or --matching TEXT")
+    home = existing_home()
+    target = open_target(home.crontab)
+    table = target.read() or b""
+    file = _file_of(home, target, table, job)
+    user = SYSTEM_USER if target.system else None
+    number = line if line is not None else matching_line(table, matching or "", target.system)
+    adoption = take_over(table, number, user)
+    entry = Entry(job, adoption.expression, command_of(home, job))
+    text = _job_file(adoption, target.name)
+
+    def build(now: bytes) -> bytes:
+        return replace_line(now, adoption, entry, user)
+
+    change = change_table(target, build, home.crontab_backups_dir, dry_run=True)
+    if not dry_run:
+        _write(file, text)
+        try:
+            change = change_table(target, build, home.crontab_backups_dir)
+        except BaseException:
+            if not _holds(target, entry):
+                file.unlink()
+            raise
+        remember_schedule(home, job)
+    if as_json:
+        _print_as_json(entry, adoption, file, text, change, written=not dry_run)
+        return
+    if dry_run:
+        click.echo(f"{visible(str(file))} would be:\n{visible(text)}")
+        click.echo(visible(change.diff()), nl=False)
+        click.echo("(dry run: nothing was written)")
+    else:
+        click.echo(f"line {number} is now the job {job}: {adoption.expression}; see {file}")
+    for name, value in adoption.unused.items():
+        click.echo(f"note: {_note(job, name, value)}", err=True)
+
+
+def _file_of(home: Home, target: Target, table: bytes, job: str) -> Path:
+    """Where the job's file is to be. Raises UserError for a bad name, or one that is taken."""
+    from maejobs.jobs.load import load_job
+    from maejobs.jobs.model import JOB_NAME
+
+    if not JOB_NAME.fullmatch(job):
+        load_job(home.jobs_dir, job)  # says what a job name is
+    file = home.jobs_dir / f"{job}.toml"
+    if os.path.lexists(file):
+        raise _taken(file)
+    if entries_in(table, home, job):
+        raise UserError(
+            f"{job} has a line in the {target.name} already; `maejobs unschedule {job}` takes it "
+            "out, or choose another name"
+        )
+    return file
+
+
+def _taken(file: Path) -> UserError:
+    return UserError(f"there is {file} already; choose another name for the job")
+
+
+def _job_file(adoption: Adoption, place: str) -> str:
+    from maejobs.cli.output import local
+    from maejobs.jobs.render import render_job
+
+    assert adoption.line.command is not None  # take_over saw to it
+    summary = one_line(adoption.line.command)
+    if len(summary) > SUMMARY_LENGTH:
+        summary = summary[: SUMMARY_LENGTH - 1] + "…"
+    was = adoption.line.raw.decode(errors="backslashreplace").removesuffix("\n")
+    remarks = [f"Taken over on {local(clock.now())} from the {visible(place)}. The line was:"]
+    return render_job(
+        summary,
+        adoption.argv,
+        adoption.expression,
+        adoption.environment,
+        [*remarks, f"  {visible(was)}"],
+    )
+
+
+def _write(file: Path, text: str) -> None:
+    """Make `file`, unless somebody else did meanwhile. Raises MaejobsError, and leaves no half."""
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+    except FileExistsError as error:
+        raise _taken(file) from error
+    except OSError as error:
+        raise MaejobsError(f"{file} cannot be written: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as opened:
+            opened.write(text)
+            opened.flush()
+            os.fsync(opened.fileno())
+        sync_directory(file.parent)
+    except BaseException as error:
+        file.unlink()
+        if isinstance(error, OSError):
+            raise MaejobsError(f"{file} cannot be written: {error.strerror}") from error
+        raise
+
+
+def _holds(target: Target, entry: Entry) -> bool:
+    try:
+        return entry in read_entries(target.read() or b"")
+    except MaejobsError:
+        return True  # nobody knows, and a line without its file fails every night
+
+
+def _note(job: str, name: str, value: str) -> str:
+    if name == "MAILTO":
+        told = f"{visible(value)} got" if value else "nobody got"
+        return f"{told} the line's output by mail; now it is kept: `maejobs logs {job}`"
+    return f"{visible(name)} above the line is about cron's mails; {job} sends none"
+
+
+def _print_as_json(
+    entry: Entry, adoption: Adoption, file: Path, text: str, change: Change, written: bool
+) -> None:
+    from maejobs.cli.output import print_json
+
+    print_json(
+        {
+            "job": entry.job,
+            "line": adoption.line.number,
+            "expression": entry.expression,
+            "file": str(file),
+            "text": text,
+            "unused": adoption.unused,
+            "diff": change.diff(),
+            "written": written,
+        }
+    )
