@@ -16,6 +16,7 @@ from maejobs import clock
 from maejobs.cron.fires import host_zone
 from maejobs.errors import EXIT_FAILED, EXIT_NOT_NOW, NotNow, UserError
 from maejobs.home import Home
+from maejobs.jobs.deadline import deadline_of
 from maejobs.jobs.load import load_job
 from maejobs.jobs.model import JOB_NAME, Job
 from maejobs.jobs.placeholders import expand
@@ -28,7 +29,6 @@ from maejobs.rundb.record import SlotTaken
 from maejobs.rundb.run import Run
 from maejobs.supervise.child import Ending, Signals, caught_signals, supervise
 from maejobs.supervise.claim import claim_by_hand, claim_slot, run_directory
-from maejobs.supervise.deadline import deadline_of
 from maejobs.supervise.environment import build_environment, placeholder_values
 from maejobs.supervise.gates import check_disk, check_pause, check_window, take_locks
 from maejobs.supervise.locks import Lock

@@ -9,7 +9,7 @@ from itertools import takewhile
 from maejobs.cron.fires import fires
 from maejobs.cron.grammar import Expression
 from maejobs.errors import UserError
-from maejobs.supervise.deadline import deadline_of
+from maejobs.jobs.deadline import deadline_of
 from maejobs.watch.expectation import UNKNOWN, Expectation
 
 MOST_FIRINGS = 1_000_000

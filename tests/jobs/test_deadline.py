@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maejobs.supervise.deadline import deadline_of, next_time_of_day
+from maejobs.jobs.deadline import deadline_of, next_time_of_day
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SLOT = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)  # two in the morning in Berlin
