@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +17,9 @@ from maejobs.cli.options import (
 from maejobs.cli.text import visible
 from maejobs.cron.target import open_target
 from maejobs.errors import UserError
+
+if TYPE_CHECKING:
+    from maejobs.cron.install import Change
 
 
 @click.command("list", cls=HomeCommand)
@@ -41,34 +45,56 @@ def list_command(as_json: bool) -> int:
 
 
 @click.command("edit", cls=HomeCommand)
+@click.option("-y", "--yes", is_flag=True, help="Install a good one without asking.")
 @table_options
 @dry_run_option
-def edit_command(dry_run: bool) -> None:
+def edit_command(yes: bool, dry_run: bool) -> None:
     """Edit the crontab; a bad one is not installed.
 
     With $VISUAL or $EDITOR. What is wrong is shown with its line and column, and you may go on
-    editing, as with `crontab -e`. With --dry-run the edited table is checked and shown, not
-    installed.
+    editing, as with `crontab -e`. The change is shown before it is installed, with warnings of
+    lines that cron takes and does not do as they look; on a terminal you are asked. With --dry-run
+    the edited table is checked and shown, not installed.
 
     \b
     Example:
       EDITOR=nano maejobs edit
     """
-    from maejobs.cron.editor import edit_table
+    from maejobs.cron.editor import Decision, edit_table
 
     home = current_home()
+
+    def decide(change: "Change", doubts: list[str]) -> Decision:
+        click.echo(visible(change.diff()), nl=False)
+        for doubt in doubts:
+            click.echo(f"warning: {visible(doubt)}", err=True)
+        if yes or dry_run or not sys.stdin.isatty():
+            return Decision.INSTALL
+        return {"y": Decision.INSTALL, "e": Decision.EDIT, "n": Decision.GIVE_UP}[_answer()]
+
     change = edit_table(
         open_target(home.crontab),
         _edit,
         _ask_again,
+        decide,
         home.crontab_backups_dir,
         dry_run,
     )
     if change is None:
         click.echo("no change: the crontab stays as it is")
         return
-    click.echo(visible(change.diff()), nl=False)
     click.echo("(dry run: nothing was written)" if dry_run else "installed")
+
+
+def _answer() -> str:
+    question = "Install it? [y]es, [e]dit again, [n]o"
+    letters = click.Choice(["y", "e", "n"], case_sensitive=False)
+    try:
+        answer: str = click.prompt(question, type=letters, show_choices=False, err=True)
+    except click.Abort:  # Ctrl-C or the end of input
+        click.echo(err=True)
+        return "n"
+    return answer
 
 
 def _edit(file: Path) -> None:

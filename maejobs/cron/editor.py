@@ -2,13 +2,17 @@
 
 import tempfile
 from collections.abc import Callable
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
 from maejobs import clock
-from maejobs.cron.block import read_entries
+from maejobs.cron.block import ENCODING, ERRORS, read_entries
+from maejobs.cron.dialect import host_dialect
+from maejobs.cron.doubts import doubts_of
 from maejobs.cron.grammar import BadExpression, expression_of, parse_expression
 from maejobs.cron.install import STAMP, Change, TableChanged, change_table
+from maejobs.cron.repair import lay_out
 from maejobs.cron.target import TableRejected, Target, TargetError, Unfaithful
 from maejobs.errors import MaejobsError, UserError
 from maejobs.files import FILE_MODE, make_private_directory, write_atomically
@@ -16,33 +20,52 @@ from maejobs.files import FILE_MODE, make_private_directory, write_atomically
 KEPT_SUFFIX = ".edited"
 
 
+class Decision(StrEnum):
+    """What becomes of an edited table that may be installed."""
+
+    INSTALL = "install"
+    EDIT = "edit"
+    GIVE_UP = "give up"
+
+
+class BadEntry(TableRejected):
+    """A line of ours whose expression was edited into one that `schedule` would refuse."""
+
+    verdict = "this line of ours would not do as it says"
+
+
+Decide = Callable[[Change, list[str]], Decision]
+
+
 def edit_table(
     target: Target,
     edit: Callable[[Path], None],
     ask_again: Callable[[str], bool],
+    decide: Decide,
     backups_dir: Path,
     dry_run: bool = False,
 ) -> Change | None:
     """Let `edit` change a copy of the table and install it; None if the text came back unchanged.
 
     What the host's checker or our block's reading refuses is shown to `ask_again`: True edits the
-    same text again, False gives up. Raises UserError when given up, TableChanged when the table
-    changed meanwhile, TargetError; each leaves a changed text in a file that its message names.
+    same text again, False gives up. A good one is shown to `decide` with what is doubtful in other
+    people's lines. Raises UserError when given up, TableChanged when the table changed meanwhile,
+    TargetError; each leaves a changed text in a file that its message names.
     """
-    before = target.read() or b""
+    before = target.read()
     with tempfile.TemporaryDirectory(prefix="maejobs-crontab-") as directory:
         file = Path(directory) / "crontab"  # the name by which editors know the syntax
         file.touch(FILE_MODE)
-        file.write_bytes(before)
+        file.write_bytes(before or b"")
         try:
-            text = _edit_until_valid(target, file, edit, ask_again)
-            if text == before:
+            change = _edit_until_decided(target, before, file, edit, ask_again, decide)
+            if change.is_empty:
                 return None
-            build = partial(_exchange, target, before, text)
+            build = partial(_exchange, target, before or b"", change.after)
             return change_table(target, build, backups_dir, dry_run)
         except MaejobsError as error:
             text = file.read_bytes()
-            if text == before:
+            if text == (before or b""):
                 raise
             # A dry run writes nothing of ours, and yet nobody's text shall be lost.
             place = Path(tempfile.gettempdir()) if dry_run else make_private_directory(backups_dir)
@@ -53,20 +76,31 @@ def edit_table(
             ) from error
 
 
-def _edit_until_valid(
-    target: Target, file: Path, edit: Callable[[Path], None], ask_again: Callable[[str], bool]
-) -> bytes:
-    before = file.read_bytes()
+def _edit_until_decided(
+    target: Target,
+    before: bytes | None,
+    file: Path,
+    edit: Callable[[Path], None],
+    ask_again: Callable[[str], bool],
+    decide: Decide,
+) -> Change:
     while True:
         edit(file)
-        text = file.read_bytes()
+        change = Change(before, file.read_bytes())
+        if change.is_empty:
+            return change
         try:
-            if text != before:
-                check_text(target, text)
-            return text
+            check_text(target, change.after)
         except UserError as error:
             if not ask_again(str(error)):
                 raise
+            continue
+        doubts = doubts_of(change.after, before or b"", target.system, host_dialect())
+        decision = decide(change, doubts)
+        if decision is Decision.INSTALL:
+            return change
+        if decision is Decision.GIVE_UP:
+            raise UserError("given up; nothing was installed")
 
 
 def _exchange(target: Target, old: bytes, new: bytes, table: bytes) -> bytes:
@@ -78,24 +112,30 @@ def _exchange(target: Target, old: bytes, new: bytes, table: bytes) -> bytes:
 def check_text(target: Target, text: bytes) -> None:
     """Refuse what the host's checker refuses, in our words where our grammar knows better.
 
-    A line that cron takes is the user's business, even if it never fires. Raises TableRejected
-    with the line, and BrokenBlock.
+    In our own lines our grammar decides; another's that cron takes is the user's business, even if
+    it never fires. Raises TableRejected with the line, and BrokenBlock.
     """
     read_entries(text)
+    for line in lay_out(text).ours:
+        _refuse(BadEntry, line.number, line.entry.expression, line.raw.decode(ENCODING, ERRORS))
     try:
         target.check(text)
     except Unfaithful:
         raise  # nothing is wrong with the line's fields
     except TableRejected as error:
         if error.line is not None:
-            line = text.split(b"\n")[error.line - 1].decode(errors="replace")
-            expression = expression_of(line)
-            try:
-                parse_expression(expression)
-            except BadExpression as better:
-                column = line.index(expression) + better.column + 1
-                raise TableRejected(str(better), error.line, column) from error
+            line_text = text.split(b"\n")[error.line - 1].decode(ENCODING, ERRORS)
+            _refuse(TableRejected, error.line, expression_of(line_text), line_text)
         raise
+
+
+def _refuse(kind: type[TableRejected], number: int, expression: str, line: str) -> None:
+    """Raise `kind` with line and column if our grammar refuses the expression on `line`."""
+    try:
+        parse_expression(expression, host_dialect())
+    except BadExpression as error:
+        column = line.index(expression) + error.column + 1
+        raise kind(str(error), number, column) from error
 
 
 def _keep(text: bytes, directory: Path) -> Path:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 GOOD = b"# mine\n0 2 * * * /bin/true\n"
+QUESTION = "Install it? [y]es, [e]dit again, [n]o:"
 
 
 @pytest.fixture
@@ -55,6 +56,9 @@ def test_on_a_terminal_a_bad_one_can_be_mended(home, table, terminal, script):
     screen.wait_for("Edit again? [Y/n]")
     assert table.read_bytes() == GOOD
     screen.type("\n")
+    screen.wait_for("+0 2 * 12 * /bin/x")
+    screen.wait_for(QUESTION)
+    screen.type("y\n")
     assert screen.end() == 0
     assert table.read_bytes() == GOOD + b"0 2 * 12 * /bin/x\n"
     assert kept_texts(home) == []
@@ -68,6 +72,56 @@ def test_on_a_terminal_one_can_give_up_and_keeps_the_text(home, table, terminal,
     assert screen.end() == 2
     assert table.read_bytes() == GOOD
     assert kept_texts(home) == [GOOD + b"0 2 * 13 * /bin/x\n"]
+
+
+def test_on_a_terminal_the_change_is_shown_before_it_is_made(table, terminal, script):
+    screen = terminal("edit", EDITOR=script("""echo '0 0 * * fri-sun /bin/x' >> "$1" """))
+    screen.wait_for("+0 0 * * fri-sun /bin/x")
+    screen.wait_for("warning: line 3, column 9: cron takes it, but `fri-sun` never fires")
+    screen.wait_for(QUESTION)
+    assert table.read_bytes() == GOOD
+    screen.type("y\n")
+    assert screen.end() == 0
+    assert table.read_bytes() == GOOD + b"0 0 * * fri-sun /bin/x\n"
+
+
+def test_on_a_terminal_a_good_one_can_be_edited_again(table, terminal, script):
+    screen = terminal("edit", EDITOR=script("""echo '5 4 * * * /bin/x' >> "$1" """))
+    screen.wait_for(QUESTION)
+    screen.type("e\n")
+    screen.wait_for(QUESTION)
+    assert table.read_bytes() == GOOD
+    screen.type("y\n")
+    assert screen.end() == 0
+    assert table.read_bytes() == GOOD + 2 * b"5 4 * * * /bin/x\n"
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\x03"], ids=["no", "Ctrl-C"])
+def test_on_a_terminal_a_good_one_can_be_given_up(home, table, terminal, script, answer):
+    screen = terminal("edit", EDITOR=script("""echo '5 4 * * * /bin/x' >> "$1" """))
+    screen.wait_for(QUESTION)
+    screen.insist(answer)
+    assert screen.end() == 2
+    assert "given up; nothing was installed" in screen.text
+    assert table.read_bytes() == GOOD
+    assert kept_texts(home) == [GOOD + b"5 4 * * * /bin/x\n"]
+
+
+def test_with_yes_nobody_is_asked(table, terminal, script):
+    screen = terminal("edit", "--yes", EDITOR=script("""echo '5 4 * * * /bin/x' >> "$1" """))
+    assert screen.end() == 0
+    assert "+5 4 * * * /bin/x" in screen.text
+    assert table.read_bytes() == GOOD + b"5 4 * * * /bin/x\n"
+
+
+def test_a_line_of_ours_is_held_to_our_grammar(table, write_job, inside, maejobs, script):
+    write_job("quick", 'command = ["true"]\n')
+    inside("schedule", "quick", "0 2 * * 5")
+    before = table.read_bytes()
+    done = maejobs("edit", EDITOR=script("""sed -i 's/2 . . 5/2 * * fri-sun/' "$1" """))
+    assert done.returncode == 2
+    assert "line 4, column 9: bad day-of-week: `fri-sun` never fires" in done.stderr
+    assert table.read_bytes() == before
 
 
 def test_a_dry_run_shows_the_change_and_writes_nothing(table, maejobs, script, snapshot):

@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 from maejobs.cron.block import BrokenBlock, Entry, replace_entries
-from maejobs.cron.editor import check_text, edit_table
+from maejobs.cron.editor import BadEntry, Decision, check_text, edit_table
 from maejobs.cron.file_target import FileTarget
 from maejobs.cron.install import TableChanged
 from maejobs.cron.target import TableRejected, TargetError
@@ -30,11 +30,14 @@ def target(tmp_path):
 
 @pytest.fixture
 def edit(target, tmp_path):
-    """Edits with texts handed in one after the other, answering with `answers`; notes all."""
+    """Edits with texts handed in one after the other, answering with `answers`; notes all.
 
-    def edit(*texts, answers=()):
-        edit.seen, edit.asked = [], []
-        texts, answers = iter(texts), iter(answers)
+    To the question whether to install, the answers are `decisions`, and yes when they run out.
+    """
+
+    def edit(*texts, answers=(), decisions=()):
+        edit.seen, edit.asked, edit.shown = [], [], []
+        texts, answers, decisions = iter(texts), iter(answers), iter(decisions)
 
         def editor(file):
             edit.seen.append(file.read_bytes())
@@ -45,9 +48,17 @@ def edit(target, tmp_path):
             edit.asked.append(message)
             return next(answers)
 
-        return edit_table(target, editor, ask, tmp_path / "backups")
+        def decide(change, doubts):
+            edit.shown.append((change.after, doubts))
+            return next(decisions, Decision.INSTALL)
+
+        return edit_table(target, editor, ask, decide, tmp_path / "backups")
 
     return edit
+
+
+def install(change, doubts):
+    return Decision.INSTALL
 
 
 def kept(tmp_path):
@@ -102,7 +113,7 @@ def test_a_table_changed_meanwhile_is_refused_and_the_text_kept(target, tmp_path
         target.path.write_bytes(b"# somebody else\n")
 
     with pytest.raises(TableChanged, match="while you edited") as caught:
-        edit_table(target, editor, lambda _: False, tmp_path / "backups")
+        edit_table(target, editor, lambda _: False, install, tmp_path / "backups")
     assert target.read() == b"# somebody else\n"
     (file,) = kept(tmp_path)
     assert file.read_bytes() == NEW
@@ -125,7 +136,7 @@ def test_an_editor_that_removes_and_recreates_the_file_is_fine(target, tmp_path)
         file.with_suffix(".new").write_bytes(NEW)
         file.with_suffix(".new").replace(file)
 
-    assert edit_table(target, editor, lambda _: False, tmp_path / "b") is not None
+    assert edit_table(target, editor, lambda _: False, install, tmp_path / "b") is not None
     assert target.read() == NEW
 
 
@@ -143,3 +154,35 @@ def test_a_block_broken_by_the_edit_is_refused(target):
     check_text(target, table)
     with pytest.raises(BrokenBlock):
         check_text(target, table.replace(b"# <<< maejobs <<<\n", b""))
+
+
+def test_a_good_text_is_shown_and_may_be_edited_again(target, edit):
+    edit(b"@daily x\n", NEW, decisions=[Decision.EDIT])
+    assert edit.seen == [OLD, b"@daily x\n"]
+    assert edit.shown == [(b"@daily x\n", []), (NEW, [])]
+    assert target.read() == NEW
+
+
+def test_giving_up_a_good_text_keeps_it(target, edit, tmp_path):
+    with pytest.raises(UserError, match="given up"):
+        edit(NEW, decisions=[Decision.GIVE_UP])
+    assert target.read() == OLD
+    assert kept(tmp_path)[0].read_bytes() == NEW
+
+
+def test_what_is_doubtful_is_told_before(target, edit):
+    edit(OLD + b"0 0 * * fri-sun x\n")
+    ((_, (doubt,)),) = edit.shown
+    assert doubt.startswith("line 2, column 9: cron takes it, but `fri-sun`")
+
+
+def test_in_a_line_of_ours_our_grammar_decides(target):
+    table = replace_entries(OLD, [Entry("a", "0 0 * * fri-sun", "/m exec a")])
+    with pytest.raises(BadEntry, match="line 3, column 9: bad day-of-week"):
+        check_text(target, table)
+
+
+def test_a_line_of_ours_that_holds_no_text_is_refused_all_the_same(target):
+    table = replace_entries(b"", [Entry("a", "0 0 * * 5", "/m exec a")])
+    with pytest.raises(BadEntry, match="line 2, column 10"):
+        check_text(target, table.replace(b"* 5 ", b"* 5\xff "))
