@@ -48,9 +48,8 @@ class BrokenBlock(UserError):
     def __init__(self, line: int, reason: str) -> None:
         self.line = line
         super().__init__(
-            f"line {line} of the crontab: {reason}. Nothing was written; mend it with "
-            "`crontab -e`, or delete all lines from `# >>> maejobs` to `# <<< maejobs` and "
-            "schedule again"
+            f"line {line} of the crontab: {reason}. Nothing was written; `maejobs diff` shows what "
+            "`maejobs apply` does to make the block whole"
         )
 
 

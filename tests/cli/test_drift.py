@@ -67,6 +67,11 @@ def test_a_damaged_block_is_made_whole(table, inside):
     inside("apply", "--yes")
     whole = table.read_bytes()
     table.write_bytes(whole.replace(b"# <<< maejobs <<<\n", b"") + MINE)
+    refused = inside("unschedule", "quick")
+    assert refused.returncode == 2
+    assert (
+        "`maejobs diff` shows what `maejobs apply` does to make the block whole" in refused.stderr
+    )
     assert inside("diff").returncode == 1
     assert inside("apply", "--yes").returncode == 0
     assert table.read_bytes() == whole + MINE
