@@ -25,7 +25,7 @@ from maejobs.home import Home
 def diff_command(jobs: tuple[str, ...], as_json: bool) -> int:
     """Show where the crontab differs from jobs.d.
 
-    And the change that `apply` would make.
+    The change that `apply` would make is shown, too.
 
     A job file's `schedule` is what is wanted; of a file without one, whatever the crontab says is
     right. Entries added with `schedule --also` are told, and are no drift. Exit code 0: no drift,
