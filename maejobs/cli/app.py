@@ -19,6 +19,8 @@ SECTIONS = {
         "diff": ("drift", "Show where the crontab differs from jobs.d."),
         "apply": ("drift", "Bring the crontab in line with jobs.d, after showing the change."),
         "adopt": ("adopt", "Take a line of the crontab that is not ours over as JOB."),
+        "backups": ("backups", "List the crontab's backups, one from before each change."),
+        "restore": ("backups", "Make the crontab what it was before a change of maejobs."),
         "edit": ("table", "Edit the crontab; a bad one is not installed."),
         "pause": ("pausing", "Keep JOB from starting until `resume`."),
         "resume": ("pausing", "Let a paused JOB run again, from its next slot on."),

@@ -1,9 +1,8 @@
 """`maejobs diff` and `apply`: what the crontab has against what jobs.d wants."""
 
-import sys
-
 import click
 
+from maejobs.cli.asking import agreed
 from maejobs.cli.options import (
     HomeCommand,
     dry_run_option,
@@ -79,7 +78,7 @@ def apply_command(
       maejobs apply --dry-run
       maejobs apply pretrain --yes
     """
-    from maejobs.cron.install import Change, TableChanged, change_table
+    from maejobs.cron.install import Change, change_table, unless_changed
     from maejobs.cron.target import open_target
 
     home = existing_home()
@@ -95,16 +94,12 @@ def apply_command(
         return 0
     click.echo(visible(change.diff()), nl=False)
 
-    def build(now: bytes) -> bytes:
-        if now != (table or b""):
-            raise TableChanged(f"{target.name} was changed by somebody else meanwhile; try again")
-        return change.after  # what was shown, and nothing else
-
+    build = unless_changed(target, table, change.after)  # what was shown, and nothing else
     if dry_run:
         change_table(target, build, home.crontab_backups_dir, dry_run=True)
         click.echo("(dry run: nothing was written)")
         return 0
-    if not yes and not _agreed():
+    if not yes and not agreed("Change the crontab so?"):
         click.echo("the crontab stays as it is")
         return EXIT_USAGE
     change_table(target, build, home.crontab_backups_dir)
@@ -175,14 +170,3 @@ def _print_drift(comparison: Comparison) -> None:
         click.echo(visible(drift.text))
     if comparison.in_line:
         click.echo("the crontab and jobs.d agree")
-
-
-def _agreed() -> bool:
-    """Whether the user says yes. Raises UserError where nobody can be asked."""
-    if not sys.stdin.isatty():
-        raise UserError("nobody to ask whether to make this change; look at it, then give --yes")
-    try:
-        return click.confirm("Change the crontab so?", default=False)
-    except click.Abort:
-        click.echo()
-        return False

@@ -3,15 +3,15 @@
 import tempfile
 from collections.abc import Callable
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 
 from maejobs import clock
+from maejobs.cron.backups import STAMP
 from maejobs.cron.block import ENCODING, ERRORS, read_entries
 from maejobs.cron.dialect import host_dialect
 from maejobs.cron.doubts import doubts_of
 from maejobs.cron.grammar import BadExpression, expression_of, parse_expression
-from maejobs.cron.install import STAMP, Change, TableChanged, change_table
+from maejobs.cron.install import Change, change_table, unless_changed
 from maejobs.cron.repair import lay_out
 from maejobs.cron.target import TableRejected, Target, TargetError, Unfaithful
 from maejobs.errors import MaejobsError, UserError
@@ -61,7 +61,7 @@ def edit_table(
             change = _edit_until_decided(target, before, file, edit, ask_again, decide)
             if change.is_empty:
                 return None
-            build = partial(_exchange, target, before or b"", change.after)
+            build = unless_changed(target, before, change.after)
             return change_table(target, build, backups_dir, dry_run)
         except MaejobsError as error:
             text = file.read_bytes()
@@ -101,12 +101,6 @@ def _edit_until_decided(
             return change
         if decision is Decision.GIVE_UP:
             raise UserError("given up; nothing was installed")
-
-
-def _exchange(target: Target, old: bytes, new: bytes, table: bytes) -> bytes:
-    if table != old:
-        raise TableChanged(f"{target.name} was changed by somebody else while you edited it")
-    return new
 
 
 def check_text(target: Target, text: bytes) -> None:

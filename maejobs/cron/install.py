@@ -5,13 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from maejobs import clock
+from maejobs.cron.backups import back_up
 from maejobs.cron.target import Target, TargetError
-from maejobs.files import make_private_directory, write_atomically
-
-BACKUP_SUFFIX = ".crontab"
-BACKUPS_KEPT = 50
-STAMP = "%Y%m%dT%H%M%S.%fZ"
+from maejobs.errors import MaejobsError
 
 
 class Step(StrEnum):
@@ -72,10 +68,11 @@ def change_table(
 
     The table's lock keeps other maejobs out, of whichever home. The rest of the world knows no
     lock: the table is compared right before it is written, and read back after. What was there is
-    kept in `backups_dir`. `on_step` is told of each step before it is taken.
+    kept below `backups_dir`. `on_step` is told of each step before it is taken.
 
     Raises TableRejected, TableChanged, TargetError, and what `build` raises; then the old table
-    stays, unless the message says that what was read back differs.
+    stays, or is put back if only a part of the new one arrived (a full disk). What somebody else
+    wrote right after us is left alone.
     """
     if dry_run:
         return _plan(target, build, on_step)
@@ -99,27 +96,49 @@ def _plan(target: Target, build: Callable[[bytes], bytes], on_step: OnStep) -> C
     return change
 
 
+def unless_changed(target: Target, shown: bytes | None, wanted: bytes) -> Callable[[bytes], bytes]:
+    """What builds `wanted` as long as the table is still the one that was `shown` to somebody.
+
+    Raises TableChanged otherwise.
+    """
+
+    def build(table: bytes) -> bytes:
+        if table != (shown or b""):
+            raise TableChanged(f"{target.name} was changed by somebody else meanwhile; try again")
+        return wanted
+
+    return build
+
+
 def _install(target: Target, change: Change, backups_dir: Path, on_step: OnStep) -> None:
-    backup = None
+    kept = ""
     if change.before is not None:
         on_step(Step.BACK_UP)
-        backup = _back_up(change.before, backups_dir)
+        kept = f"; what was there before is in {back_up(change.before, backups_dir / target.slug)}"
     on_step(Step.COMPARE)
     if target.read() != change.before:
         raise TableChanged(f"{target.name} was changed by somebody else meanwhile; try again")
     on_step(Step.INSTALL)
-    target.install(change.after)
+    try:
+        target.install(change.after)
+    except MaejobsError:
+        _mend(target, change, kept)
+        raise
     on_step(Step.VERIFY)
     if (target.read() or b"") != change.after:
-        kept = f"; what was there before is in {backup}" if backup else ""
-        raise TargetError(f"{target.name} does not hold what was just written to it{kept}")
+        done = _mend(target, change, kept)
+        raise TargetError(f"{target.name} does not hold what was just written to it{done or kept}")
 
 
-def _back_up(table: bytes, backups_dir: Path) -> Path:
-    """Keep `table` in a file of its own named after the time, and the newest of its kind."""
-    make_private_directory(backups_dir)
-    backup = backups_dir / (clock.now().strftime(STAMP) + BACKUP_SUFFIX)
-    write_atomically(backup, table)
-    for old in sorted(backups_dir.glob(f"*{BACKUP_SUFFIX}"))[:-BACKUPS_KEPT]:
-        old.unlink(missing_ok=True)
-    return backup
+def _mend(target: Target, change: Change, kept: str) -> str:
+    """Put the old table back where only a part of the new one arrived; what was done, in words.
+
+    Anything else that is there now is the old table, or somebody's who wrote after us.
+    """
+    found, before = target.read() or b"", change.before or b""
+    if found in (before, change.after) or not change.after.startswith(found):
+        return ""
+    target.install(before)
+    if (target.read() or b"") != before:
+        raise TargetError(f"{target.name} holds a part of what was just written to it{kept}")
+    return ", but a part of it; the table from before was put back"

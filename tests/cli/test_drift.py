@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+from conftest import MAEJOBS
+from private_cron import private_cron  # noqa: F401 (a fixture)
 
 from maejobs.cron.block import read_entries
 
 QUICK = 'command = ["true"]\nschedule = "15 3 * * *"\n'
 MINE = b"0 5 * * 1 tar\n"
+FOREIGN = b"#caf\xe9\n17 4\t* * 1-5   backup --when=$(date +\\%F)\nA=b\n@daily cat%in\n"
 
 
 @pytest.fixture
@@ -75,6 +78,58 @@ def test_a_damaged_block_is_made_whole(table, inside):
     assert inside("diff").returncode == 1
     assert inside("apply", "--yes").returncode == 0
     assert table.read_bytes() == whole + MINE
+
+
+def test_what_was_added_goes_only_when_told_to(table, inside):
+    inside("apply", "--yes")
+    whole = table.read_bytes()
+    inside("schedule", "quick", "0 9 * * *", "--also")
+    assert inside("diff").returncode == 0
+    assert "quick runs also at 0 9 * * *" in inside("apply", "--yes").stdout
+    assert len(read_entries(table.read_bytes())) == 2
+    assert inside("apply", "--yes", "--drop-also").returncode == 0
+    assert table.read_bytes() == whole
+
+
+@pytest.mark.parametrize("spec", ["user", "system"])
+def test_through_the_hosts_own_crontab(home, write_job, private_cron, spec):  # noqa: F811
+    write_job("quick", QUICK)
+    place = ["--crontab", spec, "--home", home.root]
+    system = private_cron.spool / "cron.d" / "maejobs"
+    foreign = FOREIGN
+    if spec == "system":  # there the user stands between time and command
+        foreign = FOREIGN.replace(b"5   ", b"5 joe ").replace(b"@daily ", b"@daily root ")
+
+    def maejobs(*arguments):
+        return private_cron.run([MAEJOBS, *arguments, *place])
+
+    def write(text):
+        if spec == "user":
+            assert private_cron.run(["crontab", "-"], input=text).returncode == 0
+        else:
+            system.write_bytes(text)
+
+    def read():
+        return private_cron.run(["crontab", "-l"]).stdout if spec == "user" else system.read_bytes()
+
+    write(foreign)
+    assert maejobs("diff").returncode == 1
+    applied = maejobs("apply", "--yes")
+    assert applied.returncode == 0, applied.stderr
+    whole = read()
+    assert whole.startswith(foreign)
+
+    write(whole.replace(b"15 3 * * *", b"16 3 * * *"))
+    assert b"quick runs at 16 3 * * *; its file says 15 3 * * *" in maejobs("diff").stdout
+    assert maejobs("apply", "--yes").returncode == 0
+    assert read() == whole
+
+    adopted = maejobs("adopt", "feed", "--matching", "cat%in")
+    assert adopted.returncode == 0, adopted.stderr
+    assert maejobs("diff").returncode == 0
+    for job in ("quick", "feed"):
+        assert maejobs("unschedule", job).returncode == 0
+    assert read() == foreign[: foreign.index(b"@daily")]
 
 
 def test_every_bad_file_is_told_and_nothing_written(table, write_job, inside, snapshot):

@@ -15,6 +15,7 @@ CALLS = [
     "apply",
     "adopt tar --line 1",
     "adopt tar --matching archive --json",
+    "restore",
     "pause quick",
     "resume paused",
     "run quick",

@@ -25,7 +25,7 @@ def test_a_good_change_is_installed_and_shown(home, table, maejobs, script):
     assert done.returncode == 0, done.stderr
     assert "+5 4 * * * /bin/more\n" in done.stdout
     assert table.read_bytes() == GOOD + b"5 4 * * * /bin/more\n"
-    assert [p.read_bytes() for p in home.crontab_backups_dir.glob("*.crontab")] == [GOOD]
+    assert [p.read_bytes() for p in home.crontab_backups_dir.glob("*/*.crontab")] == [GOOD]
 
 
 def test_visual_goes_before_editor(table, maejobs, script):

@@ -119,14 +119,14 @@ def test_the_commands_without_json_are_named():
 
 
 WRITES = {
-    "schedule", "unschedule", "apply", "adopt", "edit", "pause", "resume", "exec", "run", "retry", "cancel",
-    "init", "db upgrade", "keep backup", "keep cleanup", "keep pin", "keep unpin",
-    "keep restore", "keep rotate", "reconcile", "demo",
+    "schedule", "unschedule", "apply", "adopt", "edit", "restore", "pause", "resume",
+    "exec", "run", "retry", "cancel", "init", "db upgrade", "keep backup", "keep cleanup",
+    "keep pin", "keep unpin", "keep restore", "keep rotate", "reconcile", "demo",
 }  # fmt: skip
 PRINTS = {
-    "schedule", "unschedule", "list", "diff", "adopt", "check", "next", "plan", "run", "retry", "status",
-    "jobs", "runs", "show", "logs", "doctor", "reconcile", "db info", "keep list",
-    "keep rotate", "keep backup",
+    "schedule", "unschedule", "list", "diff", "adopt", "backups", "check", "next", "plan",
+    "run", "retry", "status", "jobs", "runs", "show", "logs", "doctor", "reconcile",
+    "db info", "keep list", "keep rotate", "keep backup",
     "keep restore", "keep cleanup",
 }  # fmt: skip
 

@@ -112,7 +112,7 @@ def test_a_table_changed_meanwhile_is_refused_and_the_text_kept(target, tmp_path
         file.write_bytes(NEW)
         target.path.write_bytes(b"# somebody else\n")
 
-    with pytest.raises(TableChanged, match="while you edited") as caught:
+    with pytest.raises(TableChanged, match="by somebody else meanwhile") as caught:
         edit_table(target, editor, lambda _: False, install, tmp_path / "backups")
     assert target.read() == b"# somebody else\n"
     (file,) = kept(tmp_path)

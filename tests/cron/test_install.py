@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 import time_machine
 
-from maejobs.cron import install, table_lock
+from maejobs.cron import backups as kept
+from maejobs.cron import table_lock
 from maejobs.cron.file_target import FileTarget
 from maejobs.cron.install import Change, TableChanged, change_table
 from maejobs.cron.target import TableRejected, TargetError
@@ -19,7 +20,8 @@ class Watched(FileTarget):
     def __init__(self, path):
         super().__init__(path)
         self.done = []
-        self.rejects = self.meanwhile = self.loses = False
+        self.rejects = self.meanwhile = False
+        self.arrives = lambda table: table
 
     def check(self, table):
         self.done.append("check")
@@ -30,7 +32,7 @@ class Watched(FileTarget):
 
     def install(self, table):
         self.done.append("install")
-        super().install(b"# lost\n" if self.loses else table)
+        super().install(self.arrives(table))
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def change(target, tmp_path):
 
 
 def backups(tmp_path):
-    return sorted((tmp_path / "backups").glob("*")) if (tmp_path / "backups").exists() else []
+    return sorted((tmp_path / "backups").glob("*/*"))
 
 
 def test_a_change_is_checked_backed_up_and_installed(target, change, tmp_path):
@@ -99,17 +101,37 @@ def test_a_change_by_somebody_else_meanwhile_is_not_overwritten(target, change):
     assert target.read() == b"# somebody else\n"
 
 
-def test_a_table_that_reads_back_differently_is_an_error_naming_the_backup(
-    target, change, tmp_path
-):
-    target.loses = True
+def test_what_somebody_wrote_right_after_us_stays_and_the_backup_is_named(target, change, tmp_path):
+    target.arrives = lambda table: b"# theirs\n"
     with pytest.raises(TargetError) as caught:
         change(lambda table: NEW)
     assert str(backups(tmp_path)[0]) in str(caught.value)
+    assert target.read() == b"# theirs\n"
+
+
+@pytest.mark.parametrize("arrived", [0, 3, len(NEW) - 1])
+def test_where_only_a_part_arrives_the_old_table_is_put_back(target, change, arrived):
+    target.arrives = lambda table: table[:arrived] if table == NEW else table
+    with pytest.raises(TargetError, match="the table from before was put back"):
+        change(lambda table: NEW)
+    assert target.read() == OLD
+
+
+def test_where_writing_fails_half_way_the_old_table_is_put_back(target, change):
+    def fail(table):
+        if table == NEW:
+            target.path.write_bytes(table[:20])
+            raise TargetError("no space left on device")
+        return table
+
+    target.arrives = fail
+    with pytest.raises(TargetError, match="no space left"):
+        change(lambda table: NEW)
+    assert target.read() == OLD
 
 
 def test_only_the_newest_backups_are_kept(change, monkeypatch, tmp_path):
-    monkeypatch.setattr(install, "BACKUPS_KEPT", 3)
+    monkeypatch.setattr(kept, "KEPT", 3)
     with time_machine.travel(datetime(2026, 5, 1, tzinfo=UTC), tick=False) as clock:
         for n in range(5):
             clock.shift(1)
