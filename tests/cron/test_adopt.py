@@ -27,6 +27,12 @@ def test_what_cron_would_run_is_run_with_its_input():
     assert done.stdout == b"x\ny\n0022\nb {} 50%\n"
 
 
+def test_without_input_it_is_run_with_crons_umask_and_shell_too():
+    adoption = take_over(b'SHELL=/bin/bash\n* * * * * umask; echo "$0 ${#BASH}"\n', 2)
+    done = subprocess.run(adoption.argv, env=adoption.environment, capture_output=True, umask=0o77)
+    assert done.stdout == b"0022\n/bin/bash 9\n"
+
+
 def test_every_other_line_stays():
     entry = Entry("a", "@daily", "/m exec a")
     table = b"# c\n@daily tar\n0 5 * * 1 x\n"
