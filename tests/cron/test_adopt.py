@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cron.strategies import tables
 from maejobs.cron.adopt import CannotAdopt, matching_line, replace_line, take_over
-from maejobs.cron.block import Entry, replace_entries
+from maejobs.cron.block import Entry, read_entries, replace_entries
 from maejobs.jobs.load import parse_job
 from maejobs.jobs.placeholders import expand
 from maejobs.jobs.render import render_job
@@ -39,6 +40,22 @@ def test_every_other_line_stays():
     number = matching_line(table, "tar")
     assert replace_line(table, take_over(table, number), entry) == replace_entries(
         b"# c\n0 5 * * 1 x\n", [entry]
+    )
+
+
+@given(tables, tables, st.booleans())
+def test_whatever_stands_around_it_stays(above, below, with_block):
+    head = above + b"\n" if above else b""
+    if with_block:
+        head = replace_entries(head, [Entry("b", "@daily", "/m exec b")])
+    table = head + b"0 5 * * 1 tar\n" + below
+    try:
+        adoption = take_over(table, head.count(b"\n") + 1)
+    except CannotAdopt:
+        return  # a variable set above it that no job can have
+    new = Entry("a", "0 5 * * 1", "/m exec a")
+    assert replace_line(table, adoption, new) == replace_entries(
+        head + below, [*read_entries(head), new]
     )
 
 
