@@ -78,7 +78,7 @@ draws = random.Random(7)
 for _ in range(3 * times):
     number += 2
     before = table()
-    status = killed(number, draws.uniform(0, 0.05))
+    status = killed(number, draws.uniform(0, 0.025))
     seen(number, "group", status, before, table())
 """
 
