@@ -26,6 +26,8 @@ REFUSED = {
     "RANDOM_DELAY": "a job starts on the minute",
 }
 UNUSED = ("MAILTO", "MAILFROM", "CONTENT_TYPE", "CONTENT_TRANSFER_ENCODING")
+# A job takes these from what starts it: set above our block, they would reach it there.
+PASSED_ON = ("HOME", "LANG", "LC_ALL", "TMPDIR")
 SET_BY_CRON = "LOGNAME"  # always the account's, whatever a line says
 OURS = "MAEJOBS_"
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -113,7 +115,8 @@ def replace_line(
 ) -> bytes:
     """`table` with `entry` in our block in the stead of the line taken over; all else stays.
 
-    Raises TableChanged if the line, or what stands above it, is not what was taken over.
+    Raises TableChanged if the line, or what stands above it, is not what was taken over;
+    CannotAdopt for variables between it and our block that would change what it does.
     """
     number = adoption.line.number
     lines = parse_lines(table)
@@ -122,7 +125,17 @@ def replace_line(
     rest = b"".join(line.raw for line in lines if line.number != number)
     layout = lay_out(rest)
     new = render_block([entry]).split(b"\n")[1]
+    _refuse_between(layout.head, adoption)
     return assemble(layout, [*(line.raw for line in layout.ours), new])
+
+
+def _refuse_between(above_block: bytes, adoption: Adoption) -> None:
+    number = adoption.line.number
+    for name in [line.name for line in parse_lines(above_block) if line.name is not None]:
+        if name in REFUSED:
+            raise CannotAdopt(number, f"{name} is set above our block; {REFUSED[name]}")
+        if name in PASSED_ON and name not in adoption.environment:
+            raise CannotAdopt(number, f"{name}, set below it and above our block, would reach it")
 
 
 def _our_numbers(table: bytes) -> set[int]:

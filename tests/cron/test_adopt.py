@@ -65,3 +65,22 @@ def test_whatever_stands_around_it_stays(above, below, with_block):
 def test_what_cannot_be_kept_is_refused(table):
     with pytest.raises(CannotAdopt):
         take_over(table, 2)
+
+
+@pytest.mark.parametrize("between", [b"CRON_TZ=UTC\n", b"TZ=UTC\n", b"HOME=/x\n", b"LANG=C\n"])
+def test_what_would_reach_it_in_our_block_only_is_refused(between):
+    table = b"@daily x\n" + between
+    adoption = take_over(table, 1)
+    entry = Entry("a", "@daily", "/m exec a")
+    with pytest.raises(CannotAdopt, match="our block"):
+        replace_line(table, adoption, entry)
+    # Below our block it reaches nothing of ours.
+    block = replace_entries(b"@daily x\n", [Entry("b", "@daily", "/m exec b")])
+    assert replace_line(block + between, adoption, entry).endswith(between)
+
+
+def test_what_the_job_file_sets_is_not_changed_from_between():
+    table = b"HOME=/x\n@daily x\nHOME=/y\n"
+    adoption = take_over(table, 2)
+    assert adoption.environment["HOME"] == "/x"
+    assert replace_line(table, adoption, Entry("a", "@daily", "/m exec a"))
