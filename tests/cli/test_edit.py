@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from conftest import MAEJOBS
+from private_cron import private_cron  # noqa: F401 (a fixture)
 
 GOOD = b"# mine\n0 2 * * * /bin/true\n"
 QUESTION = "Install it? [y]es, [e]dit again, [n]o:"
@@ -157,3 +159,20 @@ def test_half_a_block_is_refused(table, maejobs, script):
     assert done.returncode == 2
     assert "line 3 of the crontab: the maejobs block that begins here has no end" in done.stderr
     assert table.read_bytes() == GOOD
+
+
+def test_through_the_hosts_own_crontab(home, private_cron, script):  # noqa: F811
+    private_cron.run(["crontab", "-"], input=GOOD)
+
+    def edit(text):
+        argv = [MAEJOBS, "edit", "--crontab", "user", "--home", home.root]
+        return private_cron.run(argv, env={"EDITOR": script(text)})
+
+    bad = edit("""sed -i '1i 0 24 * * * tar' "$1" """)
+    assert bad.returncode == 2
+    assert b"line 1, column 3: bad hour: 24 is outside" in bad.stderr
+    doubtful = edit("""printf '\\n#\\344\\n0 0 30 2 * tar\\n' >> "$1" """)
+    assert doubtful.returncode == 0, doubtful.stderr
+    assert b"warning: line 5, column 5: cron takes it, but `30` never comes" in doubtful.stderr
+    listed = private_cron.run(["crontab", "-l"]).stdout
+    assert listed == GOOD + b"\n#\xe4\n0 0 30 2 * tar\n"
