@@ -1,8 +1,9 @@
 """`make bench`: measurements, each side by side with what it is compared with, in one run.
 
-These machines are noisy: commands alternate, and medians and ratios are printed.
+These machines are noisy: contestants alternate, and medians and ratios are printed.
 """
 
-from benchmarks import listing
+from benchmarks import listing, table
 
-listing.main()
+for benchmark in (listing, table):
+    benchmark.main()
