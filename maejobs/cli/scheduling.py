@@ -1,14 +1,11 @@
 """`maejobs schedule` and `unschedule`: a job's lines in the crontab."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from maejobs import clock
 from maejobs.cli.entries import command_of, entries_in, remember_schedule
 from maejobs.cli.options import (
     HomeCommand,
@@ -20,7 +17,7 @@ from maejobs.cli.options import (
 )
 from maejobs.cli.text import visible
 from maejobs.cron.block import Entry, read_entries, replace_entries
-from maejobs.cron.grammar import Expression, parse_expression
+from maejobs.cron.grammar import parse_expression
 from maejobs.cron.install import Change, change_table
 from maejobs.cron.schedule import belongs_to
 from maejobs.cron.target import open_target
@@ -30,7 +27,6 @@ from maejobs.home import Home
 if TYPE_CHECKING:
     from maejobs.jobs.model import Job
 
-SHOWN_FIRES = 3
 Build = Callable[[Sequence[Entry]], list[Entry]]
 
 
@@ -39,38 +35,52 @@ Build = Callable[[Sequence[Entry]], list[Entry]]
 @table_options
 @click.argument("expression", required=False)
 @click.option("--also", is_flag=True, help="Add a second entry for a job that has one.")
+@click.option("--strict", is_flag=True, help="Refuse where a run would be lost to another.")
 @dry_run_option
 @json_option
 def schedule_command(
-    job: str, expression: str | None, also: bool, dry_run: bool, as_json: bool
+    job: str, expression: str | None, also: bool, strict: bool, dry_run: bool, as_json: bool
 ) -> None:
     """Put JOB into the crontab, or change when it runs.
 
     EXPRESSION is cron's: five fields (minute, hour, day-of-month, month, day-of-week) or a
-    nickname such as @daily. Without one, the job file's `schedule` is taken.
+    nickname such as @daily. Without one, the job file's `schedule` is taken. What the coming week
+    brings is shown first, as `maejobs plan JOB` does.
 
     \b
     Example:
       maejobs schedule pretrain "0 2 * * *"
-      maejobs schedule evaluate "30 6 * * 1-5" --dry-run
+      maejobs schedule evaluate "30 6 * * 1-5" --dry-run --strict
     """
+    from maejobs.cli import foresight  # late: `unschedule` looks at no plan
+
     home = current_home()
     parsed = parse_expression(_text_of(home, job, expression))
     entry = Entry(job, parsed.text, command_of(home, job))
+    lengths, trouble = foresight.known_lengths(home)
 
     def build(entries: Sequence[Entry]) -> list[Entry]:
-        return _with(entries, entry, home, also)
+        wanted = _with(entries, entry, home, also)
+        if strict:
+            foresight.refuse_collisions(foresight.foresee(home, wanted, job, lengths)[0])
+        return wanted
 
-    if not dry_run and not home.exists:
-        from maejobs.cli.upkeep import make_home
-
-        _change(home, build, dry_run=True)  # a crontab that refuses leaves no home behind
-        make_home(home)
-        click.echo(f"made the home {home.root}", err=True)
-    change = _change(home, build, dry_run)
-    if not (dry_run or change.is_empty):
-        remember_schedule(home, job)
+    change = _change(home, build, dry_run=True)  # a crontab that refuses leaves no home behind
+    outlook, unread = foresight.try_to_foresee(home, change, job, lengths)
+    for line in trouble + unread:
+        click.echo(f"maejobs: {visible(line)}", err=True)
+    if not as_json:
+        foresight.print_next(parsed, outlook)
+        foresight.print_problems_of(outlook)
     if not dry_run:
+        if not home.exists:
+            from maejobs.cli.upkeep import make_home
+
+            make_home(home)
+            click.echo(f"made the home {home.root}", err=True)
+        change = _change(home, build, dry_run=False)
+        if not change.is_empty:
+            remember_schedule(home, job)
         _warn_without_daemon(home)
     before, after = (entries_in(table, home, job) for table in (change.before, change.after))
     if as_json:
@@ -84,7 +94,8 @@ def schedule_command(
                 "after": [new.expression for new in after],
                 "changed": not change.is_empty,
                 "written": not (dry_run or change.is_empty),
-                "next": _next_fires(parsed),
+                "next": foresight.next_fires(parsed),
+                "plan": foresight.as_json_object(outlook),
             }
         )
         return
@@ -92,7 +103,6 @@ def schedule_command(
     click.echo(would + _told(job, before, after, parsed.text))
     if dry_run:
         _print_dry(change)
-    _print_next(parsed)
 
 
 @click.command("unschedule", cls=HomeCommand)
@@ -211,19 +221,3 @@ def _told(job: str, before: Sequence[Entry], after: Sequence[Entry], expression:
 def _print_dry(change: Change) -> None:
     click.echo(visible(change.diff()), nl=False)
     click.echo("(dry run: nothing was written)")
-
-
-def _next_fires(expression: Expression) -> list[datetime]:
-    from maejobs.cron.fires import fires, host_zone
-
-    return list(islice(fires(expression, clock.now(), host_zone()), SHOWN_FIRES))
-
-
-def _print_next(expression: Expression) -> None:
-    from maejobs.cli.output import local, relative
-
-    if expression.reboot:
-        click.echo("next: when the host starts")
-        return
-    for fire in _next_fires(expression):
-        click.echo(f"next: {local(fire)} ({relative(fire)})")

@@ -36,7 +36,7 @@ def collision(met: Collision, zone: tzinfo) -> str:
     )
     return (
         f"{second.job.name} {day(second.slot, zone)} {would}: {who} of "
-        f"{_near(first.slot, second.slot, zone)} {holds} until {_until(met, zone)}"
+        f"{near(first.slot, second.slot, zone)} {holds} until {_until(met, zone)}"
     )
 
 
@@ -48,8 +48,8 @@ def _until(met: Collision, zone: tzinfo) -> str:
         known = "as a rule" if met.certain else "on a long day (p95)"
         if end == first.deadline:
             known = "its deadline"
-        return f"{_near(end, first.slot, zone)}, {known}"
-    latest = _near(first.busy_until or first.slot, first.slot, zone)
+        return f"{near(end, first.slot, zone, second.slot)}, {known}"
+    latest = near(first.busy_until or first.slot, first.slot, zone, second.slot)
     if end is not None:
         return f"{latest}, its deadline and grace"
     return f"{latest} at the latest; how long it takes is not known yet"
@@ -61,8 +61,8 @@ def stopped(firing: Firing, zone: tzinfo) -> str:
     if expected.overruns_often:
         why = f"so were {expected.overruns} of its last {expected.runs} runs"
     else:
-        why = f"as a rule it takes until {_near(slot + (expected.usual or SHORT), slot, zone)}"
-    end = _near(firing.deadline or slot, slot, zone)
+        why = f"as a rule it takes until {near(slot + (expected.usual or SHORT), slot, zone)}"
+    end = near(firing.deadline or slot, slot, zone)
     return f"{firing.job.name} {day(slot, zone)} would be stopped at {end}, its deadline: {why}"
 
 
@@ -79,7 +79,7 @@ def changed_night(firing: Firing, change: ClockChange, zone: tzinfo) -> str:
     minutes = abs(change.after - change.before) // timedelta(minutes=1)
     span = f"{minutes // 60} h" if minutes % 60 == 0 else f"{minutes} min"
     less, turn = ("less", "forward") if change.forward else ("more", "back")
-    end = _near(firing.deadline or firing.slot, firing.slot, zone)
+    end = near(firing.deadline or firing.slot, firing.slot, zone)
     return (
         f"{firing.job.name} {day(firing.slot, zone)} has {span} {less} until {end}, "
         f"its deadline: the clocks go {turn}"
@@ -91,8 +91,12 @@ def day(at: datetime, zone: tzinfo) -> str:
     return f"{at.astimezone(zone):%a %d %b %H:%M}"
 
 
-def _near(at: datetime, other: datetime, zone: tzinfo) -> str:
-    """`at` beside `other`: its time of day; the day if another; seconds where they are close."""
+def near(at: datetime, slot: datetime, zone: tzinfo, other: datetime | None = None) -> str:
+    """`at` as told beside `slot`: its time of day; the day if another.
+
+    With seconds where it is close to the slot or to the `other` slot.
+    """
     here = at.astimezone(zone)
-    time = f"{here:%H:%M:%S}" if abs(at - other) < SHORT and here.second else f"{here:%H:%M}"
-    return time if here.date() == other.astimezone(zone).date() else f"{here:%a} {time}"
+    close = min(abs(at - slot), abs(at - (other or slot))) < SHORT
+    time = f"{here:%H:%M:%S}" if close and here.second else f"{here:%H:%M}"
+    return time if here.date() == slot.astimezone(zone).date() else f"{here:%a} {time}"

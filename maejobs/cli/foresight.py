@@ -1,0 +1,104 @@
+"""What `schedule` says before it writes: when the job runs next, and what is in its way."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+import click
+
+from maejobs import clock
+from maejobs.cli import plan
+from maejobs.cli.output import local, relative
+from maejobs.cron.block import Entry, read_entries
+from maejobs.cron.fires import fires, host_zone
+from maejobs.cron.grammar import Expression
+from maejobs.cron.install import Change
+from maejobs.cron.schedule import belongs_to
+from maejobs.errors import MaejobsError, UserError
+from maejobs.home import Home
+from maejobs.shipped import shipped
+from maejobs.watch import wording
+from maejobs.watch.expectation import Expectation
+from maejobs.watch.outlook import Outlook, look_ahead, planned_jobs, read_expectations
+from maejobs.watch.plan import Firing
+
+DAYS = 7
+SHOWN_FIRES = 3
+PATIENCE_SECONDS = 0.5  # with a database that others hold: the schedule does not need it
+
+
+def known_lengths(home: Home) -> tuple[dict[str, Expectation], list[str]]:
+    """How long each job's runs take, and why that is not known, where it is not."""
+    try:
+        # Before `init` there is no database to miss.
+        return (read_expectations(home, PATIENCE_SECONDS) if home.exists else {}), []
+    except MaejobsError as error:
+        return {}, [f"how long runs take is not known: {error}"]
+
+
+def foresee(
+    home: Home, entries: Iterable[Entry], job: str, expected: dict[str, Expectation]
+) -> tuple[Outlook, list[str]]:
+    """The job's coming week among `entries`, and what of them cannot be read.
+
+    Only jobs that share a lock with it are looked at: no other gets in its way.
+    Raises UserError for more slots than can be looked through.
+    """
+    ours = [entry for entry in entries if belongs_to(entry, home)]
+    jobs, unread = planned_jobs(ours, home.jobs_dir if home.exists else shipped("jobs.d"), expected)
+    locks = frozenset[str]().union(*(other.locks for other in jobs if other.name == job))
+    near = [other for other in jobs if other.name == job or other.locks & locks]
+    return plan.only(look_ahead(near, clock.now(), DAYS, host_zone()), job), unread
+
+
+def try_to_foresee(
+    home: Home, change: Change, job: str, expected: dict[str, Expectation]
+) -> tuple[Outlook | None, list[str]]:
+    """As `foresee`, of a changed table; None, and why, where the week cannot be looked through."""
+    try:
+        return foresee(home, read_entries(change.after), job, expected)
+    except UserError as error:
+        return None, [f"the coming week is not looked through: {error}"]
+
+
+def refuse_collisions(outlook: Outlook) -> None:
+    """Raise UserError for the first slot that would be lost because of another run."""
+    for problem in outlook.problems:
+        if problem.costs_a_run:
+            raise UserError(f"{problem.text}; nothing was written (--strict)")
+
+
+def next_fires(expression: Expression) -> list[datetime]:
+    """The next few slots of the expression."""
+    return list(islice(fires(expression, clock.now(), host_zone()), SHOWN_FIRES))
+
+
+def as_json_object(outlook: Outlook | None) -> dict[str, Any] | None:
+    """As `maejobs plan JOB --days 7 --json` prints it."""
+    return plan.as_json_object(outlook) if outlook else None
+
+
+def print_problems_of(outlook: Outlook | None) -> None:
+    """A line each, none where nothing is known."""
+    plan.print_problems(outlook.problems if outlook else ())
+
+
+def print_next(expression: Expression, outlook: Outlook | None) -> None:
+    """A line a slot, with its expected end where the past tells it."""
+    if expression.reboot:
+        click.echo("next: when the host starts")
+        return
+    firings = {firing.slot: firing for firing in outlook.firings} if outlook else {}
+    for slot in next_fires(expression):
+        ends = _ends(firings[slot]) if slot in firings else ""
+        click.echo(f"next: {local(slot)} ({relative(slot)}){ends}")
+
+
+def _ends(firing: Firing) -> str:
+    usual, long = firing.usual_end, firing.long_end
+    if usual is None or long is None:
+        return ""
+    until = wording.near(usual, firing.slot, host_zone())
+    longest = wording.near(long, firing.slot, host_zone())
+    return f", until {until}" + (f", on a long day {longest}" if longest != until else "")
