@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime, tzinfo
 from itertools import islice, takewhile
 from typing import Any
@@ -10,14 +11,15 @@ from typing import Any
 import click
 
 from maejobs import clock
-from maejobs.cli.options import HomeCommand
+from maejobs.cli.options import HomeCommand, current_home
 from maejobs.cli.text import visible
 from maejobs.cron.describe import describe
 from maejobs.cron.dialect import Dialect, host_dialect
 from maejobs.cron.fires import MINUTE, fires, host_zone
 from maejobs.cron.grammar import BadExpression, Expression, parse_expression
-from maejobs.cron.surprises import surprises_of
-from maejobs.errors import EXIT_USAGE, UserError
+from maejobs.cron.surprises import crowd_of, surprises_of
+from maejobs.errors import EXIT_USAGE, MaejobsError, UserError
+from maejobs.home import Home
 
 SHOWN_FIRES = 5
 
@@ -52,9 +54,10 @@ def check_command(
     zone = _zone(timezone) if timezone else host_zone()
     window = _window(start, until, zone)
     grammar = Dialect(dialect) if dialect else host_dialect()
+    lines = _lines(current_home(), grammar)
     worst = 0
     for text in _texts(expressions):
-        told = _verdict(text, grammar, zone, window)
+        told = _verdict(text, grammar, zone, window, lines)
         if not told["valid"]:
             worst = EXIT_USAGE
         click.echo(json.dumps(told) if as_json else _printed(told))
@@ -62,7 +65,11 @@ def check_command(
 
 
 def _verdict(
-    text: str, dialect: Dialect, zone: tzinfo, window: tuple[datetime, datetime] | None
+    text: str,
+    dialect: Dialect,
+    zone: tzinfo,
+    window: tuple[datetime, datetime] | None,
+    lines: list[Expression],
 ) -> dict[str, Any]:
     told: dict[str, Any] = {"expression": text, "dialect": dialect.value}
     try:
@@ -81,7 +88,8 @@ def _verdict(
         }
     now = clock.now()
     told |= {"valid": True, "code": None, "reason": None, "field": None, "column": None}
-    told |= {"mended": None, "warnings": surprises_of(parsed, now, zone)}
+    warnings = [*surprises_of(parsed, now, zone), *crowd_of(parsed, lines, now, zone)]
+    told |= {"mended": None, "warnings": warnings}
     told["description"] = describe(parsed)
     told["next"] = [
         at.astimezone(zone).isoformat() for at in islice(fires(parsed, now, zone), SHOWN_FIRES)
@@ -89,6 +97,23 @@ def _verdict(
     if window:
         told["fires"] = _fires(parsed, zone, *window)
     return told
+
+
+def _lines(home: Home, dialect: Dialect) -> list[Expression]:
+    """The expressions in the home's crontab; none where it cannot be read, which others tell."""
+    from maejobs.cron.lines import parse_lines
+    from maejobs.cron.target import open_target
+
+    try:
+        target = open_target(home.crontab)
+        lines = parse_lines(target.read() or b"", target.system)
+    except (MaejobsError, OSError):
+        return []
+    expressions = []
+    for text in (line.expression for line in lines if line.expression is not None):
+        with suppress(BadExpression):
+            expressions.append(parse_expression(text, dialect))
+    return expressions
 
 
 def _fires(expression: Expression, zone: tzinfo, start: datetime, end: datetime) -> list[int]:

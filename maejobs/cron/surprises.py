@@ -1,14 +1,17 @@
 """What is legal and surprising in an expression: said before it matters, never refused."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, tzinfo
+from itertools import islice
 
 from maejobs.cron.fields import Field
-from maejobs.cron.fires import next_fire
+from maejobs.cron.fires import fires, next_fire
 from maejobs.cron.grammar import Expression
 
 DAY = timedelta(days=1)
 YEAR_DAYS = 366
+MANY = 3  # two that meet are told by `maejobs plan`, if they are in each other's way
+LOOKED_AT = 24  # fires: a day of an hourly job, three weeks of one on weekdays
 
 
 def surprises_of(expression: Expression, now: datetime, zone: tzinfo) -> list[str]:
@@ -21,6 +24,25 @@ def surprises_of(expression: Expression, now: datetime, zone: tzinfo) -> list[st
         *_rare(expression, now, zone),
         *_jumps(expression, now, zone),
     ]
+
+
+def crowd_of(
+    expression: Expression, lines: Iterable[Expression], now: datetime, zone: tzinfo
+) -> list[str]:
+    """The warning where three or more of `lines`, a crontab's, start with one of the next fires.
+
+    It names the fullest of these minutes. A line that holds `expression` itself counts, too.
+    """
+    lines = list(lines)
+    if not lines:
+        return []
+    coming = [at.astimezone(zone) for at in islice(fires(expression, now, zone), LOOKED_AT)]
+    crowds = [sum(line.matches(at) for line in lines if not line.reboot) for at in coming]
+    most = max(crowds, default=0)
+    if most < MANY:
+        return []
+    at = coming[crowds.index(most)]
+    return [f"{most} lines of the crontab start at the same minute ({at:%Y-%m-%d %H:%M})"]
 
 
 def _day_rule(expression: Expression) -> Iterator[str]:

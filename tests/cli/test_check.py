@@ -29,6 +29,21 @@ def test_what_is_legal_and_surprising_is_said(maejobs):
     assert done.returncode == 0
 
 
+def test_a_crowded_minute_of_the_crontab_is_told(maejobs, home):
+    table = home.root / "crontab"
+    table.write_bytes(b"A=b\n0 2 * * * a\n0 2 * * * b\n0 2 * * fri-sun c\n0 2 * * * d\n@reboot e\n")
+    done = maejobs("check", "0 2 * * *")
+    assert "warning: 3 lines of the crontab start at the same minute" in done.stdout
+    assert "crontab" not in maejobs("check", "1 2 * * *").stdout
+
+
+def test_a_crontab_that_cannot_be_read_changes_no_verdict(maejobs, home):
+    (home.root / "crontab").mkdir()
+    done = maejobs("check", "0 2 * * *")
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
 def test_a_refusal_shows_the_place_and_the_mend(maejobs):
     done = maejobs("check", "0 0 * * fri-sun", "--dialect", "debian")
     assert "`fri-sun` never fires: Sunday is 0. Write `fri,sat,sun`\n  0 0" in done.stdout

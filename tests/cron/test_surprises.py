@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from maejobs.cron.grammar import parse_expression
-from maejobs.cron.surprises import surprises_of
+from maejobs.cron.surprises import crowd_of, surprises_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -27,3 +27,20 @@ def test_what_is_legal_and_surprising_is_said(text, said):
 
 def test_an_ordinary_night_surprises_nobody():
     assert surprises_of(parse_expression("30 4 * * 1-5"), NOW, BERLIN) == []
+
+
+def crowd(text, *lines):
+    return crowd_of(parse_expression(text), [parse_expression(line) for line in lines], NOW, BERLIN)
+
+
+def test_three_lines_at_one_minute_are_a_crowd_and_the_fullest_minute_is_told():
+    lines = ("0 2 * * *", "*/5 * * * *", "0 2 * * 1-5", "0 2 4 1 *", "30 2 * * *")
+    assert crowd("0 2 * * 0", *lines) == [
+        "3 lines of the crontab start at the same minute (2026-01-04 02:00)"
+    ]
+    assert crowd("0 2 * * 1", "0 2 * * *", "*/5 * * * *") == []
+
+
+def test_a_reboot_line_joins_no_crowd():
+    assert crowd("0 2 * * *", "@reboot", "@reboot", "@reboot") == []
+    assert crowd("@reboot", "* * * * *", "* * * * *", "* * * * *") == []
