@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from maejobs import clock
-from maejobs.cron.fires import host_zone
+from maejobs.cron.fires import scheduling_zone
 from maejobs.errors import EXIT_FAILED, EXIT_NOT_NOW, NotNow, UserError
 from maejobs.home import Home
 from maejobs.jobs.deadline import deadline_of
@@ -161,7 +161,7 @@ def _pass_gates(
     home: Home, job: Job, run: Run, values: dict[str, str], signals: Signals, stack: ExitStack
 ) -> list[Lock]:
     """The locks, handed to `stack`, and the run's deadline. Raises NotNow; OSError: no answer."""
-    base, zone = run.slot or run.queued, host_zone()
+    base, zone = run.slot or run.queued, scheduling_zone()
     run.deadline = deadline_of(base, clock.now(), job.until, job.timeout, zone)
     check_pause(home, job.name)
     check_window(run.deadline, clock.now())

@@ -28,6 +28,7 @@ from running import (
     wait_until_ready,
 )
 
+from maejobs.cron.fires import ZONE_VARIABLE
 from maejobs.errors import EXIT_FAILED, EXIT_NOT_NOW, EXIT_USAGE, MaejobsError, UserError
 from maejobs.launch.process import boot_id, group_members, host_name
 from maejobs.supervise.child import CANCEL, DEADLINE, Ending
@@ -172,7 +173,7 @@ def test_a_second_signal_ends_a_stubborn_run_at_once(home, write_job):
 def test_a_gate_that_says_no_skips_the_run_and_is_recorded(
     home, write_job, monkeypatch, text, reason
 ):
-    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv(ZONE_VARIABLE, "UTC")
     write_job("night", shell("echo started") + text)
     if reason == "paused":
         pause_file(home, "night").write_text("{}")
@@ -187,6 +188,19 @@ def test_a_gate_that_says_no_skips_the_run_and_is_recorded(
         home, "night"
     )
     assert "started" not in log_of(home, "night").splitlines()
+
+
+def test_until_is_read_in_the_zone_of_the_slot_whatever_tz_a_line_sets(
+    home, write_job, monkeypatch
+):
+    monkeypatch.setenv(ZONE_VARIABLE, "America/New_York")
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    write_job("night", QUICK + 'until = "06:00"\n')
+    slot = datetime(2027, 1, 15, 7, 0, tzinfo=UTC)  # 02:00 in New York, 16:00 in Tokyo
+
+    execute(home, "night", "cron", slot)
+
+    assert only_run(home, "night").deadline == datetime(2027, 1, 15, 11, 0, tzinfo=UTC)
 
 
 def test_a_gate_that_cannot_be_asked_lets_nothing_through(home, write_job):
