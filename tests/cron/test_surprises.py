@@ -44,3 +44,8 @@ def test_three_lines_at_one_minute_are_a_crowd_and_the_fullest_minute_is_told():
 def test_a_reboot_line_joins_no_crowd():
     assert crowd("0 2 * * *", "@reboot", "@reboot", "@reboot") == []
     assert crowd("@reboot", "* * * * *", "* * * * *", "* * * * *") == []
+
+
+def test_a_job_of_every_hour_is_not_warned_of_a_clock_change():
+    for text in ("*/5 * * * *", "@hourly"):
+        assert surprises_of(parse_expression(text), NOW, BERLIN) == []
