@@ -2,13 +2,20 @@
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from conftest import MAEJOBS
 from private_cron import PrivateCron, private_cron  # noqa: F401 (a fixture)
+from recorded_runs import NIGHT, a_run
 
 from maejobs.cron.block import read_entries
+from maejobs.rundb.database import open_database
+from maejobs.rundb.record import write_run
+from maejobs.rundb.run import SUCCEEDED
 from maejobs.shipped import shipped
 
 QUICK = 'command = ["true"]\nschedule = "15 3 * * *"\n'
@@ -257,6 +264,103 @@ def test_a_damaged_block_is_refused_with_its_line(home, write_job, inside, snaps
         assert "line 2 of the crontab" in done.stderr
     assert set(snapshot()) - set(before) <= {".crontab.lock"}
     assert snapshot()["crontab"] == before["crontab"]
+
+
+@pytest.fixture
+def night(write_job, inside, monkeypatch):
+    """A night that holds the GPU until six, however long it takes; and evaluate, which needs it."""
+    monkeypatch.setenv("TZ", "Etc/UTC")
+    monkeypatch.setattr("maejobs.clock.now", lambda: datetime(2026, 11, 23, 18, 30, 7, tzinfo=UTC))
+    write_job("pretrain", 'command = ["true"]\nuntil = "06:00"\nlocks = ["gpu0"]\n')
+    write_job("evaluate", 'command = ["true"]\nlocks = ["gpu0"]\n')
+    assert inside("schedule", "pretrain", "0 2 * * *", "--strict").returncode == 0
+
+
+LOST = (
+    "evaluate Tue 24 Nov 05:30 may be skipped: pretrain of 02:00 holds gpu0 until 06:00 "
+    "at the latest; how long it takes is not known yet"
+)
+
+
+@pytest.mark.usefixtures("night")
+def test_a_run_that_would_be_lost_is_shown_before_it_is_scheduled(home, inside):
+    done = inside("schedule", "evaluate", "30 5 * * *")
+    shown = done.stdout.splitlines()
+    assert shown[0] == "next: Tue 2026-11-24 05:30 (in 10 h)"
+    assert shown[-2:] == [f"collision  {LOST} (7 times)", "scheduled evaluate: 30 5 * * *"]
+    assert expressions(home, "evaluate") == ["30 5 * * *"]
+
+
+@pytest.mark.usefixtures("night")
+def test_strict_refuses_it_in_one_line_and_writes_nothing(home, inside, snapshot):
+    before = snapshot()
+    for arguments in ([], ["--dry-run"], ["--json"]):
+        done = inside("schedule", "evaluate", "30 5 * * *", "--strict", *arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == f"maejobs: {LOST}; nothing was written (--strict)\n"
+    assert snapshot() == before
+
+
+@pytest.mark.usefixtures("night")
+def test_strict_lets_pass_what_is_in_nobodys_way(home, inside):
+    assert inside("schedule", "evaluate", "30 6 * * *", "--strict").returncode == 0
+    assert expressions(home, "evaluate") == ["30 6 * * *"]
+
+
+@pytest.mark.usefixtures("night")
+def test_strict_looks_at_the_table_that_would_be_written(home, inside):
+    """The entry that is replaced is in nobody's way any more."""
+    assert inside("schedule", "evaluate", "30 5 * * *").returncode == 0
+    assert inside("schedule", "evaluate", "30 7 * * *", "--strict").returncode == 0
+    refused = inside("schedule", "evaluate", "30 5 * * *", "--also", "--strict")
+    assert refused.returncode == 2
+    assert expressions(home, "evaluate") == ["30 7 * * *"]
+
+
+@pytest.mark.usefixtures("night")
+def test_the_shown_plan_for_programs(inside):
+    plan = json.loads(inside("schedule", "evaluate", "30 5 * * *", "--json").stdout)["plan"]
+    assert {firing["job"] for firing in plan["firings"]} == {"evaluate"}
+    assert [problem["count"] for problem in plan["problems"]] == [7]
+
+
+@pytest.mark.usefixtures("night")
+def test_recorded_runs_tell_when_the_next_will_be_done(home, inside):
+    started = NIGHT
+    run = a_run(state=SUCCEEDED, started=started, finished=started + timedelta(minutes=40))
+    with open_database(home) as engine:
+        write_run(engine, run)
+    done = inside("schedule", "pretrain", "0 3 * * *")
+    assert "next: Tue 2026-11-24 03:00 (in 8 h), until 03:40\n" in done.stdout
+
+
+@pytest.mark.usefixtures("night")
+def test_neither_a_bad_neighbour_nor_a_locked_database_keeps_a_job_out(
+    home, inside, write_job, monkeypatch
+):
+    monkeypatch.setattr("maejobs.cli.entries.PATIENCE_SECONDS", 0.1)
+    write_job("pretrain", "nonsense\n")
+    with closing(sqlite3.connect(home.database_file)) as other:
+        other.execute("PRAGMA journal_mode = DELETE")
+        other.execute("BEGIN EXCLUSIVE")
+        done = inside("schedule", "evaluate", "30 5 * * *")
+    assert done.returncode == 0
+    assert "pretrain.toml" in done.stderr
+    assert "how long runs take is not known" in done.stderr
+    assert expressions(home, "evaluate") == ["30 5 * * *"]
+
+
+def test_more_slots_than_can_be_looked_through_are_scheduled_all_the_same(
+    home, write_job, inside, monkeypatch
+):
+    write_job("quick", QUICK)
+    monkeypatch.setattr("maejobs.watch.plan.MOST_FIRINGS", 100)
+    done = inside("schedule", "quick", "* * * * *")
+    assert done.returncode == 0
+    assert "the coming week is not looked through: more than 100 slots" in done.stderr
+    assert expressions(home) == ["* * * * *"]
+    assert inside("schedule", "quick", "*/2 * * * *", "--strict").returncode == 2
+    assert expressions(home) == ["* * * * *"]
 
 
 def test_in_the_real_crontab(private_cron: PrivateCron, home, write_job):  # noqa: F811

@@ -158,10 +158,11 @@ def test_what_becomes_of_the_second_is_what_the_gates_do(slot, keys, expected):
     assert f"evaluate Wed 25 Nov 05:{slot[:2]} {expected}" in text
 
 
-def test_a_run_that_is_told_to_stop_still_has_its_grace():
-    (text,) = told(PRETRAIN, job("evaluate", "0 6 * * *", locks=["gpu0"]))
-    assert "evaluate Wed 25 Nov 06:00 may be skipped: pretrain of 02:00 holds gpu0" in text
-    assert text.endswith("its deadline and grace")
+def test_a_run_that_is_told_to_stop_still_has_its_grace_which_is_told_to_the_second():
+    assert told(PRETRAIN, job("evaluate", "0 6 * * *", locks=["gpu0"])) == [
+        "evaluate Wed 25 Nov 06:00 may be skipped: "
+        "pretrain of 02:00 holds gpu0 until 06:00:30, its deadline and grace"
+    ]
 
 
 def test_long_and_unknown_runs_only_may_be_in_the_way():
