@@ -15,7 +15,7 @@ from maejobs.cron.grammar import Expression
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
-HORIZON_DAYS = 8 * 366  # 29 February stays away for eight years at the most (2096–2104)
+HORIZON_DAYS = 41 * 366  # 29 February is a given weekday after forty years at the latest
 # Beyond this, cron takes the jump for a clock set by hand and starts afresh.
 LONGEST_JUMP = timedelta(hours=3)
 LOCALTIME = "/etc/localtime"
@@ -57,7 +57,7 @@ def _first_zone(*names: str) -> tzinfo:
 
 
 def fires(expression: Expression, after: datetime, zone: tzinfo) -> Iterator[datetime]:
-    """Each fire strictly after `after`, ascending; ends where none comes for eight years.
+    """Each fire strictly after `after`, ascending; ends where none comes for forty years.
 
     `@reboot` yields nothing: it has no time.
     """
@@ -70,12 +70,12 @@ def fires(expression: Expression, after: datetime, zone: tzinfo) -> Iterator[dat
 
 
 def next_fire(expression: Expression, after: datetime, zone: tzinfo) -> datetime | None:
-    """The first fire strictly after `after`, if one comes within eight years."""
+    """The first fire strictly after `after`, if one comes within forty years."""
     return next(fires(expression, after, zone), None)
 
 
 def previous_fire(expression: Expression, at: datetime, zone: tzinfo) -> datetime | None:
-    """The latest fire at or before `at`, looking back eight years."""
+    """The latest fire at or before `at`, looking back forty years."""
     at = at.astimezone(UTC)
     for day in _matching_days(expression, at.astimezone(zone).date(), -DAY):
         start, minutes = _fires_on(expression, day, zone)

@@ -73,7 +73,7 @@ def _idle_step(field: Field, item: str) -> Iterator[str]:
 def _rare(expression: Expression, now: datetime, zone: tzinfo) -> Iterator[str]:
     fire = next_fire(expression, now, zone)
     if fire is None:
-        yield "it does not fire within the next eight years"
+        yield "it does not fire within the next forty years"
     elif fire - now > YEAR_DAYS * DAY:
         yield f"it fires seldom: next on {fire.astimezone(zone):%Y-%m-%d}"
 

@@ -118,7 +118,7 @@ def test_a_day_that_did_not_come_is_lost():
     assert [f"{at.astimezone(apia):%d %H}" for at in found] == ["29 12", "31 12", "01 12"]
 
 
-def test_29_february_is_found_across_2100_and_nothing_after_the_horizon():
+def test_29_february_is_found_across_2100_and_so_is_one_that_must_be_a_sunday():
     leap = parse_expression("0 0 29 2 *")
     assert next_fire(leap, datetime(2096, 3, 1, tzinfo=UTC), UTC) == datetime(
         2104, 2, 29, tzinfo=UTC
@@ -126,9 +126,10 @@ def test_29_february_is_found_across_2100_and_nothing_after_the_horizon():
     assert previous_fire(leap, datetime(2104, 2, 28, tzinfo=UTC), UTC) == datetime(
         2096, 2, 29, tzinfo=UTC
     )
-    seldom = parse_expression("0 0 29 2 */7")
-    assert next_fire(seldom, datetime(2033, 1, 1, tzinfo=UTC), UTC) is None
-    assert previous_fire(seldom, datetime(2059, 1, 1, tzinfo=UTC), UTC) is None
+    sunday = parse_expression("0 0 29 2 */7")
+    before, after = (datetime(year, 2, 29, tzinfo=UTC) for year in (2088, 2128))
+    assert next_fire(sunday, before, UTC) == after
+    assert previous_fire(sunday, after - timedelta(days=1), UTC) == before
 
 
 def test_reboot_has_no_times():
