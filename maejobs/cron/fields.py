@@ -163,8 +163,17 @@ class ItemReader(NamedTuple):
         if step > self.field.span.largest_step:
             counts = f"so that only {first} counts" if first else "so that nothing counts"
             why = f"a step of {word} is larger than the field ({self.field.span}), {counts}"
-            self._refuse(offset, why, Code.STEP_TOO_LARGE, first)
+            mend = None if self._would_suffice_alone() else first
+            self._refuse(offset, why, Code.STEP_TOO_LARGE, mend)
         return step
+
+    def _would_suffice_alone(self) -> bool:
+        """Whether without this item's `*` one of the day fields sufficed, where both must hold."""
+        star = self.offset == 0 and self.item.startswith("*")
+        words = self.field.expression.split()
+        other = {"day-of-month": words[4], "day-of-week": words[2]}.get(self.field.span.name, "*")
+        both = self.field.dialect is not Dialect.BUSYBOX and not other.startswith("*")
+        return star and both
 
     def _refuse_out_of_range(self, match: re.Match[str], low: int, high: int) -> None:
         span = self.field.span

@@ -242,3 +242,10 @@ def test_a_minute_on_the_wall_matches_or_not():
 def test_the_docs_list_every_code():
     docs = (Path(__file__).parents[2] / "docs/expressions.md").read_text()
     assert [code for code in Code if f"`{code}`" not in docs] == []
+
+
+@pytest.mark.parametrize("text", ["0 0 */31 * 5", "0 0 1 * */8"])
+def test_no_mend_makes_one_day_field_suffice_where_both_had_to_hold(text):
+    assert refusal(text).mended is None
+    assert refusal(text.replace(" 5", " *").replace(" 1 ", " * ")).mended is not None
+    assert refusal(text.replace(" 5", " */2").replace(" 1 ", " */2 ")).mended is not None
