@@ -160,7 +160,7 @@ def _nickname(text: str, words: list[tuple[str, int]], dialect: Dialect) -> Expr
     if dialect in (Dialect.BUSYBOX, Dialect.PORTABLE):
         mend = NICKNAMES.get(name)
         advice = f"Write `{mend}`" if mend else "Start the job from the host's init instead"
-        reason = f"busybox need not know {name}: it can be built without. {advice}"
+        reason = f"busybox built without {name} crashes on such a line. {advice}"
         raise BadExpression(text, None, column, reason, Code.NICKNAME_NOT_TAKEN, mend)
     if name == REBOOT:
         minute, hour, day, month, weekday = NEVER
