@@ -10,6 +10,7 @@ from maejobs import clock
 from maejobs.cli.options import PATIENCE_SECONDS
 from maejobs.cli.text import visible
 from maejobs.cron.block import Entry, exec_command, read_entries
+from maejobs.cron.dialect import Dialect, host_dialect
 from maejobs.cron.schedule import belongs_to
 from maejobs.cron.target import SYSTEM, open_target
 from maejobs.errors import MaejobsError, UserError
@@ -25,6 +26,11 @@ def command_of(home: Home, job: str) -> str:
     """
     command = exec_command(_executable(), job, None if home.is_default else home.root)
     return f"{SYSTEM_USER} {command}" if home.crontab == SYSTEM else command
+
+
+def dialect_of(home: Home) -> Dialect:
+    """The grammar of whoever reads the home's table: of the host's cron, or a file's: ours."""
+    return Dialect.DEBIAN if Path(home.crontab).is_absolute() else host_dialect()
 
 
 def entries_in(table: bytes | None, home: Home, job: str) -> list[Entry]:

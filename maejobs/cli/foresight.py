@@ -9,6 +9,7 @@ import click
 
 from maejobs import clock
 from maejobs.cli import plan
+from maejobs.cli.entries import dialect_of
 from maejobs.cli.output import local, relative
 from maejobs.cron.block import Entry, read_entries
 from maejobs.cron.fires import fires, host_zone
@@ -46,7 +47,8 @@ def foresee(
     Raises UserError for more slots than can be looked through.
     """
     ours = [entry for entry in entries if belongs_to(entry, home)]
-    jobs, unread = planned_jobs(ours, home.jobs_dir if home.exists else shipped("jobs.d"), expected)
+    jobs_dir = home.jobs_dir if home.exists else shipped("jobs.d")
+    jobs, unread = planned_jobs(ours, jobs_dir, expected, dialect_of(home))
     locks = frozenset[str]().union(*(other.locks for other in jobs if other.name == job))
     near = [other for other in jobs if other.name == job or other.locks & locks]
     return plan.only(look_ahead(near, clock.now(), DAYS, host_zone()), job), unread

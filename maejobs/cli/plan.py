@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from maejobs import clock
+from maejobs.cli.entries import dialect_of
 from maejobs.cli.options import (
     PATIENCE_SECONDS,
     HomeCommand,
@@ -139,7 +140,7 @@ def _outlook(home: Home, days: int) -> tuple[Outlook, list[str]]:
             expected = read_expectations(home, PATIENCE_SECONDS)
     except MaejobsError as error:
         trouble.append(f"how long runs take is not known: {error}")
-    jobs, unread = planned_jobs(entries, home.jobs_dir, expected)
+    jobs, unread = planned_jobs(entries, home.jobs_dir, expected, dialect_of(home))
     return look_ahead(jobs, clock.now(), days, host_zone()), trouble + unread
 
 

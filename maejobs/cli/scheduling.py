@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from maejobs.cli.entries import command_of, entries_in, remember_schedule
+from maejobs.cli.entries import command_of, dialect_of, entries_in, remember_schedule
 from maejobs.cli.options import (
     HomeCommand,
     current_home,
@@ -55,7 +55,7 @@ def schedule_command(
     from maejobs.cli import foresight  # late: `unschedule` looks at no plan
 
     home = current_home()
-    parsed = parse_expression(_text_of(home, job, expression))
+    parsed = parse_expression(_text_of(home, job, expression), dialect_of(home))
     entry = Entry(job, parsed.text, command_of(home, job))
     lengths, trouble = foresight.known_lengths(home)
 

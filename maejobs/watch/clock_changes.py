@@ -67,26 +67,13 @@ def surprise(expression: Expression, change: ClockChange) -> tuple[datetime, Sur
         return None
     if not change.forward and not expression.wildcard:
         return None  # the second time it is not run again
-    slot = next((local for local in change.minutes if _fires_at(expression, local)), None)
+    slot = next((local for local in change.minutes if expression.matches(local)), None)
     if slot is None:
         return None
     if not change.forward:
         return slot, Surprise.TWICE
     lost = expression.wildcard or change.after - change.before > LONGEST_JUMP
     return slot, Surprise.SKIPPED if lost else Surprise.MOVED
-
-
-def _fires_at(expression: Expression, local: datetime) -> bool:
-    match = any if expression.either_day else all
-    days = (
-        local.day in expression.day.values,
-        local.isoweekday() % 7 in expression.weekday.values,
-    )
-    return (
-        local.month in expression.month.values
-        and match(days)
-        and local.hour * 60 + local.minute in expression.minutes_of_day
-    )
 
 
 def _offset(at: datetime, zone: tzinfo) -> timedelta:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 from maejobs.cron.block import Entry
+from maejobs.cron.dialect import Dialect
 from maejobs.cron.grammar import BadExpression, Expression, parse_expression
 from maejobs.errors import UserError
 from maejobs.home import Home
@@ -45,7 +46,10 @@ def read_expectations(home: Home, patience: float) -> dict[str, Expectation]:
 
 
 def planned_jobs(
-    entries: Iterable[Entry], jobs_dir: Path, expected: dict[str, Expectation]
+    entries: Iterable[Entry],
+    jobs_dir: Path,
+    expected: dict[str, Expectation],
+    dialect: Dialect = Dialect.DEBIAN,
 ) -> tuple[list[PlannedJob], list[str]]:
     """The jobs of `entries`, by name; and what of them cannot be read, which is left out.
 
@@ -55,9 +59,11 @@ def planned_jobs(
     expressions: dict[str, list[Expression]] = {}
     for entry in entries:
         try:
-            expressions.setdefault(entry.job, []).append(parse_expression(entry.expression))
+            expression = parse_expression(entry.expression, dialect)
         except BadExpression as error:
             trouble.append(f"{entry.job}: {error}")
+        else:
+            expressions.setdefault(entry.job, []).append(expression)
     jobs = []
     for name in sorted(expressions):
         known = expected.get(name, UNKNOWN)

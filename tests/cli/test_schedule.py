@@ -13,6 +13,7 @@ from private_cron import PrivateCron, private_cron  # noqa: F401 (a fixture)
 from recorded_runs import NIGHT, a_run
 
 from maejobs.cron.block import read_entries
+from maejobs.cron.dialect import Dialect
 from maejobs.rundb.database import open_database
 from maejobs.rundb.record import write_run
 from maejobs.rundb.run import SUCCEEDED
@@ -167,6 +168,18 @@ def test_without_a_daemon_scheduling_warns_that_nobody_reads_the_table(
     assert done.returncode == 0
     assert done.stderr == ("maejobs: no cron daemon runs; `service cron start` starts Debian's\n")
     assert "exec quick" in (tmp_path / "table").read_text()
+
+
+def test_what_the_hosts_cron_does_not_take_is_refused_but_not_in_a_file_of_our_own(
+    home, write_job, inside, monkeypatch
+):
+    write_job("quick", QUICK)
+    monkeypatch.setattr("maejobs.cli.entries.host_dialect", lambda: Dialect.BUSYBOX)
+    assert inside("schedule", "quick", "@daily").returncode == 0
+    home.config_file.write_text("")
+    refused = inside("schedule", "quick", "@daily")
+    assert refused.returncode == 2
+    assert "busybox" in refused.stderr
 
 
 @pytest.mark.parametrize("where", ["before", "after", "environment"])
