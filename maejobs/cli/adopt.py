@@ -6,7 +6,13 @@ from pathlib import Path
 import click
 
 from maejobs import clock
-from maejobs.cli.entries import SYSTEM_USER, command_of, entries_in, remember_schedule
+from maejobs.cli.entries import (
+    command_of,
+    entries_in,
+    refuse_anothers_home,
+    remember_schedule,
+    user_of,
+)
 from maejobs.cli.options import (
     HomeCommand,
     dry_run_option,
@@ -22,6 +28,7 @@ from maejobs.cron.target import Target, open_target
 from maejobs.errors import MaejobsError, UserError
 from maejobs.files import FILE_MODE, sync_directory
 from maejobs.home import Home
+from maejobs.privilege import acting_as, owner_of
 
 SUMMARY_LENGTH = 60
 
@@ -51,9 +58,10 @@ def adopt_command(
         raise click.UsageError("say which line: either --line N or --matching TEXT")
     home = existing_home()
     target = open_target(home.crontab)
+    refuse_anothers_home(home)
     table = target.read() or b""
     file = _file_of(home, target, table, job)
-    user = SYSTEM_USER if target.system else None
+    user = user_of(home) if target.system else None
     number = line if line is not None else matching_line(table, matching or "", target.system)
     adoption = take_over(table, number, user)
     entry = Entry(job, adoption.expression, command_of(home, job))
@@ -129,7 +137,8 @@ def _job_file(adoption: Adoption, place: str) -> str:
 def _write(file: Path, text: str) -> None:
     """Make `file`, unless somebody else did meanwhile. Raises MaejobsError, and leaves no half."""
     try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+        with acting_as(owner_of(file.parent)):
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
     except FileExistsError as error:
         raise _taken(file) from error
     except OSError as error:

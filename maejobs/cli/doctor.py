@@ -132,7 +132,8 @@ def _crontab(home: Home) -> Iterator[Finding]:
         except BadExpression as error:
             why = f"{entry.expression}: bad {error.field or 'expression'}: {error.reason}"
             yield Finding(f"entry {entry.job}", BAD, why)
-        executable = command_words(entry)[0]
+        # In the system's table the user stands before it.
+        executable = command_words(entry)[1 if target.system else 0]
         if not os.access(executable, os.X_OK):
             yield Finding(f"entry {entry.job}", BAD, f"{executable} cannot be started")
         if not (home.jobs_dir / f"{entry.job}.toml").exists():

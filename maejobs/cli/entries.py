@@ -12,11 +12,10 @@ from maejobs.cli.text import visible
 from maejobs.cron.block import Entry, exec_command, read_entries
 from maejobs.cron.dialect import Dialect, host_dialect
 from maejobs.cron.schedule import belongs_to
-from maejobs.cron.target import SYSTEM, open_target
+from maejobs.cron.target import OTHER_USER, SYSTEM, open_target
 from maejobs.errors import MaejobsError, UserError
 from maejobs.home import Home
-
-SYSTEM_USER = "root"  # whom our lines in the system's table run as, for it is root's
+from maejobs.privilege import acting_as, ourselves, owner_of
 
 
 def command_of(home: Home, job: str) -> str:
@@ -25,7 +24,39 @@ def command_of(home: Home, job: str) -> str:
     In the system's table the user stands before it.
     """
     command = exec_command(_executable(), job, None if home.is_default else home.root)
-    return f"{SYSTEM_USER} {command}" if home.crontab == SYSTEM else command
+    return f"{user_of(home)} {command}" if home.crontab == SYSTEM else command
+
+
+def user_of(home: Home) -> str:
+    """Whose home it is: whom its lines in the system's table run as. Raises UserError."""
+    import pwd
+
+    uid = owner_of(home.root).uid
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        raise UserError(
+            f"{home.root} belongs to user number {uid}, who has no name on this host; "
+            "`chown` it to one who has"
+        ) from None
+
+
+def refuse_anothers_home(home: Home) -> None:
+    """Refuse lines that would run as another than whose home it is, or a home made by root there.
+
+    Raises UserError, naming --home.
+    """
+    if not home.crontab.startswith(OTHER_USER) and home.crontab != SYSTEM:
+        return
+    owner = user_of(home)
+    if not home.exists and owner_of(home.root) != ourselves():
+        raise UserError(f"no home at {home.root}; {owner} makes it with `maejobs init`")
+    user = home.crontab.removeprefix(OTHER_USER)
+    if home.crontab != SYSTEM and user != owner:
+        raise UserError(
+            f"the home {home.root} belongs to {owner}, and {user}'s cron would run it as {user}; "
+            f"name one of {user}'s with --home"
+        )
 
 
 def dialect_of(home: Home) -> Dialect:
@@ -58,7 +89,7 @@ def remember_schedule(home: Home, job: str) -> None:
     schedule = "\n".join(entry.expression for entry in entries) or None
     now = clock.now()
     try:
-        with open_database(home, PATIENCE_SECONDS) as engine:
+        with acting_as(owner_of(home.root)), open_database(home, PATIENCE_SECONDS) as engine:
             set_job(engine, job, schedule=schedule, scheduled_since=now, checked_until=now)
     except MaejobsError as error:
         click.echo(f"maejobs: done, but not noted in the database: {visible(str(error))}", err=True)

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from maejobs.cli.entries import command_of, dialect_of, entries_in, remember_schedule
+from maejobs.cli.entries import (
+    command_of,
+    dialect_of,
+    entries_in,
+    refuse_anothers_home,
+    remember_schedule,
+)
 from maejobs.cli.options import (
     HomeCommand,
     current_home,
@@ -55,6 +61,8 @@ def schedule_command(
     from maejobs.cli import foresight  # late: `unschedule` looks at no plan
 
     home = current_home()
+    open_target(home.crontab)  # a user who is not there comes before a home that is not theirs
+    refuse_anothers_home(home)
     parsed = parse_expression(_text_of(home, job, expression), dialect_of(home))
     entry = Entry(job, parsed.text, command_of(home, job))
     lengths, trouble = foresight.known_lengths(home)

@@ -20,6 +20,7 @@ from maejobs.errors import UserError
 
 if TYPE_CHECKING:
     from maejobs.cron.install import Change
+    from maejobs.cron.lines import Line
 
 
 @click.command("list", cls=HomeCommand)
@@ -36,7 +37,7 @@ def list_command(as_json: bool) -> int:
     """
     target = open_target(current_home().crontab)
     if as_json:
-        return _print_as_json(target.read())
+        return _print_as_json(target.read(), target.system)
     listing = target.listing()
     sys.stdout.flush()
     _write(sys.stdout.fileno(), listing.stdout)
@@ -115,9 +116,10 @@ def _ask_again(problem: str) -> bool:
         return False
 
 
-def _print_as_json(table: bytes | None) -> int:
+def _print_as_json(table: bytes | None, system: bool) -> int:
     from maejobs.cli.output import print_json
     from maejobs.cron.block import read_entries
+    from maejobs.cron.lines import parse_lines
 
     entries = read_entries(table or b"")
     print_json(
@@ -126,9 +128,29 @@ def _print_as_json(table: bytes | None) -> int:
             "entries": [
                 {"job": e.job, "expression": e.expression, "command": e.command} for e in entries
             ],
+            "lines": [_line_as_json(line) for line in parse_lines(table or b"", system)],
         }
     )
     return 0 if table is not None else 1
+
+
+def _line_as_json(line: "Line") -> dict[str, str | int]:
+    """The parts that a line of its kind has."""
+    parts = {
+        "name": line.name,
+        "value": line.value,
+        "expression": line.expression,
+        "user": line.user,
+        "command": line.command,
+        "stdin": line.stdin,
+        "reason": line.reason,
+    }
+    told = {
+        key: part.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        for key, part in parts.items()
+        if part is not None
+    }
+    return {"number": line.number, "kind": line.kind.value, **told}
 
 
 def _write(descriptor: int, data: bytes) -> None:

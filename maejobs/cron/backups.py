@@ -3,12 +3,13 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from maejobs import clock
 from maejobs.errors import UserError
 from maejobs.files import make_private_directory, write_atomically
+from maejobs.privilege import acting_as, owner_of
 
 SUFFIX = ".crontab"
 KEPT = 50
@@ -33,12 +34,13 @@ class Backup:
 
 def back_up(table: bytes, directory: Path) -> Path:
     """Keep `table` in a file of its own in `directory`; of older ones, the newest stay."""
-    make_private_directory(directory)
     path = directory / (clock.now().strftime(STAMP) + SUFFIX)
-    write_atomically(path, table)
-    for old in list_backups(directory)[KEPT:]:
-        if old.path != path:  # a clock set back must not cost the one just made
-            old.path.unlink(missing_ok=True)
+    with acting_as(owner_of(directory)):  # root may be at another's home
+        make_private_directory(directory)
+        write_atomically(path, table)
+        for old in list_backups(directory)[KEPT:]:
+            if old.path != path:  # a clock set back must not cost the one just made
+                old.path.unlink(missing_ok=True)
     return path
 
 
@@ -46,7 +48,7 @@ def list_backups(directory: Path) -> list[Backup]:
     """The backups in `directory`, newest first; [] where there are none."""
     files = sorted(directory.glob(f"*{SUFFIX}"), reverse=True)
     return [
-        Backup(datetime.strptime(file.stem, STAMP).replace(tzinfo=UTC), file)
+        Backup(datetime.fromisoformat(file.stem), file)
         for file in files
         if _NAME.fullmatch(file.name)
     ]

@@ -73,7 +73,7 @@ def test_for_programs_it_prints_the_table_and_our_entries(home, write_job, maejo
 
 def test_none_for_programs_is_null_with_the_same_status(home):
     done = list_bytes(home, "--json")
-    assert json.loads(done.stdout) == {"table": None, "entries": []}
+    assert json.loads(done.stdout) == {"table": None, "entries": [], "lines": []}
     assert done.returncode == 1
 
 
