@@ -15,16 +15,21 @@ KEYS: dict[str, tuple[type, ...]] = {
     "database_url": (str,),
     "crontab": (str,),
     "clock_shift": (int, float),
+    "dialect": (str,),
 }
 
 
 @dataclass(frozen=True)
 class Home:
-    """Where things lie. `crontab` names a table: "user", "user:NAME", "system" or a file's path."""
+    """Where things lie. `crontab` names a table: "user", "user:NAME", "system" or a file's path.
+
+    `configured_dialect` is unchecked; maejobs.cron.dialect tells which dialect counts.
+    """
 
     root: Path
     crontab: str = "user"
     configured_database_url: str | None = None
+    configured_dialect: str | None = None
 
     @property
     def config_file(self) -> Path:
@@ -112,7 +117,7 @@ def open_home(option: str | None) -> Home:
     if shift := config.get("clock_shift"):
         os.environ[clock.SHIFT_VARIABLE] = str(shift)
     crontab = crontab_spec(config.get("crontab", "user"), root)
-    return Home(root, crontab, config.get("database_url"))
+    return Home(root, crontab, config.get("database_url"), config.get("dialect"))
 
 
 def crontab_spec(text: str, beside: Path) -> str:

@@ -124,8 +124,9 @@ def test_a_crontab_elsewhere_is_named_by_its_path(root):
     ("text", "words"),
     [
         ("databse_url = 'x'", "unknown key databse_url; did you mean database_url"),
-        ("xyzzy = 1", "known: database_url, crontab, clock_shift"),
+        ("xyzzy = 1", "known: database_url, crontab, clock_shift, dialect"),
         ("crontab = 5", "crontab = 5 has the wrong type"),
+        ("dialect = 5", "dialect = 5 has the wrong type"),
         ("clock_shift = true", "clock_shift = True has the wrong type"),
         ("clock_shift = nan", "not within a century"),
         ("clock_shift = -inf", "not within a century"),

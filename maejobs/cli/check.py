@@ -14,7 +14,7 @@ from maejobs import clock
 from maejobs.cli.options import HomeCommand, current_home
 from maejobs.cli.text import visible
 from maejobs.cron.describe import describe
-from maejobs.cron.dialect import Dialect, host_dialect
+from maejobs.cron.dialect import Dialect, dialect_of
 from maejobs.cron.fires import MINUTE, fires, host_zone
 from maejobs.cron.grammar import BadExpression, Expression, parse_expression
 from maejobs.cron.surprises import crowd_of, surprises_of
@@ -29,7 +29,7 @@ SHOWN_FIRES = 5
 @click.option(
     "--dialect",
     type=click.Choice([d.value for d in Dialect]),
-    help="Whose grammar (default: host's).",
+    help="Whose grammar (default: the home's).",
 )
 @click.option("--timezone", metavar="ZONE", help="The zone cron schedules in (default: host's).")
 @click.option("--from", "start", metavar="ISO", help="With --until: all fires from here on.")
@@ -53,8 +53,9 @@ def check_command(
     """
     zone = _zone(timezone) if timezone else host_zone()
     window = _window(start, until, zone)
-    grammar = Dialect(dialect) if dialect else host_dialect()
-    lines = _lines(current_home(), grammar)
+    home = current_home()
+    grammar = Dialect(dialect) if dialect else dialect_of(home)
+    lines = _lines(home, grammar)
     worst = 0
     for text in _texts(expressions):
         told = _verdict(text, grammar, zone, window, lines)

@@ -4,6 +4,9 @@ from enum import StrEnum
 from functools import cache
 from pathlib import Path
 
+from maejobs.errors import UserError
+from maejobs.home import Home
+
 PATIENCE_SECONDS = 5.0
 
 
@@ -14,6 +17,21 @@ class Dialect(StrEnum):
     CRONIE = "cronie"
     BUSYBOX = "busybox"
     PORTABLE = "portable"
+
+
+def dialect_of(home: Home) -> Dialect:
+    """The dialect of whoever reads the home's crontab, unless its `maejobs.toml` names one.
+
+    That is the host's cron, or for a file our own daemon, which reads as Debian's does. Raises
+    UserError for a name that is none.
+    """
+    if home.configured_dialect is not None:
+        try:
+            return Dialect(home.configured_dialect)
+        except ValueError:
+            told = f"dialect = {home.configured_dialect!r} is none of {', '.join(Dialect)}"
+            raise UserError(f"{home.config_file}: {told}") from None
+    return Dialect.DEBIAN if home.crontab.startswith("/") else host_dialect()
 
 
 @cache

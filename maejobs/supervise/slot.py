@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable
 from datetime import datetime, timedelta, tzinfo
 
+from maejobs.cron.dialect import dialect_of
 from maejobs.cron.fires import previous_fire
 from maejobs.cron.grammar import Expression, parse_expression
 from maejobs.cron.schedule import entries_of
@@ -35,7 +36,8 @@ def scheduled_expressions(home: Home, job: str) -> list[Expression]:
     """
     try:
         entries = entries_of(open_target(home.crontab), home)
-        return [parse_expression(entry.expression) for entry in entries if entry.job == job]
+        dialect = dialect_of(home)
+        return [parse_expression(e.expression, dialect) for e in entries if e.job == job]
     except MaejobsError as error:
         _log.warning("the crontab could not be read for the slot of %s: %s", job, error)
         return []

@@ -37,6 +37,12 @@ def test_a_crowded_minute_of_the_crontab_is_told(maejobs, home):
     assert "crontab" not in maejobs("check", "1 2 * * *").stdout
 
 
+def test_the_home_names_the_dialect_and_the_option_comes_before_it(maejobs, home):
+    home.config_file.write_text('dialect = "busybox"\n')
+    assert maejobs("check", "@daily").returncode == 2
+    assert maejobs("check", "@daily", "--dialect", "debian").returncode == 0
+
+
 def test_a_crontab_that_cannot_be_read_changes_no_verdict(maejobs, home):
     (home.root / "crontab").mkdir()
     done = maejobs("check", "0 2 * * *")

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from maejobs.cron.dialect import Dialect, host_dialect
+from maejobs.cron.dialect import Dialect, dialect_of, host_dialect
+from maejobs.errors import UserError
+from maejobs.home import Home
 
 # Ours only asks for the version: `-n` sets the cluster's host name on cronie, `-` reads a table.
 RECORDING = """#!/bin/sh
@@ -66,3 +68,16 @@ def test_debians_is_the_default_where_there_is_no_crontab_or_it_cannot_run(host,
     host("")
     (tmp_path / "bin" / "crontab").write_bytes(b"\x7fELF nothing")
     assert host_dialect() is Dialect.DEBIAN
+
+
+def test_a_home_may_name_the_dialect_else_who_reads_its_table_counts(host, tmp_path):
+    calls = host("echo cronie 1.7.2")
+    assert dialect_of(Home(tmp_path, configured_dialect="busybox")) is Dialect.BUSYBOX
+    assert dialect_of(Home(tmp_path, crontab="/a/file")) is Dialect.DEBIAN
+    assert calls.read_text() == ""
+    assert dialect_of(Home(tmp_path, crontab="user:joe")) is Dialect.CRONIE
+
+
+def test_a_dialect_that_is_none_is_bad_input(tmp_path):
+    with pytest.raises(UserError, match=r"maejobs\.toml: dialect = 'vixie' is none of debian, "):
+        dialect_of(Home(tmp_path, configured_dialect="vixie"))
