@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from maejobs import clock
-from maejobs.cli.entries import dialect_of
 from maejobs.cli.options import (
     PATIENCE_SECONDS,
     HomeCommand,
@@ -21,8 +20,9 @@ from maejobs.cli.options import (
 )
 from maejobs.cli.output import GAP, length, print_json, print_table
 from maejobs.cli.text import visible
-from maejobs.cli.timeline import FINE, PLAIN, TICKS, Ink, draw
+from maejobs.cli.timeline import FINE, PLAIN, TICKS, Ink, draw, filled
 from maejobs.cron.block import Entry
+from maejobs.cron.dialect import dialect_of
 from maejobs.cron.fires import host_zone
 from maejobs.cron.schedule import entries_of
 from maejobs.cron.target import open_target
@@ -185,7 +185,9 @@ def _print_timeline(outlook: Outlook) -> None:
         for kind, mark in asdict(ink).items()
         if kind in LEGEND and mark in drawn
     ]
-    click.echo(_coloured(GAP.join(keys), ink) + "\n")
+    for line in filled(keys, columns):
+        click.echo(_coloured(line, ink))
+    click.echo()
 
 
 def _print_row(label: str, cells: str) -> None:

@@ -1,13 +1,13 @@
 """Draws a plan: a row a job and day, the hours across. Pure: a plan in, characters out."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from itertools import pairwise
 from math import ceil, floor
 
-from maejobs.cli.output import length
+from maejobs.cli.output import GAP, length
 from maejobs.watch.collisions import Effect, collisions
 from maejobs.watch.outlook import Outlook
 from maejobs.watch.plan import Firing
@@ -71,6 +71,17 @@ def draw(outlook: Outlook, width: int, ink: Ink = FINE) -> list[Day]:
         else:
             days.append(Day(day, day, rows))
     return days
+
+
+def filled(keys: Iterable[str], columns: int) -> list[str]:
+    """The legend's keys in as few lines of so many columns as hold them."""
+    lines: list[str] = []
+    for key in keys:
+        if lines and len(lines[-1] + GAP + key) <= columns:
+            lines[-1] += GAP + key
+        else:
+            lines.append(key)
+    return lines
 
 
 def _by_day(outlook: Outlook) -> dict[date, dict[str, list[Firing]]]:

@@ -11,6 +11,7 @@ from maejobs.cron.grammar import BadExpression, Expression, parse_expression
 from maejobs.errors import UserError
 from maejobs.home import Home
 from maejobs.jobs.load import load_job
+from maejobs.privilege import acting_as, owner_of
 from maejobs.watch.expectation import UNKNOWN, Expectation, PastRun, expectations
 from maejobs.watch.plan import Firing, PlannedJob, firings
 from maejobs.watch.problems import Problem, problems
@@ -41,7 +42,7 @@ def read_expectations(home: Home, patience: float) -> dict[str, Expectation]:
     from maejobs.rundb.database import open_database
     from maejobs.rundb.queries import measured_runs
 
-    with open_database(home, patience) as engine:
+    with acting_as(owner_of(home.root)), open_database(home, patience) as engine:
         return expectations(PastRun(**row._mapping) for row in measured_runs(engine))
 
 

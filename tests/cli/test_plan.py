@@ -55,7 +55,8 @@ pretrain    ·   █░·     │     ·     ·     ·     ·     ·
 evaluate    ·     ·    ?·     ·     ·     ·     ·     ·
             so until Wed 25 Nov
 
-█ half of the runs end within  ░ 19 of 20  ? takes unknown long  │ deadline
+█ half of the runs end within  ░ 19 of 20
+? takes unknown long  │ deadline
 """,
     80: """\
 Tue 24 Nov  00      03      06      09      12      15      18      21
