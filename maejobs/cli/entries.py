@@ -10,7 +10,6 @@ from maejobs import clock
 from maejobs.cli.options import PATIENCE_SECONDS
 from maejobs.cli.text import visible
 from maejobs.cron.block import Entry, exec_command, read_entries
-from maejobs.cron.dialect import Dialect, host_dialect
 from maejobs.cron.schedule import belongs_to
 from maejobs.cron.target import OTHER_USER, SYSTEM, open_target
 from maejobs.errors import MaejobsError, UserError
@@ -57,11 +56,6 @@ def refuse_anothers_home(home: Home) -> None:
             f"the home {home.root} belongs to {owner}, and {user}'s cron would run it as {user}; "
             f"name one of {user}'s with --home"
         )
-
-
-def dialect_of(home: Home) -> Dialect:
-    """The grammar of whoever reads the home's table: of the host's cron, or a file's: ours."""
-    return Dialect.DEBIAN if Path(home.crontab).is_absolute() else host_dialect()
 
 
 def entries_in(table: bytes | None, home: Home, job: str) -> list[Entry]:

@@ -9,9 +9,9 @@ import click
 
 from maejobs import clock
 from maejobs.cli import plan
-from maejobs.cli.entries import dialect_of
 from maejobs.cli.output import local, relative
 from maejobs.cron.block import Entry, read_entries
+from maejobs.cron.dialect import dialect_of
 from maejobs.cron.fires import fires, host_zone
 from maejobs.cron.grammar import Expression
 from maejobs.cron.install import Change

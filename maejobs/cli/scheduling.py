@@ -8,7 +8,6 @@ import click
 
 from maejobs.cli.entries import (
     command_of,
-    dialect_of,
     entries_in,
     refuse_anothers_home,
     remember_schedule,
@@ -23,6 +22,7 @@ from maejobs.cli.options import (
 )
 from maejobs.cli.text import visible
 from maejobs.cron.block import Entry, read_entries, replace_entries
+from maejobs.cron.dialect import dialect_of
 from maejobs.cron.grammar import parse_expression
 from maejobs.cron.install import Change, change_table
 from maejobs.cron.schedule import belongs_to

@@ -28,6 +28,7 @@ from maejobs.cli.output import (
 )
 from maejobs.cli.text import visible
 from maejobs.cron.block import Entry
+from maejobs.cron.dialect import Dialect, dialect_of
 from maejobs.cron.fires import fires, host_zone, next_fire, previous_fire
 from maejobs.cron.grammar import BadExpression, Expression, parse_expression
 from maejobs.cron.schedule import entries_of
@@ -115,7 +116,8 @@ def next_command(job: str | None, count: int, as_json: bool) -> None:
             load_job(home.jobs_dir, job)  # a misspelt name is told as such
         raise UserError(f'{job} is not scheduled; `maejobs schedule {job} "0 2 * * *"` does it')
     at_boot = sorted({entry.job for entry in entries if entry.expression == REBOOT})
-    coming = list(islice(merge(*map(_slots, entries)), count))
+    dialect = dialect_of(home)
+    coming = list(islice(merge(*(_slots(entry, dialect) for entry in entries)), count))
     if as_json:
         print_json([{"at": at, "job": name, "expression": text} for at, name, text in coming])
     elif not (coming or at_boot):
@@ -129,9 +131,9 @@ def next_command(job: str | None, count: int, as_json: bool) -> None:
         click.echo(f"when the host starts: {', '.join(at_boot)}")
 
 
-def _slots(entry: Entry) -> Iterator[tuple[datetime, str, str]]:
+def _slots(entry: Entry, dialect: Dialect) -> Iterator[tuple[datetime, str, str]]:
     try:
-        expression = parse_expression(entry.expression)
+        expression = parse_expression(entry.expression, dialect)
     except BadExpression as error:
         click.echo(f"maejobs: {entry.job}: {error}", err=True)
         return
@@ -184,7 +186,7 @@ def _job_status(
     pause = pause_file(home, name)
     now, zone = clock.now(), host_zone()
     mine = [entry.expression for entry in entries if entry.job == name]
-    expressions, unread = _parsed(mine)
+    expressions, unread = _parsed(mine, dialect_of(home))
     coming = [fire for e in expressions if (fire := next_fire(e, now, zone))]
     due = [fire for e in expressions if (fire := previous_fire(e, now, zone))]
     run = recorded.get("run")
@@ -216,12 +218,12 @@ def _job_status(
     }
 
 
-def _parsed(texts: list[str]) -> tuple[list[Expression], str | None]:
+def _parsed(texts: list[str], dialect: Dialect) -> tuple[list[Expression], str | None]:
     """The expressions, and what is wrong with one that was edited into the crontab by hand."""
     expressions, problem = [], None
     for text in texts:
         try:
-            expressions.append(parse_expression(text))
+            expressions.append(parse_expression(text, dialect))
         except BadExpression as error:
             problem = f"{text}: bad {error.field or 'expression'}: {error.reason}"
     return expressions, problem

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Engine, Row
 
 from maejobs import clock
+from maejobs.cron.dialect import dialect_of
 from maejobs.cron.fires import host_zone, next_fire
 from maejobs.cron.grammar import Expression, parse_expression
 from maejobs.cron.schedule import entries_of
@@ -114,7 +115,7 @@ def _note_missed(home: Home, engine: Engine, findings: Findings, dry_run: bool) 
         texts = [entry.expression for entry in entries if entry.job == job]
         schedule = "\n".join(texts)
         try:
-            expressions = [parse_expression(text) for text in texts]
+            expressions = [parse_expression(text, dialect_of(home)) for text in texts]
         except MaejobsError as error:
             _log.warning("missed slots of %s not looked for: %s", job, error)
             continue

@@ -174,7 +174,7 @@ def test_what_the_hosts_cron_does_not_take_is_refused_but_not_in_a_file_of_our_o
     home, write_job, inside, monkeypatch
 ):
     write_job("quick", QUICK)
-    monkeypatch.setattr("maejobs.cli.entries.host_dialect", lambda: Dialect.BUSYBOX)
+    monkeypatch.setattr("maejobs.cron.dialect.host_dialect", lambda: Dialect.BUSYBOX)
     assert inside("schedule", "quick", "@daily").returncode == 0
     home.config_file.write_text("")
     refused = inside("schedule", "quick", "@daily")
