@@ -23,7 +23,6 @@ from maejobs.cli.text import visible
 from maejobs.cli.timeline import FINE, PLAIN, TICKS, Ink, draw, filled
 from maejobs.cron.block import Entry
 from maejobs.cron.dialect import dialect_of
-from maejobs.cron.dialect import dialect_of
 from maejobs.cron.fires import host_zone
 from maejobs.cron.schedule import entries_of
 from maejobs.cron.target import open_target
