@@ -118,10 +118,11 @@ def _compare(
     prune: bool = False,
     drop_also: bool = False,
 ) -> Comparison:
-    from maejobs.cli.entries import command_of
+    from maejobs.cli.entries import command_of, refuse_anothers_home
     from maejobs.cron.drift import compare
     from maejobs.cron.schedule import belongs_to
 
+    refuse_anothers_home(home)
     wanted = _wanted(home, table or b"", jobs)
     return compare(
         table or b"",

@@ -12,6 +12,8 @@ NOT_INSTALLED = (
     "`crontab` is not installed: install cron (`apt install cron`), "
     'or set `crontab = "PATH"` in maejobs.toml to keep the table in a file'
 )
+# Debian counts lines: "crontab is too long; maximum number of lines is 10000."
+TOO_LONG = re.compile(r"^crontab is too long.*[^.\n]", re.MULTILINE)
 # `"/tmp/x":3: bad month`, from Debian and cronie alike
 COMPLAINT = re.compile(r'^"[^"\n]*":(?P<line>\d+): (?P<words>.*)$', re.MULTILINE)
 
@@ -108,6 +110,8 @@ def raise_rejection(done: Listing, table: bytes) -> None:
     said = (done.stdout + done.stderr).decode(errors="replace")
     if complaint := COMPLAINT.search(said):
         raise TableRejected(complaint["words"], _blamed_line(table, int(complaint["line"])))
+    if too_long := TOO_LONG.search(said):
+        raise TableRejected(too_long[0])
     if "missing newline" in said:
         raise TableRejected("missing newline before EOF", table.count(b"\n") + 1)
 

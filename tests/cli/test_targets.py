@@ -76,11 +76,12 @@ def test_a_line_goes_into_anothers_crontab_and_comes_out(
 
 def test_a_home_of_mine_is_no_business_of_joes_cron(home, write_job, private_cron, maejobs_inside):  # noqa: F811
     write_job("quick", QUICK)
-    done = maejobs_inside("schedule", "-u", "joe", "quick", "@daily", "--home", home.root)
-    assert done.returncode == 2
-    assert done.stderr.count(b"\n") == 1
-    assert b"belongs to root" in done.stderr
-    assert b"--home" in done.stderr
+    for command in (["schedule", "quick", "@daily"], ["apply", "--yes"]):
+        done = maejobs_inside(*command, "-u", "joe", "--home", home.root)
+        assert done.returncode == 2
+        assert done.stderr.count(b"\n") == 1
+        assert b"belongs to root" in done.stderr
+        assert b"--home" in done.stderr
     assert private_cron.run(["crontab", "-u", "joe", "-l"]).returncode == 1
 
 

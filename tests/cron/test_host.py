@@ -171,3 +171,14 @@ def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
     while not true():
         assert time.monotonic() < end, "it never happened"
         time.sleep(0.05)
+
+
+def test_a_table_of_too_many_lines_is_refused_in_the_hosts_words(user_target):
+    most = b"# x\n" * 10_000
+    fits, told, kept = user_target(("check", most), ("check", most + b"# x\n"), ("read", None))
+    assert fits is None
+    assert told == (
+        "TableRejected: cron would not take this crontab: crontab is too long; maximum number of "
+        "lines is 10000"
+    )
+    assert kept is None

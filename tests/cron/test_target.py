@@ -164,3 +164,10 @@ def test_importing_target_imports_little():
     code = f"import sys, maejobs.cron.target; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_crontab_that_hangs_is_given_up(host, monkeypatch):
+    monkeypatch.setattr("maejobs.cron.host.PATIENCE_SECONDS", 0.2)
+    host("exec sleep 60")
+    with pytest.raises(TargetError, match=r"^`crontab -l` did not answer within 0.2 s and was"):
+        UserTarget().read()

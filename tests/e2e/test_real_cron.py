@@ -24,6 +24,9 @@ FOREIGN = (
 # No other job of this machine may be started by the daemon under test.
 ALONE = 'mount -t tmpfs tmpfs /etc/cron.d && mount --bind /dev/null /etc/crontab && exec "$@"'
 
+# The system's tables are private already: see private_cron.
+NO_MAIN_TABLE = 'mount --bind /dev/null /etc/crontab && exec "$@"'
+
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.slow,
@@ -33,14 +36,14 @@ pytestmark = [
 
 
 @pytest.fixture
-def daemon(private_cron: PrivateCron) -> Iterator[Callable[[str], None]]:  # noqa: F811
+def daemon(private_cron: PrivateCron) -> Iterator[Callable[..., None]]:  # noqa: F811
     """`daemon("2026-11-24 01:59:57")` starts Debian's cron on a clock that begins there."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(at: str) -> None:
+    def start(at: str, alone: str = ALONE) -> None:
         faked = [f"LD_PRELOAD={FAKETIME}", f"FAKETIME=@{at}", "FAKETIME_DONT_FAKE_MONOTONIC=1"]
         command = private_cron.command(
-            "sh", "-c", ALONE, "sh", "env", *faked, "/usr/sbin/cron", "-f"
+            "sh", "-c", alone, "sh", "env", *faked, "/usr/sbin/cron", "-f"
         )
         started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
 
@@ -95,6 +98,27 @@ def test_a_night_from_schedule_to_record(
 
     assert maejobs("unschedule", "pretrain").returncode == 0
     assert private_cron.run(["crontab", "-l"]).stdout == FOREIGN
+
+
+def test_a_line_of_the_system_table_is_started(
+    private_cron: PrivateCron,  # noqa: F811
+    daemon: Callable[..., None],
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "home"
+    place = ["--crontab", "system", "--home", str(home)]
+    assert private_cron.run([MAEJOBS, "init", "--home", str(home)]).returncode == 0
+    (home / "jobs.d" / "quick.toml").write_text('command = ["true"]\n')
+    done = private_cron.run([MAEJOBS, "schedule", "quick", "* * * * *", *place])
+    assert done.returncode == 0, done.stderr
+    assert b"* * * * * root /" in private_cron.run([MAEJOBS, "list", *place]).stdout
+
+    daemon("2026-11-24 01:59:56", NO_MAIN_TABLE)
+    run = _wait_for_end(home / "db" / "runs.db", 60)
+    assert (run["state"], run["trigger"]) == ("succeeded", "cron")
+
+    assert private_cron.run([MAEJOBS, "unschedule", "quick", *place]).returncode == 0
+    assert not (private_cron.spool / "cron.d" / "maejobs").exists()
 
 
 def test_list_is_what_crontab_says_when_there_is_none(private_cron: PrivateCron) -> None:  # noqa: F811
