@@ -19,6 +19,7 @@ from maejobs.cli.options import (
 )
 from maejobs.cli.output import print_json
 from maejobs.cli.text import one_line
+from maejobs.cron.dialect import dialect_of
 from maejobs.cron.grammar import BadExpression, parse_expression
 from maejobs.cron.schedule import command_words, entries_of
 from maejobs.cron.target import open_target
@@ -116,7 +117,7 @@ def _database(home: Home) -> Finding:
 def _crontab(home: Home) -> Iterator[Finding]:
     try:
         target = open_target(home.crontab)
-        entries = entries_of(target, home)
+        entries, dialect = entries_of(target, home), dialect_of(home)
     except MaejobsError as error:
         yield Finding("crontab", BAD, str(error))
         return
@@ -128,7 +129,7 @@ def _crontab(home: Home) -> Iterator[Finding]:
     )
     for entry in entries:
         try:
-            parse_expression(entry.expression)
+            parse_expression(entry.expression, dialect)
         except BadExpression as error:
             why = f"{entry.expression}: bad {error.field or 'expression'}: {error.reason}"
             yield Finding(f"entry {entry.job}", BAD, why)

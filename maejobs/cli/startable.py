@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from maejobs.cron.dialect import dialect_of
 from maejobs.cron.grammar import BadExpression, parse_expression
 from maejobs.home import Home
 from maejobs.jobs.load import line_of
@@ -31,7 +32,7 @@ def problems_of(home: Home, job: Job) -> list[str]:
 def _problems(home: Home, job: Job) -> Iterator[tuple[str, str]]:
     if job.schedule is not None:
         try:
-            parse_expression(job.schedule)
+            parse_expression(job.schedule, dialect_of(home))
         except BadExpression as error:
             yield "schedule", f"bad {error.field or 'expression'}: {error.reason}"
     program = expanded_command(home, job)[0]
