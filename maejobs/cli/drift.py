@@ -137,11 +137,13 @@ def _compare(
 
 def _wanted(home: Home, table: bytes, jobs: tuple[str, ...]) -> dict[str, str | None]:
     """The schedule of each job file. Raises UserError with all that is wrong with any of them."""
+    from maejobs.cron.dialect import dialect_of
     from maejobs.cron.grammar import BadExpression, parse_expression
     from maejobs.cron.repair import lay_out
     from maejobs.cron.schedule import belongs_to
     from maejobs.jobs.load import job_names, line_of, load_job
 
+    dialect = dialect_of(home)
     entries = [line.entry for line in lay_out(table, lambda entry: True).ours]
     scheduled = {entry.job for entry in entries if belongs_to(entry, home)}
     files = job_names(home.jobs_dir)
@@ -156,7 +158,7 @@ def _wanted(home: Home, table: bytes, jobs: tuple[str, ...]) -> dict[str, str | 
             problems.append(str(error))
             continue
         try:
-            wanted[name] = None if schedule is None else parse_expression(schedule).text
+            wanted[name] = None if schedule is None else parse_expression(schedule, dialect).text
         except BadExpression as error:
             path = home.jobs_dir / f"{name}.toml"
             line = line_of(path.read_text(encoding="utf-8"), ("schedule",))
