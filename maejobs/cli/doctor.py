@@ -1,15 +1,17 @@
 """`maejobs doctor`: whether a night would work, point by point."""
 
 import os
+import pwd
 import stat
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
-import psutil
 
 from maejobs import clock
+from maejobs.cli.environment_check import CHANGES, lacking, lines_above
 from maejobs.cli.options import (
     PATIENCE_SECONDS,
     HomeCommand,
@@ -18,18 +20,19 @@ from maejobs.cli.options import (
     table_options,
 )
 from maejobs.cli.output import print_json
+from maejobs.cli.scheduler_check import NONE_RUNS, kept_out, schedulers, stale_heartbeat
 from maejobs.cli.text import one_line
 from maejobs.cron.dialect import dialect_of
 from maejobs.cron.grammar import BadExpression, parse_expression
+from maejobs.cron.lines import parse_lines
 from maejobs.cron.schedule import command_words, entries_of
-from maejobs.cron.target import open_target
+from maejobs.cron.target import OTHER_USER, SYSTEM, open_target
+from maejobs.daemon.alone import is_served
 from maejobs.errors import EXIT_FAILED, MaejobsError
 from maejobs.home import Home
 
 GOOD, WARNING, BAD = "good", "warning", "bad"
 COLOURS = {GOOD: "green", WARNING: "yellow", BAD: "red"}
-DAEMONS = frozenset({"cron", "crond"})
-NO_DAEMON = "no cron daemon runs; `service cron start` starts Debian's"
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,8 @@ class Finding:
 def doctor_command(as_json: bool) -> int:
     """Check whether a night would work, point by point.
 
-    The home, the jobs, the database, the crontab and the cron daemon. Exit code 1 if something
-    would keep a night from working.
+    The home, the jobs, the database, the crontab, cron's environment and the daemon. Exit code 1
+    if something would keep a night from working.
 
     \b
     Example:
@@ -70,7 +73,8 @@ def examine(home: Home) -> Iterator[Finding]:
     yield from _jobs(home)
     yield _database(home)
     yield from _crontab(home)
-    yield _daemon(home)
+    yield from _environment(home)
+    yield from _scheduler(home)
 
 
 def _home(home: Home) -> Finding:
@@ -141,19 +145,59 @@ def _crontab(home: Home) -> Iterator[Finding]:
             yield Finding(f"entry {entry.job}", BAD, f"there is no {entry.job}.toml")
 
 
-def _daemon(home: Home) -> Finding:
-    if Path(home.crontab).is_absolute():
-        return Finding("daemon", WARNING, f"the table is the file {home.crontab}: no cron reads it")
-    daemon = cron_daemon()
-    return Finding("daemon", GOOD, daemon) if daemon else Finding("daemon", BAD, NO_DAEMON)
+def _environment(home: Home) -> Iterator[Finding]:
+    from maejobs.jobs.load import job_names, load_job
+    from maejobs.supervise.environment import SYSTEM_PATH
 
-
-def cron_daemon() -> str | None:
-    """Which cron daemon runs on this host; None: none."""
-    for process in psutil.process_iter():
+    envs = []
+    for name in job_names(home.jobs_dir):
         try:
-            if process.name() in DAEMONS and process.status() != psutil.STATUS_ZOMBIE:
-                return f"{process.name()} runs (pid {process.pid})"
-        except psutil.Error:
-            continue
-    return None
+            envs.append(load_job(home.jobs_dir, name).env)
+        except MaejobsError:
+            continue  # told with the jobs
+    try:
+        target = open_target(home.crontab)
+        above = lines_above(parse_lines(target.read() or b"", target.system))
+    except MaejobsError:
+        return  # told with the crontab
+    for line in above:
+        if changes := CHANGES.get(line.name or ""):
+            why = f"line {line.number} stands above our lines; it changes {changes}"
+            yield Finding(f"{line.name} in the crontab", WARNING, why)
+    path = f"{Path(sys.executable).parent}:{SYSTEM_PATH}"
+    table = {line.name: line.value or "" for line in above if line.name}
+    if missing := lacking(os.environ, table, envs, path):
+        why = f"set here but not for jobs: {', '.join(missing)}; `env` in a job file sets it"
+        yield Finding("environment", WARNING, why)
+
+
+def _scheduler(home: Home) -> Iterator[Finding]:
+    is_file = Path(home.crontab).is_absolute()
+    user = (
+        home.crontab.removeprefix(OTHER_USER) if home.crontab.startswith(OTHER_USER) else _login()
+    )
+    if not is_file and home.crontab != SYSTEM and (why := kept_out(user)):
+        yield Finding("permission", BAD, why)
+    try:
+        target = open_target(home.crontab)
+    except MaejobsError:
+        return  # told with the crontab
+    running = schedulers(target, is_file)
+    if is_served(target) and (why := stale_heartbeat(home.root, clock.now())):
+        yield Finding("heartbeat", WARNING, f"maejobs daemon runs, but {why}")
+    if len(running) > 1:
+        yield Finding("daemon", BAD, f"{' and '.join(running)}: each job starts twice")
+    elif running:
+        yield Finding("daemon", GOOD, running[0])
+    elif is_file:
+        why = f"the table is the file {home.crontab}: no cron reads it, and no maejobs daemon runs"
+        yield Finding("daemon", WARNING, why)
+    else:
+        yield Finding("daemon", BAD, NONE_RUNS)
+
+
+def _login() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())

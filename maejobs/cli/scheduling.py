@@ -209,10 +209,11 @@ def _shipped_job(home: Home, job: str) -> "Job":
 def _warn_without_daemon(home: Home) -> None:
     if Path(home.crontab).is_absolute():  # a file that no cron reads
         return
-    from maejobs.cli.doctor import NO_DAEMON, cron_daemon
+    from maejobs.cli.scheduler_check import NONE_RUNS
+    from maejobs.daemon.alone import running_cron
 
-    if cron_daemon() is None:
-        click.echo(f"maejobs: {NO_DAEMON}", err=True)
+    if running_cron() is None:
+        click.echo(f"maejobs: {NONE_RUNS}", err=True)
 
 
 def _told(job: str, before: Sequence[Entry], after: Sequence[Entry], expression: str) -> str:

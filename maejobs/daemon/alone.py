@@ -35,6 +35,22 @@ def only_daemon(target: Target) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_served(target: Target) -> bool:
+    """Whether a daemon of ours holds the table's lock."""
+    path = target.lock_file.with_name(target.lock_file.name + ".daemon")
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def running_cron() -> int | None:
     """The process id of a cron daemon on this host; None: none."""
     for process in Path("/proc").glob("[0-9]*"):

@@ -1,0 +1,55 @@
+"""What environment lines above ours change, and what the caller has and jobs lack. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+from maejobs.cron.block import BEGIN
+from maejobs.cron.lines import Kind, Line
+
+MATTER = (
+    *("LC_ALL", "TMPDIR", "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "OMP_NUM_THREADS"),
+    *("CUDA_HOME", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "LD_PRELOAD"),
+    *("HF_HOME", "HF_HUB_CACHE", "TORCH_HOME", "XDG_CACHE_HOME", "SSL_CERT_FILE"),
+    *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+)
+HANDED_ON = ("TZ", "LC_ALL", "TMPDIR")  # to runs, of what an environment line sets
+CHANGES = {
+    "TZ": "the zone of the jobs, not of the schedule",
+    "CRON_TZ": "the zone of the schedule with cronie, nothing with other crons",
+    "PATH": "nothing for runs, which get a PATH of their own",
+    "SHELL": "which shell reads our lines",
+    "HOME": "where jobs start, and whose ~ they see",
+}
+
+
+def lines_above(lines: Sequence[Line]) -> list[Line]:
+    """The environment lines that stand above our block; none where there is no block."""
+    above: list[Line] = []
+    for line in lines:
+        if line.raw.lstrip().startswith(BEGIN):
+            return above
+        if line.kind is Kind.ENVIRONMENT:
+            above.append(line)
+    return []
+
+
+def lacking(
+    caller: Mapping[str, str],
+    table: Mapping[str, str],
+    jobs: Sequence[Mapping[str, str]],
+    path: str,
+) -> list[str]:
+    """What the caller has set and some job would not find: names, and directories of PATH.
+
+    `table` is what the environment lines set, `jobs` the `env` of each job file, `path` the PATH
+    that runs get. Of other names no value is told.
+    """
+    handed_on = {name for name in HANDED_ON if name in table}
+    given = [handed_on | set(job) for job in jobs]
+    missing = [
+        name for name in MATTER if caller.get(name) and any(name not in names for names in given)
+    ]
+    if any("PATH" not in names for names in given):
+        found = {*path.split(":"), ""}
+        wanted = dict.fromkeys(caller.get("PATH", "").split(":"))
+        missing += [f"{place} in PATH" for place in wanted if place not in found]
+    return missing

@@ -1,0 +1,81 @@
+"""Who starts the table's jobs, and whether cron lets the user have a table at all."""
+
+import grp
+import json
+import stat
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from maejobs.cron.target import Target
+from maejobs.daemon.alone import is_served, running_cron
+from maejobs.daemon.service import HEARTBEAT
+
+ALLOW, DENY = Path("/etc/cron.allow"), Path("/etc/cron.deny")
+CRON_GROUP = "crontab"
+LATE = timedelta(minutes=3)  # it beats each minute
+NONE_RUNS = "no cron daemon runs; `service cron start` starts Debian's, `maejobs daemon` ours"
+
+
+def schedulers(target: Target, is_file: bool) -> list[str]:
+    """In words, each scheduler that runs for the table; cron reads no table that `is_file`."""
+    running = ["maejobs daemon runs"] if is_served(target) else []
+    if not is_file and (pid := running_cron()):
+        running.append(f"cron runs (pid {pid})")
+    return running
+
+
+def stale_heartbeat(root: Path, now: datetime) -> str | None:
+    """What is wrong with the heartbeat of a daemon that runs, in words; None: nothing."""
+    try:
+        at = datetime.fromisoformat(json.loads((root / HEARTBEAT).read_bytes())["at"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "it leaves no heartbeat in this home; another home's daemon may serve the table"
+    return f"its last heartbeat is of {at:%Y-%m-%d %H:%M} UTC" if now - at > LATE else None
+
+
+def kept_out(user: str, allow: Path = ALLOW, deny: Path = DENY) -> str | None:
+    """Why cron gives `user` no table, or None. cron.deny counts where there is no cron.allow.
+
+    Root may always. A list that the group `crontab` cannot read keeps out everybody, as seen with
+    Debian's 3.0pl1; one that only we cannot read tells nothing.
+    """
+    if user == "root":
+        return None
+    listed = allow if allow.exists() else deny
+    if not listed.exists():
+        return None
+    if not _readable_by_cron(listed):
+        return f"{listed} cannot be read by the group {CRON_GROUP}, which keeps everybody out"
+    names = set(_names(listed))
+    if names and listed == deny and user in names:
+        return f"{listed} names {user}"
+    if listed == allow and user not in names and _readable(listed):
+        return f"{listed} does not name {user}"
+    return None
+
+
+def _names(path: Path) -> Iterator[str]:
+    try:
+        text = path.read_text(errors="replace")
+    except OSError:
+        return
+    yield from (line.strip() for line in text.splitlines())
+
+
+def _readable(path: Path) -> bool:
+    try:
+        path.open("rb").close()
+    except OSError:
+        return False
+    return True
+
+
+def _readable_by_cron(path: Path) -> bool:
+    status = path.stat()
+    try:
+        group = grp.getgrnam(CRON_GROUP).gr_gid
+    except KeyError:
+        return True  # a cron without that group reads as root
+    needed = stat.S_IRGRP if status.st_gid == group else stat.S_IROTH
+    return bool(status.st_mode & needed)

@@ -1,0 +1,79 @@
+"""`maejobs doctor`: cron's environment, who may have a table, and who serves it."""
+
+import grp
+import os
+from pathlib import Path
+
+import pytest
+
+from maejobs.cli import scheduler_check
+from maejobs.cli.environment_check import lacking, lines_above
+from maejobs.cron.lines import parse_lines
+from maejobs.cron.target import open_target
+from maejobs.daemon.alone import is_served, only_daemon
+
+BLOCK = b"# >>> maejobs (managed) >>>\n# <<< maejobs <<<\n"
+
+
+def test_only_lines_above_the_block_change_it() -> None:
+    lines = parse_lines(b"TZ=UTC\n# PATH=/x\n" + BLOCK + b"HOME=/tmp\n")
+    assert [line.name for line in lines_above(lines)] == ["TZ"]
+    assert lines_above(parse_lines(b"TZ=UTC\n")) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "jobs", "missing"),
+    [
+        ({}, [{}], ["TMPDIR", "HF_HOME", "/opt/tool in PATH"]),
+        ({"TMPDIR": "/t", "HF_HOME": "/h"}, [{}], ["HF_HOME", "/opt/tool in PATH"]),
+        ({}, [{"HF_HOME": "/h", "TMPDIR": "/t", "PATH": "/p"}], []),
+        ({}, [{"HF_HOME": "/h", "PATH": "/p"}, {"TMPDIR": "/t", "PATH": "/p"}], None),
+        ({}, [], []),
+    ],
+)
+def test_what_a_job_lacks(table, jobs, missing) -> None:
+    caller = {"TMPDIR": "/s", "HF_HOME": "/secret", "EDITOR": "vi", "PATH": "/opt/tool:/bin:"}
+    expected = ["TMPDIR", "HF_HOME"] if missing is None else missing
+    assert lacking(caller, table, jobs, "/usr/bin:/bin") == expected
+
+
+def test_the_doctor_names_what_lacks_and_no_value(home, write_job, maejobs) -> None:
+    write_job("quick", 'command = ["true"]\n')
+    Path(home.crontab).write_bytes(b"SHELL=/bin/bash\n" + BLOCK)
+    told = maejobs("doctor", HF_HOME="/a/secret/place").stdout
+    assert "set here but not for jobs: HF_HOME;" in told
+    assert "secret" not in told
+    assert "warning  SHELL in the crontab: line 1" in told
+
+
+def test_who_may_have_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = grp.getgrgid(os.getegid()).gr_name
+    monkeypatch.setattr(scheduler_check, "CRON_GROUP", ours)
+    allow, deny = tmp_path / "allow", tmp_path / "deny"
+
+    def why(user: str) -> str | None:
+        return scheduler_check.kept_out(user, allow, deny)
+
+    assert why("joe") is None
+    deny.write_text("joe\n")
+    assert why("joe") == f"{deny} names joe"
+    assert why("ann") is None
+    allow.write_text("joe\n")
+    assert why("joe") is None
+    assert why("ann") == f"{allow} does not name ann"
+    assert why("root") is None
+    allow.chmod(0o600)
+    assert "cannot be read by the group" in (why("joe") or "")
+
+
+def test_the_doctor_sees_which_daemon_serves_a_file(home, maejobs) -> None:
+    assert "no maejobs daemon runs" in maejobs("doctor").stdout
+    target = open_target(home.crontab)
+    with only_daemon(target):
+        assert is_served(target)
+        told = maejobs("doctor").stdout
+    assert "good     daemon: maejobs daemon runs" in told
+    assert "warning  heartbeat: maejobs daemon runs, but it leaves no heartbeat" in told
+    assert not is_served(target)
+    with only_daemon(target):
+        pass
