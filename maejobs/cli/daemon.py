@@ -1,5 +1,7 @@
 """`maejobs daemon`: a cron of our own, in the foreground."""
 
+import sys
+
 import click
 
 from maejobs import clock
@@ -30,6 +32,7 @@ def daemon_command(grace: float, force: bool) -> None:
     """
     from maejobs.cron.target import OTHER_USER, open_target
     from maejobs.daemon.alone import only_daemon, running_cron
+    from maejobs.daemon.log import Log
     from maejobs.daemon.service import Daemon
     from maejobs.errors import UserError
 
@@ -42,14 +45,11 @@ def daemon_command(grace: float, force: bool) -> None:
             "twice; stop it, or give --force"
         )
     user = home.crontab.removeprefix(OTHER_USER) if home.crontab.startswith(OTHER_USER) else None
+    log = Log(sys.stdout.fileno())
+
+    def say(text: str) -> None:
+        log.write(f"{clock.now():%Y-%m-%dT%H:%M:%SZ} daemon: {visible(text)}")
+
     with only_daemon(target):
-        _say("started; no mail is sent, jobs write to our output")
-        Daemon(home, target, user, grace, _say).run()
-
-
-def _say(text: str) -> None:
-    # print: it flushes, and a log that nobody reads any more must not stop the jobs.
-    try:
-        print(f"{clock.now():%Y-%m-%dT%H:%M:%SZ} daemon: {visible(text)}", flush=True)
-    except OSError:
-        return
+        say("started; no mail is sent, jobs write to our output")
+        Daemon(home, target, user, grace, say).run()

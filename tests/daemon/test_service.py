@@ -100,3 +100,26 @@ def test_a_boot_counts_once(tmp_path: Path) -> None:
     assert not is_new_boot(marker)
     marker.write_text("another boot\n")
     assert is_new_boot(marker)
+
+
+def test_takes_up_a_changed_table_on_hup_and_a_second_signal_kills(
+    home: Home, tmp_path: Path, daemons: list[subprocess.Popen[str]]
+) -> None:
+    seen = tmp_path / "seen"
+    stubborn = f"@reboot trap '' TERM; echo $$ > {seen}; while :; do sleep 0.1; done\n"
+    Path(home.crontab).write_text(stubborn)
+    daemons.append(daemon := start(home))
+    wait_for(seen, "\n")
+    Path(home.crontab).write_text(stubborn + "0 0 1 1 * true\n0 0 2 1 * true\n")
+    daemon.send_signal(signal.SIGHUP)
+    assert daemon.stdout is not None
+    while "3 jobs" not in (line := daemon.stdout.readline()):
+        assert line, "the daemon ended without taking the table up"
+    daemon.send_signal(signal.SIGTERM)
+    while "stopping" not in (line := daemon.stdout.readline()):
+        assert line, "the daemon ended without stopping in order"
+    daemon.send_signal(signal.SIGTERM)
+    daemon.communicate(timeout=10)  # half of its grace
+    assert daemon.returncode == 0
+    status = Path(f"/proc/{seen.read_text().strip()}/status")
+    assert not status.exists() or "zombie" in status.read_text()
