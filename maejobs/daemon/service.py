@@ -11,7 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from maejobs import clock
-from maejobs.cron.fires import host_zone
+from maejobs.cron.fires import host_zone, next_fire
 from maejobs.cron.target import Target
 from maejobs.cron.wakeup import wake
 from maejobs.daemon.children import Children
@@ -122,8 +122,15 @@ class Daemon:
                 self._say(f"line {entry.number}: process {pid} started: {entry.command!a}")
 
     def _beat(self) -> None:
-        beat = {"pid": os.getpid(), "at": clock.now().isoformat(), "entries": len(self._entries)}
-        beat["table"] = self._target.name
+        now = clock.now()
+        fires = [next_fire(entry.expression, now, self._zone) for entry in self._entries]
+        beat = {
+            "pid": os.getpid(),
+            "at": now.isoformat(),
+            "table": self._target.name,
+            "entries": len(fires),
+            "next": min((fire.isoformat() for fire in fires if fire), default=None),
+        }
         try:
             write_atomically(self._home.root / HEARTBEAT, json.dumps(beat).encode())
         except OSError as error:

@@ -1,5 +1,6 @@
 """The daemon as a process, on a table that is a file."""
 
+import json
 import os
 import pwd
 import signal
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from maejobs.daemon.service import is_new_boot
+from maejobs.daemon.service import HEARTBEAT, is_new_boot
 from maejobs.home import Home
 
 PATIENCE_SECONDS = 75.0  # a minute boundary may be that far away
@@ -110,7 +111,10 @@ def test_takes_up_a_changed_table_on_hup_and_a_second_signal_kills(
     Path(home.crontab).write_text(stubborn)
     daemons.append(daemon := start(home))
     wait_for(seen, "\n")
+    wait_for(home.root / HEARTBEAT, "next")
     Path(home.crontab).write_text(stubborn + "0 0 1 1 * true\n0 0 2 1 * true\n")
+    beat = json.loads((home.root / HEARTBEAT).read_bytes())
+    assert (beat["pid"], beat["entries"], beat["next"]) == (daemon.pid, 1, None)
     daemon.send_signal(signal.SIGHUP)
     assert daemon.stdout is not None
     while "3 jobs" not in (line := daemon.stdout.readline()):
