@@ -2,9 +2,9 @@
 
 import re
 
-from maejobs.cron.grammar import BadExpression, expression_of, parse_expression
+from maejobs.cron.lines import Kind, parse_lines
 from maejobs.cron.table_lock import held_descriptors
-from maejobs.cron.target import Listing, TableRejected, TargetError, Unfaithful
+from maejobs.cron.target import NO_TABLE, Listing, TableRejected, TargetError, Unfaithful
 
 PATIENCE_SECONDS = 30.0
 LONGEST_LINE = 998  # bytes; Debian's cron cuts or rejects beyond (MAX_COMMAND in cron.h)
@@ -14,6 +14,7 @@ NOT_INSTALLED = (
 )
 # Debian counts lines: "crontab is too long; maximum number of lines is 10000."
 TOO_LONG = re.compile(r"^crontab is too long.*[^.\n]", re.MULTILINE)
+NO_FILE_IN_BUSYBOX = re.compile(rb"^crontab: can't open '[^'\n]*': No such file", re.MULTILINE)
 # `"/tmp/x":3: bad month`, from Debian and cronie alike
 COMPLAINT = re.compile(r'^"[^"\n]*":(?P<line>\d+): (?P<words>.*)$', re.MULTILINE)
 
@@ -105,6 +106,12 @@ def check_on_host(table: bytes) -> None:
         raise TargetError(f"`crontab {option}` could not check the table: {words_of(done)}")
 
 
+def says_no_table(listing: Listing) -> bool:
+    """Whether a failed `crontab` said that there is no table; all else is an error to stop at."""
+    said = listing.stderr
+    return NO_TABLE in said or NO_FILE_IN_BUSYBOX.search(said) is not None
+
+
 def raise_rejection(done: Listing, table: bytes) -> None:
     """Raise TableRejected if a failed `crontab` spoke of the table; return if of something else."""
     said = (done.stdout + done.stderr).decode(errors="replace")
@@ -117,16 +124,11 @@ def raise_rejection(done: Listing, table: bytes) -> None:
 
 
 def _blamed_line(table: bytes, counted: int) -> int:
-    """The line that cron means by `counted`: it counts the newlines read before it gave up.
+    """The line that cron means by `counted`.
 
-    That is one too few if the mistake stands within the line, and right if it is at its end; so of
-    the two lines take the one that our grammar refuses as well.
+    cronie counts right. Debian counts the newlines read before it gave up, one too few if the
+    mistake stands within the line; so of the two take the one that cannot be read.
     """
-    lines = table.split(b"\n")
-    for number in (counted + 1, counted):
-        if 0 < number <= len(lines):
-            try:
-                parse_expression(expression_of(lines[number - 1].decode(errors="replace")))
-            except BadExpression:
-                return number
-    return max(counted, 1)
+    unreadable = {line.number for line in parse_lines(table) if line.kind is Kind.UNPARSABLE}
+    found = [number for number in (counted, counted + 1) if number in unreadable]
+    return max(found[0] if found else counted, 1)

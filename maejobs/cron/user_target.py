@@ -9,10 +9,11 @@ from maejobs.cron.host import (
     check_on_host,
     raise_rejection,
     refuse_unfaithful,
+    says_no_table,
     words_of,
 )
 from maejobs.cron.table_lock import user_lock_file
-from maejobs.cron.target import NO_TABLE, Listing, TargetError
+from maejobs.cron.target import Listing, TargetError
 from maejobs.errors import UserError
 from maejobs.privilege import Owner
 
@@ -50,7 +51,7 @@ class UserTarget:
         listing = self.listing()
         if listing.status == 0:
             return listing.stdout
-        if NO_TABLE in listing.stderr:
+        if says_no_table(listing):
             return None
         raise TargetError(f"{self.name} cannot be read: {words_of(listing)}")
 
@@ -63,7 +64,7 @@ class UserTarget:
         # With no line left there is no table, as before the first one was scheduled.
         arguments = (*self._whose, "-" if table else "-r")
         done = call_crontab(*arguments, stdin=table)
-        if done.status != 0 and not (not table and NO_TABLE in done.stderr):
+        if done.status != 0 and not (not table and says_no_table(done)):
             raise_rejection(done, table)
             raise TargetError(f"{self.name} cannot be written: {words_of(done)}")
 

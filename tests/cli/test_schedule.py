@@ -166,7 +166,9 @@ def test_without_a_daemon_scheduling_warns_that_nobody_reads_the_table(
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     done = inside("schedule", "quick", "0 2 * * *")
     assert done.returncode == 0
-    assert done.stderr == ("maejobs: no cron daemon runs; `service cron start` starts Debian's\n")
+    assert done.stderr == (
+        "maejobs: no cron daemon runs; `service cron start` starts Debian's, `maejobs daemon` ours\n"
+    )
     assert "exec quick" in (tmp_path / "table").read_text()
 
 
