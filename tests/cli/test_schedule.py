@@ -167,7 +167,8 @@ def test_without_a_daemon_scheduling_warns_that_nobody_reads_the_table(
     done = inside("schedule", "quick", "0 2 * * *")
     assert done.returncode == 0
     assert done.stderr == (
-        "maejobs: no cron daemon runs; `service cron start` starts Debian's, `maejobs daemon` ours\n"
+        "maejobs: no cron daemon runs; `service cron start` starts Debian's, "
+        "`maejobs daemon` ours\n"
     )
     assert "exec quick" in (tmp_path / "table").read_text()
 
