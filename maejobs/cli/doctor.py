@@ -43,9 +43,15 @@ class Finding:
 
 
 @click.command("doctor", cls=HomeCommand)
+@click.option(
+    "--probe",
+    "probing",
+    is_flag=True,
+    help="Put a line into the crontab for up to two minutes, and see whether it is started.",
+)
 @table_options
 @json_option
-def doctor_command(as_json: bool) -> int:
+def doctor_command(probing: bool, as_json: bool) -> int:
     """Check whether a night would work, point by point.
 
     The home, the jobs, the database, the crontab, cron's environment and the daemon. Exit code 1
@@ -54,8 +60,15 @@ def doctor_command(as_json: bool) -> int:
     \b
     Example:
       maejobs doctor
+      maejobs doctor --probe
     """
-    findings = list(examine(current_home()))
+    home = current_home()
+    findings = list(examine(home))
+    if probing and home.exists:
+        from maejobs.cli.probe import probed
+
+        good, text = probed(home)
+        findings.append(Finding("probe", GOOD if good else BAD, text))
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -119,12 +132,18 @@ def _database(home: Home) -> Finding:
 
 
 def _crontab(home: Home) -> Iterator[Finding]:
+    from maejobs.cli.probe import is_probe
+
     try:
         target = open_target(home.crontab)
         entries, dialect = entries_of(target, home), dialect_of(home)
     except MaejobsError as error:
         yield Finding("crontab", BAD, str(error))
         return
+    if any(is_probe(entry, home) for entry in entries):
+        why = "a probe's line was left in the crontab; `maejobs doctor --probe` takes it out"
+        yield Finding("probe", WARNING, why)
+        entries = [entry for entry in entries if not is_probe(entry, home)]
     jobs = sorted({entry.job for entry in entries})
     yield Finding(
         "crontab",

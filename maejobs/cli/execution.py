@@ -36,12 +36,16 @@ def exec_command(job: str, dry_run: bool) -> int:
     Example:
       maejobs exec pretrain
     """
+    from maejobs.cli.probe import PROBE, answer
     from maejobs.cron.fires import scheduling_zone
     from maejobs.supervise.execute import execute
     from maejobs.supervise.slot import scheduled_expressions, slot_of
 
     logging.basicConfig(format="maejobs: %(message)s", level=logging.WARNING)
     home = existing_home()
+    if job == PROBE:
+        answer(home)
+        return 0
     _refuse_unknown(home, job)
     slot = slot_of(clock.now(), scheduled_expressions(home, job), scheduling_zone())
     if dry_run:

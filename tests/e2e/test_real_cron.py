@@ -149,3 +149,17 @@ def _ask(database: Path, query: str) -> list[sqlite3.Row]:
         return connection.execute(query).fetchall()
     finally:
         connection.close()
+
+
+def test_a_probe_sees_cron_start_a_line_and_leaves_the_table_as_it_was(
+    private_cron: PrivateCron,  # noqa: F811
+    daemon: Callable[[str], None],
+    tmp_path: Path,
+) -> None:
+    home = ["--home", str(tmp_path / "home")]
+    private_cron.run(["crontab", "-"], input=FOREIGN)
+    assert private_cron.run([MAEJOBS, "init", *home]).returncode == 0
+    daemon("2026-11-24 01:59:57 x60")
+    done = private_cron.run([MAEJOBS, "doctor", "--probe", *home])
+    assert "probe: a line of the crontab was started" in done.stdout.decode(), done.stderr
+    assert private_cron.run(["crontab", "-l"]).stdout == FOREIGN
