@@ -1,0 +1,74 @@
+"""No cron at all: scheduled through the CLI, started by `maejobs daemon`, recorded by `exec`.
+
+The home's clock is shifted to some seconds before the slot, as in a rehearsal; all else is real.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+MAEJOBS = Path(sys.executable).parent / "maejobs"
+CAUGHT_UP = datetime(2027, 3, 28, 1, 0, tzinfo=UTC)  # 03:00 in Berlin, where 02:30 does not come
+JOB = """
+command = ["/bin/sh", "-c", "trap 'echo stopped; exit 0' TERM; echo started; sleep 60 & wait"]
+"""
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def daemon(home, write_job, maejobs):
+    """`daemon(at)` starts it where the home's clock shows two seconds before `at`."""
+    write_job("night", JOB)
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(at: datetime) -> subprocess.Popen[bytes]:
+        shift = at.timestamp() - 2 - time.time()
+        home.config_file.write_text(f'crontab = "crontab"\nclock_shift = {shift:.3f}\n')
+        assert maejobs("schedule", "night", "30 2 * * *").returncode == 0
+        with (home.root / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [MAEJOBS, "daemon", "--home", home.root],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "TZ": "Europe/Berlin"},
+            )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait(10)
+
+
+def wait_for(true, what, seconds=30):
+    end = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < end, f"never: {what}"
+        time.sleep(0.1)
+    return found
+
+
+def test_a_slot_that_the_clock_skips_is_run_recorded_and_stopped_with_the_daemon(
+    daemon, maejobs, home
+):
+    process = daemon(CAUGHT_UP)
+    runs = lambda: json.loads(maejobs("runs", "--json").stdout)  # noqa: E731
+    (run,) = wait_for(lambda: [r for r in runs() if r["state"] == "running"], "a run")
+    assert (run["job"], run["trigger"]) == ("night", "cron")
+    assert datetime.fromisoformat(run["slot"]) == CAUGHT_UP
+    wait_for(lambda: "started" in maejobs("logs", "night").stdout, "the command's own word")
+    assert json.loads((home.root / "daemon.heartbeat").read_text())["entries"] == 1
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(40) == 0
+    (run,) = runs()
+    assert run["state"] in ("cancelled", "succeeded")
+    assert "stopped" in maejobs("logs", "night").stdout
