@@ -1,17 +1,19 @@
 """Predicted and real firings side by side: real daemons on a clock that costs nothing."""
 
+import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from virtual_cron import Daemon, Firing, daemon, firings, virtual_clock  # noqa: F401
 
+from maejobs.cron.fields import SPANS, Span
 from maejobs.cron.fires import fires
-from maejobs.cron.grammar import Expression, parse_expression
+from maejobs.cron.grammar import BadExpression, Expression, parse_expression
 from maejobs.cron.wakeup import Due, wake
 
 MINUTE = timedelta(minutes=1)
@@ -186,3 +188,50 @@ def test_a_clock_that_is_set_again_and_again_runs_what_the_rule_says(real: Real,
     seen = real(EXPRESSIONS, "Europe/Berlin", start, 12 * HOUR, jumps)
     if table := side_by_side(EXPRESSIONS, "Europe/Berlin", predicted, seen):
         pytest.fail(table)
+
+
+YEAR, NEXT_YEAR = datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
+
+
+def seldom(count: int, seed: int) -> list[str]:
+    """Expressions that fire 1 to 300 times in 2026, by day; the nights have their own tests."""
+    draws, found = random.Random(seed), set[str]()
+    while len(found) < count:
+        text = " ".join(_drawn_field(draws, span) for span in SPANS)
+        try:
+            expression = parse_expression(text)
+        except BadExpression:
+            continue
+        times = sum(1 for _ in islice(_of_the_year(expression, "UTC"), 301))
+        if 1 <= times <= 300 and min(expression.hour.values) > 4:
+            found.add(text)
+    return sorted(found)
+
+
+def _drawn_field(draws: random.Random, span: Span) -> str:
+    low, high = sorted(draws.choices(range(span.low, span.high + 1), k=2))
+    names = [name for name in span.names if span.number(name) in range(low, high + 1)]
+    step = draws.randint(1, max(high - low, 1))
+    item = draws.choice(
+        ("*", str(low), f"{low}-{high}", f"*/{step}", f"{low}-{high}/{step}", *names[:1])
+    )
+    return draws.choice((item, item, f"{item},{high}", f"{low},{item}"))
+
+
+def _of_the_year(expression: Expression, zone: str) -> Iterator[datetime]:
+    coming = fires(expression, YEAR - MINUTE, ZoneInfo(zone))
+    return takewhile(lambda at: at < NEXT_YEAR, coming)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_a_year_of_expressions_drawn_at_random(real: Real, zone: str) -> None:
+    texts = seldom(40, seed=len(zone))
+    predicted = [
+        Firing(at, job)
+        for job, text in enumerate(texts)
+        for at in _of_the_year(parse_expression(text), zone)
+    ]
+    seen = real(texts, zone, YEAR, NEXT_YEAR - YEAR)
+    assert side_by_side(texts, zone, predicted, seen) == ""
+    assert len(predicted) > 500
