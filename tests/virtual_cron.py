@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from cronie import cronie, why_not_cronie
@@ -20,8 +21,7 @@ ALONE = 'mount -t tmpfs tmpfs /etc/cron.d && mount --bind /dev/null /etc/crontab
 SOURCE = Path(__file__).with_name("virtual_cron.c")
 
 
-@dataclass(frozen=True)
-class Firing:
+class Firing(NamedTuple):
     """What the daemon started: `at` its clock, `job` the number of the expression."""
 
     at: datetime

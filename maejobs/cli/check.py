@@ -15,9 +15,10 @@ from maejobs.cli.options import HomeCommand, current_home
 from maejobs.cli.text import visible
 from maejobs.cron.describe import describe
 from maejobs.cron.dialect import Dialect, dialect_of
-from maejobs.cron.fires import MINUTE, fires, host_zone
+from maejobs.cron.fires import fires, host_zone
 from maejobs.cron.grammar import BadExpression, Expression, parse_expression
 from maejobs.cron.surprises import crowd_of, surprises_of
+from maejobs.cron.wakeup import MINUTE
 from maejobs.errors import EXIT_USAGE, MaejobsError, UserError
 from maejobs.home import Home
 

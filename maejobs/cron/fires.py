@@ -2,7 +2,8 @@
 
 Day rule and clock jumps follow Debian's and cronie's daemons (crontab(5), cron(8)), which agree:
 a job at a fixed time runs once on both DST nights; a wildcard job (minute or hour starts with `*`)
-is skipped with the missing hour in spring and repeated with the doubled one in autumn.
+is skipped with the missing hour in spring and repeated with the doubled one in autumn. Who misses
+many minutes in spring has them made up for ten seconds apart, as if nothing else were in the table.
 """
 
 import os
@@ -11,13 +12,20 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from pathlib import Path
 
+from maejobs.cron.clock_changes import ClockChange, clock_changes
 from maejobs.cron.grammar import Expression
+from maejobs.cron.wakeup import (
+    LONGEST_JUMP,
+    MINUTE,
+    NAP_SECONDS,
+    Due,
+    catch_up,
+    is_due,
+    local_minute,
+)
 
-MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
 HORIZON_DAYS = 41 * 366  # 29 February is a given weekday after forty years at the latest
-# Beyond this, cron takes the jump for a clock set by hand and starts afresh.
-LONGEST_JUMP = timedelta(hours=3)
 LOCALTIME = "/etc/localtime"
 ZONE_VARIABLE = "MAEJOBS_ZONE"  # set by our own daemon for what it starts
 
@@ -62,8 +70,8 @@ def fires(expression: Expression, after: datetime, zone: tzinfo) -> Iterator[dat
     `@reboot` yields nothing: it has no time.
     """
     last = after.astimezone(UTC)
-    for day in _matching_days(expression, last.astimezone(zone).date(), DAY):
-        start, minutes = _fires_on(expression, day, zone)
+    for day, matches in _days(expression, last.astimezone(zone).date(), DAY):
+        start, minutes = _fires_on(expression, day, matches, zone)
         for minute in minutes[bisect_right(minutes, (last - start) // MINUTE) :]:
             last = start + minute * MINUTE
             yield last
@@ -77,64 +85,91 @@ def next_fire(expression: Expression, after: datetime, zone: tzinfo) -> datetime
 def previous_fire(expression: Expression, at: datetime, zone: tzinfo) -> datetime | None:
     """The latest fire at or before `at`, looking back forty years."""
     at = at.astimezone(UTC)
-    for day in _matching_days(expression, at.astimezone(zone).date(), -DAY):
-        start, minutes = _fires_on(expression, day, zone)
+    for day, matches in _days(expression, at.astimezone(zone).date(), -DAY):
+        start, minutes = _fires_on(expression, day, matches, zone)
         if count := bisect_right(minutes, (at - start) // MINUTE):
             return start + minutes[count - 1] * MINUTE
     return None
 
 
-def _matching_days(expression: Expression, day: date, step: timedelta) -> Iterator[date]:
-    """The days on which it fires, from `day` on in steps, until none comes within the horizon."""
+def _days(expression: Expression, day: date, step: timedelta) -> Iterator[tuple[date, bool]]:
+    """From `day` on in steps: each day on which it fires or that follows one; and which it is.
+
+    What an evening's clock change delays comes on the day after. Ends when the expression has
+    matched no day for the length of the horizon.
+    """
     days, months, weekdays = (
         field.values for field in (expression.day, expression.month, expression.weekday)
     )
-    match = any if expression.either_day else all
+    suffices = any if expression.either_day else all
+
+    def matches(day: date) -> bool:
+        return day.month in months and suffices((day.day in days, day.isoweekday() % 7 in weekdays))
+
     quiet = HORIZON_DAYS if expression.reboot else 0
     while quiet < HORIZON_DAYS:
         quiet += 1
-        if day.month in months and match((day.day in days, day.isoweekday() % 7 in weekdays)):
-            yield day
+        if matches(day):
+            yield day, True
             quiet = 0
+        elif matches(day - DAY):
+            yield day, False
         day += step
 
 
-def _fires_on(expression: Expression, day: date, zone: tzinfo) -> tuple[datetime, Sequence[int]]:
+def _fires_on(
+    expression: Expression, day: date, matches: bool, zone: tzinfo
+) -> tuple[datetime, Sequence[int]]:
     """The start of a local day, and how many minutes after it the expression fires, ascending."""
     midnight = datetime.combine(day, time.min)
-    offset = _offset(midnight, zone, 0)
+    offset = _offset(midnight, zone)
     start = (midnight - offset).replace(tzinfo=UTC)
-    minutes = expression.minutes_of_day
-    if offset == _offset(midnight + DAY, zone, 0):
+    minutes = expression.minutes_of_day if matches else ()
+    # A jump of the evening before may not be over yet.
+    if _offset(midnight - LONGEST_JUMP * MINUTE, zone) == _offset(midnight + DAY, zone):
         return start, minutes
-    shifted = {
-        minute + (offset - actual) // MINUTE
-        for minute in minutes
-        for minute, actual in _instants(expression, midnight, minute, zone)
-    }
-    return start, sorted(shifted)
+    end = (midnight + DAY - _offset(midnight + DAY, zone)).replace(tzinfo=UTC)
+    change = next(clock_changes(start - LONGEST_JUMP * MINUTE, end, zone), None)
+    if change is None:
+        return start, minutes
+    # Before the change, and when a daemon has caught up with it, the day is as any other.
+    changed = (change.at - start) // MINUTE
+    fired, calm = _while_catching_up(expression, start, change, changed)
+    fired.update(minute for minute in minutes if minute < changed)
+    shift = (offset - change.after) // MINUTE
+    fired.update(minute + shift for minute in minutes if minute + shift >= calm)
+    return start, sorted(minute for minute in fired if 0 <= minute < (end - start) // MINUTE)
 
 
-def _instants(
-    expression: Expression, midnight: datetime, minute: int, zone: tzinfo
-) -> Iterator[tuple[int, timedelta]]:
-    """When a local minute of a day with a clock jump runs: (minute, UTC offset), none to two."""
-    local = midnight + minute * MINUTE
-    before, after = _offset(local, zone, 0), _offset(local, zone, 1)
-    jump = after - before
-    if not jump:
-        yield minute, before
-    elif jump < timedelta(0):  # the minute comes twice
-        yield minute, before
-        if expression.wildcard or -jump > LONGEST_JUMP:
-            yield minute, after
-    elif not expression.wildcard and jump <= LONGEST_JUMP:  # it does not come: run after the gap
-        while _offset(midnight + minute * MINUTE, zone, 1) != _offset(
-            midnight + minute * MINUTE, zone, 0
-        ):
-            minute -= 1
-        yield minute + 1, before
+def _while_catching_up(
+    expression: Expression, start: datetime, change: ClockChange, changed: int
+) -> tuple[set[int], int]:
+    """The minutes from `changed` on in which it fires, and the first that is as any other.
+
+    In between, what the daemons' rule makes of a jump of the clock.
+    """
+    fired: set[int] = set()
+    minute, virtual = changed, local_minute(start + (changed - 1) * MINUTE + change.before)
+    seconds = 0
+
+    def fire(due: Due) -> bool:
+        if is_due(expression, due):
+            fired.add(minute + seconds // 60)
+            return True
+        return False
+
+    def nap() -> int:
+        nonlocal seconds
+        seconds += NAP_SECONDS
+        return clock + seconds // 60
+
+    while True:
+        clock, seconds = local_minute(start + minute * MINUTE + change.after), 0
+        virtual = catch_up(virtual, clock, fire, nap)
+        minute += 1
+        if virtual == clock:
+            return fired, minute
 
 
-def _offset(local: datetime, zone: tzinfo, fold: int) -> timedelta:
-    return local.replace(tzinfo=zone, fold=fold).utcoffset() or timedelta(0)
+def _offset(local: datetime, zone: tzinfo) -> timedelta:
+    return local.replace(tzinfo=zone).utcoffset() or timedelta(0)

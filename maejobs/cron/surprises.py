@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, tzinfo
 from itertools import islice
 
+from maejobs.cron.clock_changes import clock_changes
 from maejobs.cron.fields import Field
 from maejobs.cron.fires import fires, next_fire
 from maejobs.cron.grammar import Expression
@@ -79,31 +80,21 @@ def _rare(expression: Expression, now: datetime, zone: tzinfo) -> Iterator[str]:
 
 
 def _jumps(expression: Expression, now: datetime, zone: tzinfo) -> Iterator[str]:
-    """Go through the days of a year on which the zone's offset changes."""
     if len(expression.hour.values) == 24:
         return  # an hour more or less surprises nobody whose job runs in each
-    minutes = expression.minutes_of_day
-    noon = now.astimezone(zone).replace(hour=12, minute=0, second=0, microsecond=0, tzinfo=None)
-    for number in range(YEAR_DAYS):
-        midnight = (noon + number * DAY).replace(hour=0)
-        if _offset(midnight, zone, 0) == _offset(midnight + DAY, zone, 0):
-            continue
-        for minute in minutes:
-            local = midnight + timedelta(minutes=minute)
-            jump = _offset(local, zone, 1) - _offset(local, zone, 0)
-            if jump and expression.matches(local):
-                yield _jump(expression, local, forward=jump > timedelta(0))
-                break
+    for change in clock_changes(now, now + YEAR_DAYS * DAY, zone):
+        touched = [local for local in change.minutes if expression.matches(local)]
+        if touched:
+            yield _jump(expression, touched, change.forward)
 
 
-def _jump(expression: Expression, local: datetime, forward: bool) -> str:
-    at = f"{local:%Y-%m-%d}: the clock"
+def _jump(expression: Expression, touched: list[datetime], forward: bool) -> str:
+    at, first = f"{touched[0]:%Y-%m-%d}: the clock", f"{touched[0]:%H:%M}"
     if forward:
-        happens = "does not run in it" if expression.wildcard else "runs once, right after the gap"
-        return f"{at} skips {local:%H:%M}; the job {happens}"
+        happens = "does not run in it"
+        if not expression.wildcard:
+            times = "once" if len(touched) == 1 else f"{len(touched)} times, ten seconds apart"
+            happens = f"runs {times}, right after the gap"
+        return f"{at} skips {first}; the job {happens}"
     happens = "runs both times" if expression.wildcard else "runs once, the first time"
-    return f"{at} shows {local:%H:%M} twice; the job {happens}"
-
-
-def _offset(local: datetime, zone: tzinfo, fold: int) -> timedelta:
-    return local.replace(tzinfo=zone, fold=fold).utcoffset() or timedelta(0)
+    return f"{at} shows {first} twice; the job {happens}"

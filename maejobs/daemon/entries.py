@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from maejobs.cron.grammar import BadExpression, Expression, parse_expression
 from maejobs.cron.lines import Kind, parse_lines
-from maejobs.cron.wakeup import Due
+from maejobs.cron.wakeup import Due, is_due
 
-EPOCH = datetime(1970, 1, 1, tzinfo=None)  # noqa: DTZ001 (a clock on the wall)
 ZONE_VARIABLE = "MAEJOBS_ZONE"
 
 
@@ -56,21 +55,9 @@ def read_entries(table: bytes, system: bool = False) -> tuple[list[Entry], list[
     return entries, passed_over
 
 
-def local_minute(now: datetime) -> int:
-    """The minutes since the epoch that a clock on the wall shows; `now` is aware and local."""
-    return (now.replace(tzinfo=None) - EPOCH) // timedelta(minutes=1)
-
-
 def due_entries(entries: Iterable[Entry], due: Due) -> list[Entry]:
     """Those of `entries` whose turn it is, in the table's order."""
-    local = EPOCH + timedelta(minutes=due.minute)
-    return [
-        entry
-        for entry in entries
-        if not entry.expression.reboot
-        and (due.wildcard if entry.expression.wildcard else due.fixed)
-        and entry.expression.matches(local)
-    ]
+    return [entry for entry in entries if is_due(entry.expression, due)]
 
 
 def environment_of(entry: Entry, account: Account, zone: str | None) -> dict[str, str]:

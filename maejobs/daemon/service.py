@@ -13,12 +13,11 @@ from zoneinfo import ZoneInfo
 from maejobs import clock
 from maejobs.cron.fires import host_zone, next_fire
 from maejobs.cron.target import Target
-from maejobs.cron.wakeup import wake
+from maejobs.cron.wakeup import NAP_SECONDS, Due, catch_up, local_minute
 from maejobs.daemon.children import Children
 from maejobs.daemon.entries import (
     Entry,
     due_entries,
-    local_minute,
     read_entries,
     seconds_to_next_minute,
 )
@@ -67,17 +66,27 @@ class Daemon:
         virtual = local_minute(seen)
         self._beat()
         while not self._stops:
-            self._pause(min(LONGEST_SLEEP, seconds_to_next_minute(self._now())))
             now = self._now()
-            if self._stops or now.timestamp() // 60 == seen.timestamp() // 60:
+            if now.timestamp() // 60 == seen.timestamp() // 60:
+                self._pause(min(LONGEST_SLEEP, seconds_to_next_minute(now)))
                 continue
             seen = now
             self._read_table()
-            dues, virtual = wake(virtual, local_minute(now))
-            for due in dues:
-                self._start(due_entries(self._entries, due))
+            virtual = catch_up(virtual, local_minute(now), self._start_due, self._nap)
             self._beat()
         self._stop()
+
+    def _start_due(self, due: Due) -> bool:
+        entries = [] if self._stops else due_entries(self._entries, due)
+        self._start(entries)
+        return bool(entries)
+
+    def _nap(self) -> int:
+        """Sleep between two minutes made up for; gives the minute the clock then shows."""
+        latest = time.monotonic() + NAP_SECONDS
+        while not self._stops and (left := latest - time.monotonic()) > 0:
+            self._pause(left)
+        return local_minute(self._now())
 
     def _now(self) -> datetime:
         return clock.now().astimezone(self._zone)

@@ -6,8 +6,8 @@ from datetime import datetime, tzinfo
 from enum import StrEnum
 from typing import TypeVar
 
+from maejobs.cron.clock_changes import ClockChange, clock_changes, surprise
 from maejobs.watch import wording
-from maejobs.watch.clock_changes import ClockChange, clock_changes, surprise
 from maejobs.watch.collisions import Collision, Effect, collisions
 from maejobs.watch.plan import Firing, PlannedJob
 

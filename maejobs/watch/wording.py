@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta, tzinfo
 
-from maejobs.watch.clock_changes import ClockChange, Surprise
+from maejobs.cron.clock_changes import ClockChange, Surprise
 from maejobs.watch.collisions import Collision, Effect
 from maejobs.watch.plan import Firing
 

@@ -24,6 +24,7 @@ ZONES = [
         "America/Santiago",  # repeats the last hour of a day
         "Australia/Lord_Howe",  # by half an hour
         "Asia/Kathmandu",
+        "Antarctica/Troll",  # by two hours
         "Africa/Casablanca",  # four jumps a year
     )
 ]
@@ -82,6 +83,7 @@ SPRING, AUTUMN = date(2026, 3, 29), date(2026, 10, 25)
         ("59 1 * * *", ["01:59+01"], ["01:59+02"]),
         ("0 3 * * *", ["03:00+02"], ["03:00+01"]),
         ("*/30 2 * * *", [], ["02:00+02", "02:30+02", "02:00+01", "02:30+01"]),
+        ("0-59/5 2 * * *", ["03:00+02", "03:01+02"], [f"02:{m:02}+02" for m in range(0, 60, 5)]),
         ("30 2,3 * * *", ["03:00+02", "03:30+02"], ["02:30+02", "03:30+01"]),
         (
             "30 */1 * * *",
@@ -181,6 +183,9 @@ def test_two_days_of_fires_are_those_of_a_daemon_counting_minutes(text, after, z
         "10-50/20 2 * * 0",
         "* 23 * * *",
         "30 23 * * *",
+        "0-59 * * * *",
+        "0-59 0-2,22,23 * * *",
+        "1-59/3 2,0,23 * * *",
     ],
 )
 def test_the_jumps_of_2026_are_those_of_a_daemon_counting_minutes(text, zone):
@@ -202,29 +207,32 @@ def parse(text: str) -> Expression:
 def daemon(
     expression: Expression, after: datetime, end: datetime, zone: ZoneInfo
 ) -> list[datetime]:
-    """Fires as cron's main loop finds them (cron.c): minute by minute, with its virtual clock."""
-    fired = []
-    minute = timedelta(minutes=1)
-    now = after - timedelta(hours=5)  # so that a jump just before `after` is not missed
+    """The minutes it fires in, as cron's main loop finds them (cron.c), with its virtual clock."""
+    fired = set()
+    minute, nap = timedelta(minutes=1), timedelta(seconds=10)
+    now = after - timedelta(hours=8)  # so that a jump just before `after` is not missed
     virtual = wall(now, zone)
     while now < end:
-        now += minute
+        woken = now = now + minute
         local = wall(now, zone)
         behind = (local - virtual) // minute
-        hit = False
-        if behind == 1 or not -180 < behind <= 180:
+        if 0 < behind <= 5 or not -180 < behind <= 180:
             virtual = local
-            hit = matches(expression, local)
-        elif behind > 1:
-            hit = expression.wildcard and matches(expression, local)
-            while virtual < local:
-                virtual += minute
-                hit |= not expression.wildcard and matches(expression, virtual)
+            if matches(expression, local):
+                fired.add(now)
+        elif expression.wildcard:
+            if matches(expression, local):
+                fired.add(now)
+            virtual = max(virtual, local)
         else:
-            hit = expression.wildcard and matches(expression, local)
-        if hit and now > after:
-            fired.append(now)
-    return fired
+            ran = False
+            while virtual < local and now < woken + minute:
+                now += nap if ran else timedelta(0)
+                virtual += minute
+                if ran := matches(expression, virtual):
+                    fired.add(now.replace(second=0))
+            now = woken
+    return sorted(at for at in fired if after < at <= end)
 
 
 def wall(instant: datetime, zone: ZoneInfo) -> datetime:

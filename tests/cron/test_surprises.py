@@ -18,6 +18,8 @@ BERLIN = ZoneInfo("Europe/Berlin")
         ("0 10-15/10 * * *", "write 10"),
         ("0 0 29 2 *", "next on 2028-02-29"),
         ("30 2 * * *", "2026-03-29: the clock skips 02:30; the job runs once, right after the gap"),
+        ("*/20,5 2 * * *", "2026-03-29: the clock skips 02:00; the job does not run in it"),
+        ("0-59/5 2 * * *", "the job runs 12 times, ten seconds apart, right after the gap"),
         ("*/30 2 * * *", "2026-10-25: the clock shows 02:00 twice; the job runs both times"),
     ],
 )

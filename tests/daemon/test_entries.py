@@ -7,12 +7,11 @@ from hypothesis import strategies as st
 
 from maejobs.cron.fires import fires
 from maejobs.cron.grammar import parse_expression
-from maejobs.cron.wakeup import Due
+from maejobs.cron.wakeup import Due, local_minute
 from maejobs.daemon.entries import (
     Account,
     due_entries,
     environment_of,
-    local_minute,
     read_entries,
     seconds_to_next_minute,
 )

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,16 @@ def test_a_slot_that_the_clock_skips_is_run_recorded_and_stopped_with_the_daemon
     (run,) = runs()
     assert run["state"] in ("cancelled", "succeeded")
     assert "stopped" in maejobs("logs", "night").stdout
+
+
+def test_the_minutes_that_the_clock_skips_are_made_up_for_ten_seconds_apart(daemon, home, tmp_path):
+    seen = tmp_path / "seen"
+    (home.root / "crontab").write_text(f"0,10,20 2 * * * date +\\%s >> {seen}\n")
+    daemon(CAUGHT_UP)
+    starts = wait_for(
+        lambda: len(lines := seen.read_text().split()) == 3 and lines if seen.exists() else [],
+        "three starts",
+        60,
+    )
+    gaps = [int(later) - int(earlier) for earlier, later in pairwise(starts)]
+    assert all(9 <= gap <= 14 for gap in gaps), gaps

@@ -1,11 +1,12 @@
 """docs/supervision.md says what the code does."""
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from maejobs.cron.fires import LONGEST_JUMP
+from maejobs.cron.wakeup import LONGEST_JUMP
 from maejobs.errors import EXIT_FAILED, EXIT_NOT_NOW, EXIT_USAGE
 from maejobs.jobs.load import parse_job
 from maejobs.rundb.run import FINISHED, UNFINISHED
@@ -65,5 +66,5 @@ def test_its_numbers_are_the_codes():
     assert "up to `wait` (1 hour)" in PAGE
     assert TICK_SECONDS == 0.5
     assert "twice a second" in PAGE
-    assert LATEST_START == LONGEST_JUMP
+    assert timedelta(minutes=LONGEST_JUMP) == LATEST_START
     assert "up to three hours late" in PAGE

@@ -1,15 +1,15 @@
-"""What changes of the host's clocks do to coming slots. Pure."""
+"""When a zone's clocks are changed, and what that does to slots. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 
-from maejobs.cron.fires import LONGEST_JUMP
 from maejobs.cron.grammar import Expression
+from maejobs.cron.wakeup import LONGEST_JUMP
 
 MINUTE = timedelta(minutes=1)
-STRIDE = timedelta(hours=6)  # no zone changes its clocks twice within it
+STRIDE = timedelta(days=1)  # no zone changes its clocks twice within it
 EVERY_HOUR = 24
 
 
@@ -44,17 +44,18 @@ class ClockChange:
 
 def clock_changes(after: datetime, until: datetime, zone: tzinfo) -> Iterator[ClockChange]:
     """The changes of `zone`'s clocks after `after`, up to and with `until`, to the minute."""
-    early = after.replace(second=0, microsecond=0)
+    early = after.astimezone(UTC).replace(second=0, microsecond=0)
+    before = _offset(early, zone)
     while early < until:
         late = min(early + STRIDE, until)
-        before, later = _offset(early, zone), _offset(late, zone)
+        later = _offset(late, zone)
         if before != later:
             low, high = early, late
             while high - low > MINUTE:
                 middle = low + (high - low) // MINUTE // 2 * MINUTE
                 low, high = (low, middle) if _offset(middle, zone) == later else (middle, high)
             yield ClockChange(high.replace(second=0, microsecond=0), before, later)
-        early = late
+        early, before = late, later
 
 
 def surprise(expression: Expression, change: ClockChange) -> tuple[datetime, Surprise] | None:
@@ -72,9 +73,9 @@ def surprise(expression: Expression, change: ClockChange) -> tuple[datetime, Sur
         return None
     if not change.forward:
         return slot, Surprise.TWICE
-    lost = expression.wildcard or change.after - change.before > LONGEST_JUMP
+    lost = expression.wildcard or change.after - change.before > LONGEST_JUMP * MINUTE
     return slot, Surprise.SKIPPED if lost else Surprise.MOVED
 
 
 def _offset(at: datetime, zone: tzinfo) -> timedelta:
-    return at.astimezone(UTC).astimezone(zone).utcoffset() or timedelta(0)
+    return at.astimezone(zone).utcoffset() or timedelta(0)
