@@ -1,6 +1,8 @@
 """Files that are either whole or not there, readable by their owner only."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 FILE_MODE = 0o600
@@ -19,6 +21,21 @@ def write_atomically(path: Path, content: bytes, mode: int = FILE_MODE) -> None:
 
     A reader, or a power cut, meets the old file or the new one, never a part of either.
     """
+    with _temporary(path, content, mode) as temporary:
+        temporary.replace(path)
+    sync_directory(path.parent)
+
+
+def create_atomically(path: Path, content: bytes, mode: int = FILE_MODE) -> None:
+    """Make `path` with `content`, whole or not at all. Raises FileExistsError if it is there."""
+    with _temporary(path, content, mode) as temporary:
+        os.link(temporary, path)
+    sync_directory(path.parent)
+
+
+@contextmanager
+def _temporary(path: Path, content: bytes, mode: int) -> Iterator[Path]:
+    """A file beside `path`, written and fsynced; gone at the end unless it was renamed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
@@ -27,11 +44,9 @@ def write_atomically(path: Path, content: bytes, mode: int = FILE_MODE) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
+        yield temporary
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:

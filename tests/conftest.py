@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from maejobs.cron import user_target
+from maejobs.cron.dialect import host_dialect
 from maejobs.home import Home
 
 MAEJOBS = Path(sys.executable).parent / "maejobs"
@@ -23,6 +24,11 @@ def no_home_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path_factory) -> No
     monkeypatch.setattr(user_target, "user_lock_file", lambda *_: unnamed / "crontab.lock")
     monkeypatch.delenv("MAEJOBS_CLOCK_SHIFT", raising=False)
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def no_dialect_of_another_test() -> None:
+    host_dialect.cache_clear()
 
 
 @pytest.fixture(scope="session")

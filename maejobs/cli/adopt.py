@@ -23,10 +23,11 @@ from maejobs.cli.options import (
 from maejobs.cli.text import one_line, visible
 from maejobs.cron.adopt import Adoption, matching_line, replace_line, take_over
 from maejobs.cron.block import Entry, read_entries
+from maejobs.cron.dialect import dialect_of
 from maejobs.cron.install import Change, change_table
 from maejobs.cron.target import Target, open_target
 from maejobs.errors import MaejobsError, UserError
-from maejobs.files import FILE_MODE, sync_directory
+from maejobs.files import create_atomically, write_atomically
 from maejobs.home import Home
 from maejobs.privilege import acting_as, owner_of
 
@@ -60,25 +61,31 @@ def adopt_command(
     target = open_target(home.crontab)
     refuse_anothers_home(home)
     table = target.read() or b""
-    file = _file_of(home, target, table, job)
+    _refuse_name(home, target, table, job)
     user = user_of(home) if target.system else None
     number = line if line is not None else matching_line(table, matching or "", target.system)
-    adoption = take_over(table, number, user)
+    adoption = take_over(table, number, user, dialect_of(home))
     entry = Entry(job, adoption.expression, command_of(home, job))
-    text = _job_file(adoption, target.name)
+    file, text = home.jobs_dir / f"{job}.toml", _job_file(adoption, target.name)
+    # Without its schedule first: should we be killed before the table is changed, `apply` adds no
+    # line of ours beside the other.
+    draft = _job_file(adoption, target.name, scheduled=False)
+    if os.path.lexists(file) and not _is_draft(file, draft):
+        raise _taken(file)
 
     def build(now: bytes) -> bytes:
         return replace_line(now, adoption, entry, user)
 
     change = change_table(target, build, home.crontab_backups_dir, dry_run=True)
     if not dry_run:
-        _write(file, text)
+        _create(file, draft)
         try:
             change = change_table(target, build, home.crontab_backups_dir)
         except BaseException:
             if not _holds(target, entry):
                 file.unlink()
             raise
+        _complete(file, text)
         remember_schedule(home, job)
     if as_json:
         _print_as_json(entry, adoption, file, text, change, written=not dry_run)
@@ -93,29 +100,38 @@ def adopt_command(
         click.echo(f"note: {_note(job, name, value)}", err=True)
 
 
-def _file_of(home: Home, target: Target, table: bytes, job: str) -> Path:
-    """Where the job's file is to be. Raises UserError for a bad name, or one that is taken."""
+def _refuse_name(home: Home, target: Target, table: bytes, job: str) -> None:
+    """Raise UserError for a bad name, or one that a line of ours has."""
     from maejobs.jobs.load import load_job
     from maejobs.jobs.model import JOB_NAME
 
     if not JOB_NAME.fullmatch(job):
         load_job(home.jobs_dir, job)  # says what a job name is
-    file = home.jobs_dir / f"{job}.toml"
-    if os.path.lexists(file):
-        raise _taken(file)
     if entries_in(table, home, job):
         raise UserError(
             f"{job} has a line in the {target.name} already; `maejobs unschedule {job}` takes it "
             "out, or choose another name"
         )
-    return file
 
 
 def _taken(file: Path) -> UserError:
     return UserError(f"there is {file} already; choose another name for the job")
 
 
-def _job_file(adoption: Adoption, place: str) -> str:
+def _is_draft(file: Path, draft: str) -> bool:
+    """Whether `file` is what an `adopt` of the same line left that was killed halfway."""
+    try:
+        there = file.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+    return _without_remarks(there) == _without_remarks(draft)
+
+
+def _without_remarks(text: str) -> list[str]:
+    return [line for line in text.split("\n") if not line.startswith("#")]
+
+
+def _job_file(adoption: Adoption, place: str, scheduled: bool = True) -> str:
     from maejobs.cli.output import local
     from maejobs.jobs.render import render_job
 
@@ -128,32 +144,31 @@ def _job_file(adoption: Adoption, place: str) -> str:
     return render_job(
         summary,
         adoption.argv,
-        adoption.expression,
+        adoption.expression if scheduled else None,
         adoption.environment,
         [*remarks, f"  {visible(was)}"],
     )
 
 
-def _write(file: Path, text: str) -> None:
-    """Make `file`, unless somebody else did meanwhile. Raises MaejobsError, and leaves no half."""
+def _create(file: Path, draft: str) -> None:
+    """Make `file`, unless a killed `adopt` left it. Raises UserError if it is somebody's."""
     try:
         with acting_as(owner_of(file.parent)):
-            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+            create_atomically(file, draft.encode())
     except FileExistsError as error:
-        raise _taken(file) from error
+        if not _is_draft(file, draft):
+            raise _taken(file) from error
     except OSError as error:
         raise MaejobsError(f"{file} cannot be written: {error.strerror}") from error
+
+
+def _complete(file: Path, text: str) -> None:
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as opened:
-            opened.write(text)
-            opened.flush()
-            os.fsync(opened.fileno())
-        sync_directory(file.parent)
-    except BaseException as error:
-        file.unlink()
-        if isinstance(error, OSError):
-            raise MaejobsError(f"{file} cannot be written: {error.strerror}") from error
-        raise
+        with acting_as(owner_of(file.parent)):
+            write_atomically(file, text.encode())
+    except OSError as error:
+        told = f"maejobs: done, but the schedule is not noted in {file}: {error.strerror}"
+        click.echo(visible(told), err=True)
 
 
 def _holds(target: Target, entry: Entry) -> bool:

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from itertools import islice, takewhile
 from typing import Any
 
@@ -23,6 +23,7 @@ from maejobs.errors import EXIT_USAGE, MaejobsError, UserError
 from maejobs.home import Home
 
 SHOWN_FIRES = 5
+FIRST_YEAR = 1970
 
 
 @click.command("check", cls=HomeCommand)
@@ -52,7 +53,7 @@ def check_command(
     Example:
       maejobs check "30 2 * * 1-5"
     """
-    zone = _zone(timezone) if timezone else host_zone()
+    zone = host_zone() if timezone is None else _zone(timezone)
     window = _window(start, until, zone)
     home = current_home()
     grammar = Dialect(dialect) if dialect else dialect_of(home)
@@ -73,7 +74,8 @@ def _verdict(
     window: tuple[datetime, datetime] | None,
     lines: list[Expression],
 ) -> dict[str, Any]:
-    told: dict[str, Any] = {"expression": text, "dialect": dialect.value}
+    shown = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    told: dict[str, Any] = {"expression": shown, "dialect": dialect.value}
     try:
         parsed = parse_expression(text, dialect)
     except BadExpression as error:
@@ -108,7 +110,7 @@ def _lines(home: Home, dialect: Dialect) -> list[Expression]:
 
     try:
         target = open_target(home.crontab)
-        lines = parse_lines(target.read() or b"", target.system)
+        lines = parse_lines(target.read() or b"", target.system, dialect)
     except (MaejobsError, OSError):
         return []
     expressions = []
@@ -164,9 +166,15 @@ def _window(start: str | None, until: str | None, zone: tzinfo) -> tuple[datetim
 
 
 def _instant(option: str, text: str, zone: tzinfo) -> datetime:
+    """In UTC, where a minute earlier is one: before the first minute after a gap there is none."""
     try:
         at = datetime.fromisoformat(text)
+        at = (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
     except ValueError:
         why = "is no ISO 8601 time, such as 2026-01-01T00:00Z"
         raise UserError(f"{option}: {visible(text)} {why}") from None
-    return at if at.tzinfo else at.replace(tzinfo=zone)
+    except OverflowError:
+        raise UserError(f"{option}: {visible(text)} is beyond the calendar") from None
+    if at.year < FIRST_YEAR:
+        raise UserError(f"{option}: {visible(text)} is before {FIRST_YEAR}, and so before cron")
+    return at

@@ -10,6 +10,7 @@ from maejobs import clock
 from maejobs.cli.options import PATIENCE_SECONDS
 from maejobs.cli.text import visible
 from maejobs.cron.block import Entry, exec_command, read_entries
+from maejobs.cron.dialect import Dialect, dialect_of
 from maejobs.cron.schedule import belongs_to
 from maejobs.cron.target import OTHER_USER, SYSTEM, open_target
 from maejobs.errors import MaejobsError, UserError
@@ -20,9 +21,16 @@ from maejobs.privilege import acting_as, ourselves, owner_of
 def command_of(home: Home, job: str) -> str:
     """What a line of `home` calls to run the job. Raises UserError: nothing is installed.
 
-    In the system's table the user stands before it.
+    In the system's table the user stands before it. Raises UserError for a path that the home's
+    dialect cannot hold.
     """
     command = exec_command(_executable(), job, None if home.is_default else home.root)
+    strange = next((character for character in "%#" if character in command), None)
+    if strange and dialect_of(home) in (Dialect.BUSYBOX, Dialect.PORTABLE):
+        raise UserError(
+            f"{command}: busybox's cron reads a `{strange}` otherwise than the others, quoted or "
+            "not: move what has it in its path"
+        )
     return f"{user_of(home)} {command}" if home.crontab == SYSTEM else command
 
 

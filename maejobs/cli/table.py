@@ -21,6 +21,8 @@ from maejobs.errors import UserError
 if TYPE_CHECKING:
     from maejobs.cron.install import Change
     from maejobs.cron.lines import Line
+    from maejobs.cron.target import Target
+    from maejobs.home import Home
 
 
 @click.command("list", cls=HomeCommand)
@@ -35,9 +37,10 @@ def list_command(as_json: bool) -> int:
     Example:
       maejobs list
     """
-    target = open_target(current_home().crontab)
+    home = current_home()
+    target = open_target(home.crontab)
     if as_json:
-        return _print_as_json(target.read(), target.system)
+        return _print_as_json(target, home)
     listing = target.listing()
     sys.stdout.flush()
     _write(sys.stdout.fileno(), listing.stdout)
@@ -61,6 +64,7 @@ def edit_command(yes: bool, dry_run: bool) -> None:
     Example:
       EDITOR=nano maejobs edit
     """
+    from maejobs.cron.dialect import dialect_of
     from maejobs.cron.editor import Decision, edit_table
 
     home = current_home()
@@ -80,6 +84,7 @@ def edit_command(yes: bool, dry_run: bool) -> None:
         decide,
         home.crontab_backups_dir,
         dry_run,
+        dialect_of(home),
     )
     if change is None:
         click.echo("no change: the crontab stays as it is")
@@ -116,11 +121,14 @@ def _ask_again(problem: str) -> bool:
         return False
 
 
-def _print_as_json(table: bytes | None, system: bool) -> int:
+def _print_as_json(target: "Target", home: "Home") -> int:
     from maejobs.cli.output import print_json
     from maejobs.cron.block import read_entries
+    from maejobs.cron.dialect import dialect_of
     from maejobs.cron.lines import parse_lines
 
+    table = target.read()
+    lines = parse_lines(table or b"", target.system, dialect_of(home))
     entries = read_entries(table or b"")
     print_json(
         {
@@ -128,7 +136,7 @@ def _print_as_json(table: bytes | None, system: bool) -> int:
             "entries": [
                 {"job": e.job, "expression": e.expression, "command": e.command} for e in entries
             ],
-            "lines": [_line_as_json(line) for line in parse_lines(table or b"", system)],
+            "lines": [_line_as_json(line) for line in lines],
         }
     )
     return 0 if table is not None else 1

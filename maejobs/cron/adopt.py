@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from maejobs.cron.block import Entry, read_entries, render_block
+from maejobs.cron.dialect import Dialect
 from maejobs.cron.grammar import BadExpression, parse_expression
 from maejobs.cron.install import TableChanged
 from maejobs.cron.lines import Kind, Line, parse_lines
@@ -30,6 +31,7 @@ UNUSED = ("MAILTO", "MAILFROM", "CONTENT_TYPE", "CONTENT_TRANSFER_ENCODING")
 PASSED_ON = ("HOME", "LANG", "LC_ALL", "TMPDIR")
 SET_BY_CRON = "LOGNAME"  # always the account's, whatever a line says
 OURS = "MAEJOBS_"
+BUSYBOX_SETS = ("SHELL", "MAILTO")  # it passes over all others (load_crontab in its crond.c)
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 # The command stays a word of its own, so that nothing in it is quoted anew.
 RUN = 'umask 022; exec "$0" -c "$1"'
@@ -48,6 +50,7 @@ class Adoption:
     argv: tuple[str, ...]
     environment: dict[str, str]
     unused: dict[str, str]
+    dialect: Dialect = Dialect.DEBIAN
 
 
 class CannotAdopt(UserError):
@@ -73,13 +76,18 @@ def matching_line(table: bytes, text: str, system: bool = False) -> int:
     raise UserError(f"lines {numbers} of the crontab hold {text!r}; name one with --line")
 
 
-def take_over(table: bytes, number: int, system_user: str | None = None) -> Adoption:
-    """What line `number` (from 1) does, with the variables above it.
+def take_over(
+    table: bytes,
+    number: int,
+    system_user: str | None = None,
+    dialect: Dialect = Dialect.DEBIAN,
+) -> Adoption:
+    """What line `number` (from 1) does under a cron of `dialect`, with the variables above it.
 
     In a system table, `system_user` is whom jobs run as. Raises CannotAdopt with the reason,
     BrokenBlock.
     """
-    lines = parse_lines(table, system_user is not None)
+    lines = parse_lines(table, system_user is not None, dialect)
     if not 0 < number <= len(lines):
         raise UserError(f"the crontab has no line {number}; `maejobs list` shows its {len(lines)}")
     line = lines[number - 1]
@@ -93,10 +101,10 @@ def take_over(table: bytes, number: int, system_user: str | None = None) -> Adop
     if line.user != system_user:
         raise CannotAdopt(number, f"it runs as {line.user}, and our jobs as {system_user}")
     try:
-        expression = parse_expression(line.expression).text
+        expression = parse_expression(line.expression, dialect).text
     except BadExpression as error:
         raise CannotAdopt(number, str(error)) from error
-    environment, unused = _environment(lines[: number - 1], number)
+    environment, unused = _environment(lines[: number - 1], number, dialect)
     shell = environment["SHELL"]
     if not PurePosixPath(shell).is_absolute():
         raise CannotAdopt(number, f"cron would not find its SHELL, {shell}: write the whole path")
@@ -107,7 +115,7 @@ def take_over(table: bytes, number: int, system_user: str | None = None) -> Adop
         argv: tuple[str, ...] = (CRON_SHELL, "-c", RUN_WITH_INPUT, shell, line.command, line.stdin)
     else:
         argv = (CRON_SHELL, "-c", RUN, shell, line.command)
-    return Adoption(line, expression, argv, environment, unused)
+    return Adoption(line, expression, argv, environment, unused, dialect)
 
 
 def replace_line(
@@ -120,7 +128,8 @@ def replace_line(
     """
     number = adoption.line.number
     lines = parse_lines(table)
-    if number > len(lines) or take_over(table, number, system_user) != adoption:
+    now = take_over(table, number, system_user, adoption.dialect)
+    if now != adoption:
         raise TableChanged("the crontab was changed by somebody else meanwhile; try again")
     rest = b"".join(line.raw for line in lines if line.number != number)
     layout = lay_out(rest)
@@ -143,8 +152,12 @@ def _our_numbers(table: bytes) -> set[int]:
     return {line.number for line in lay_out(table, lambda entry: True).ours}
 
 
-def _environment(above: Sequence[Line], number: int) -> tuple[dict[str, str], dict[str, str]]:
+def _environment(
+    above: Sequence[Line], number: int, dialect: Dialect
+) -> tuple[dict[str, str], dict[str, str]]:
     """What cron sets for a line below `above`, and what only it reads. Raises CannotAdopt."""
+    if dialect is Dialect.BUSYBOX:
+        above = [line for line in above if line.name in BUSYBOX_SETS]
     set_above = {
         line.name: line.value
         for line in above

@@ -25,7 +25,7 @@ def doubts_of(
     """
     ours = {line.number for line in lay_out(table, lambda entry: True).ours}
     passed_over = set(known.split(b"\n"))
-    lines = [line for line in parse_lines(table, system) if line.number not in ours]
+    lines = [line for line in parse_lines(table, system, dialect) if line.number not in ours]
     return [doubt for line in lines if (doubt := _doubt(line, passed_over, dialect))]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from maejobs import clock
 from maejobs.cron.backups import STAMP
 from maejobs.cron.block import ENCODING, ERRORS, read_entries
-from maejobs.cron.dialect import host_dialect
+from maejobs.cron.dialect import Dialect
 from maejobs.cron.doubts import doubts_of
 from maejobs.cron.grammar import BadExpression, expression_of, parse_expression
 from maejobs.cron.install import Change, change_table, unless_changed
@@ -44,6 +44,7 @@ def edit_table(
     decide: Decide,
     backups_dir: Path,
     dry_run: bool = False,
+    dialect: Dialect = Dialect.DEBIAN,
 ) -> Change | None:
     """Let `edit` change a copy of the table and install it; None if the text came back unchanged.
 
@@ -58,7 +59,7 @@ def edit_table(
         file.touch(FILE_MODE)
         file.write_bytes(before or b"")
         try:
-            change = _edit_until_decided(target, before, file, edit, ask_again, decide)
+            change = _edit_until_decided(target, before, file, edit, ask_again, decide, dialect)
             if change.is_empty:
                 return None
             build = unless_changed(target, before, change.after)
@@ -83,6 +84,7 @@ def _edit_until_decided(
     edit: Callable[[Path], None],
     ask_again: Callable[[str], bool],
     decide: Decide,
+    dialect: Dialect,
 ) -> Change:
     while True:
         edit(file)
@@ -90,12 +92,12 @@ def _edit_until_decided(
         if change.is_empty:
             return change
         try:
-            check_text(target, change.after)
+            check_text(target, change.after, dialect)
         except UserError as error:
             if not ask_again(str(error)):
                 raise
             continue
-        doubts = doubts_of(change.after, before or b"", target.system, host_dialect())
+        doubts = doubts_of(change.after, before or b"", target.system, dialect)
         decision = decide(change, doubts)
         if decision is Decision.INSTALL:
             return change
@@ -103,15 +105,16 @@ def _edit_until_decided(
             raise UserError("given up; nothing was installed")
 
 
-def check_text(target: Target, text: bytes) -> None:
+def check_text(target: Target, text: bytes, dialect: Dialect = Dialect.DEBIAN) -> None:
     """Refuse what the host's checker refuses, in our words where our grammar knows better.
 
-    In our own lines our grammar decides; another's that cron takes is the user's business, even if
-    it never fires. Raises TableRejected with the line, and BrokenBlock.
+    In our own lines our grammar for `dialect` decides; another's that cron takes is the user's
+    business, even if it never fires. Raises TableRejected with the line, and BrokenBlock.
     """
     read_entries(text)
     for line in lay_out(text).ours:
-        _refuse(BadEntry, line.number, line.entry.expression, line.raw.decode(ENCODING, ERRORS))
+        raw = line.raw.decode(ENCODING, ERRORS)
+        _refuse(BadEntry, line.number, line.entry.expression, raw, dialect)
     try:
         target.check(text)
     except Unfaithful:
@@ -119,14 +122,16 @@ def check_text(target: Target, text: bytes) -> None:
     except TableRejected as error:
         if error.line is not None:
             line_text = text.split(b"\n")[error.line - 1].decode(ENCODING, ERRORS)
-            _refuse(TableRejected, error.line, expression_of(line_text), line_text)
+            _refuse(TableRejected, error.line, expression_of(line_text), line_text, dialect)
         raise
 
 
-def _refuse(kind: type[TableRejected], number: int, expression: str, line: str) -> None:
+def _refuse(
+    kind: type[TableRejected], number: int, expression: str, line: str, dialect: Dialect
+) -> None:
     """Raise `kind` with line and column if our grammar refuses the expression on `line`."""
     try:
-        parse_expression(expression, host_dialect())
+        parse_expression(expression, dialect)
     except BadExpression as error:
         column = line.index(expression) + error.column + 1
         raise kind(str(error), number, column) from error

@@ -14,7 +14,7 @@ ITEM = re.compile(
     r"(?:\*|(?P<low>[0-9]+|[a-z]+)(?:-(?P<high>[0-9]+|[a-z]+))?)(?:/(?P<step>[0-9]+))?",
     re.ASCII | re.IGNORECASE,
 )
-LONGEST_NUMBER = 20  # characters, leading zeros and all; cron keeps numbers in a small buffer
+LONGEST_NUMBER = 999  # characters, leading zeros and all (MAX_TEMPSTR in Debian's cron.h)
 HUGE = 10**9
 
 

@@ -107,7 +107,7 @@ def _days(expression: Expression, day: date, step: timedelta) -> Iterator[tuple[
         return day.month in months and suffices((day.day in days, day.isoweekday() % 7 in weekdays))
 
     quiet = HORIZON_DAYS if expression.reboot else 0
-    while quiet < HORIZON_DAYS:
+    while quiet < HORIZON_DAYS and day < date.max:  # which has no morrow to look at
         quiet += 1
         if matches(day):
             yield day, True

@@ -58,6 +58,12 @@ class Expression:
         return not (self.day.star or self.weekday.star)
 
     @property
+    def has_date(self) -> bool:
+        """Whether any of the days of the month comes in one of the months."""
+        longest = max((DAYS_IN_MONTH[month] for month in self.month.values), default=0)
+        return min(self.day.values, default=99) <= longest
+
+    @property
     def wildcard(self) -> bool:
         """What cron's clock-jump rule calls a wildcard job: minute or hour starts with `*`.
 
@@ -114,7 +120,12 @@ def parse_expression(text: str, dialect: Dialect = Dialect.DEBIAN) -> Expression
     if dialect is not Dialect.PORTABLE:
         return _five_fields(text, words, dialect)
     debians = _five_fields(text, words, Dialect.DEBIAN)
-    busyboxes = _five_fields(text, words, Dialect.BUSYBOX)
+    try:
+        busyboxes = _five_fields(text, words, Dialect.BUSYBOX)
+    except BadExpression as error:
+        if error.code is Code.IMPOSSIBLE_DATE:  # not for the others, or they had refused it
+            raise _read_differently(text, words) from error
+        raise
     if debians.days != busyboxes.days:
         raise _read_differently(text, words)
     return replace(debians, dialect=dialect)
@@ -143,6 +154,8 @@ def _refuse_characters(text: str) -> None:
     for column, character in enumerate(text):
         if character not in " \t" and not "!" <= character <= "~":
             kind = "a line break" if character in "\r\n" else f"the character {character!a}"
+            if "\udc80" <= character <= "\udcff":  # came as a byte that is no UTF-8
+                kind = f"the byte 0x{ord(character) - 0xDC00:02x}"
             mend = LOOKALIKES.get(character)
             advice = f"write `{mend}`" if mend and mend.strip() else "leave it out"
             mended = None if mend is None else text[:column] + mend + text[column + 1 :]
@@ -209,17 +222,17 @@ def _five_of(words: list[str], dialect: Dialect) -> str | None:
 
 
 def _refuse_impossible_date(text: str, column: int, expression: Expression) -> None:
-    if expression.either_day:
+    if expression.either_day or expression.has_date:
         return
+    day, month = expression.day.text, expression.month.text
     longest = max(DAYS_IN_MONTH[month] for month in expression.month.values)
-    if min(expression.day.values, default=99) > longest:
-        day, month = expression.day.text, expression.month.text
-        last = 28 if longest == 29 else longest
-        reason = (
-            f"`{day}` never comes in month {month}, so cron takes it and never fires: "
-            f"write `{last}` for the last day"
-        )
-        raise BadExpression(text, "day-of-month", column, reason, Code.IMPOSSIBLE_DATE)
+    last = 28 if longest == 29 else longest
+    reason = (
+        f"`{day}` never comes in month {month}, so cron takes it and never fires: "
+        f"write `{last}` for the last day"
+    )
+    mended = f"{text[:column]}{last}{text[column + len(day) :]}"
+    raise BadExpression(text, "day-of-month", column, reason, Code.IMPOSSIBLE_DATE, mended)
 
 
 def _read_differently(text: str, words: list[tuple[str, int]]) -> BadExpression:

@@ -2,12 +2,12 @@
 
 import re
 
-from maejobs.cron.lines import Kind, parse_lines
+from maejobs.cron.dialect import host_dialect
+from maejobs.cron.lines import LONGEST_COMMAND, Kind, parse_lines
 from maejobs.cron.table_lock import held_descriptors
 from maejobs.cron.target import NO_TABLE, Listing, TableRejected, TargetError, Unfaithful
 
 PATIENCE_SECONDS = 30.0
-LONGEST_LINE = 998  # bytes; Debian's cron cuts or rejects beyond (MAX_COMMAND in cron.h)
 NOT_INSTALLED = (
     "`crontab` is not installed: install cron (`apt install cron`), "
     'or set `crontab = "PATH"` in maejobs.toml to keep the table in a file'
@@ -62,6 +62,7 @@ def refuse_unfaithful(table: bytes) -> None:
     Debian lists a carriage return as a literal `\\r`; written back, the line is corrupt for good.
     Raises TableRejected, or Unfaithful, with the line.
     """
+    longest = LONGEST_COMMAND[host_dialect()]
     for number, line in enumerate(table.split(b"\n"), 1):
         if line.endswith((b"\\r", b"\\b")):
             shown = line[-2:].decode()
@@ -73,8 +74,8 @@ def refuse_unfaithful(table: bytes) -> None:
             )
         if b"\0" in line:
             raise TableRejected("holds a NUL byte; remove it with `crontab -e`", number)
-        if len(line) > LONGEST_LINE:
-            raise TableRejected(f"is longer than {LONGEST_LINE} bytes; shorten it", number)
+        if len(line) > longest:
+            raise TableRejected(f"is longer than {longest} bytes; shorten it", number)
 
 
 def check_on_host(table: bytes) -> None:
@@ -129,6 +130,7 @@ def _blamed_line(table: bytes, counted: int) -> int:
     cronie counts right. Debian counts the newlines read before it gave up, one too few if the
     mistake stands within the line; so of the two take the one that cannot be read.
     """
-    unreadable = {line.number for line in parse_lines(table) if line.kind is Kind.UNPARSABLE}
+    lines = parse_lines(table, dialect=host_dialect())
+    unreadable = {line.number for line in lines if line.kind is Kind.UNPARSABLE}
     found = [number for number in (counted, counted + 1) if number in unreadable]
     return max(found[0] if found else counted, 1)

@@ -1,19 +1,24 @@
 """A table taken apart, line by line, on top of its exact bytes: what cron sees in each.
 
-Sorted by what Debian's cron takes, which is more than our grammar accepts: `fri-sun` is a job
-here, if one that never fires. Splits at newlines only, so that joining the lines gives the table.
+Sorted by the times that Debian's cron takes, which is more than our grammar accepts: `fri-sun` is
+a job here, if one that never fires. Splits at newlines only, so that joining the lines gives the
+table.
 """
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from enum import StrEnum
 
+from maejobs.cron.dialect import Dialect
 from maejobs.cron.grammar import NICKNAMES, REBOOT, SPANS
 from maejobs.cron.leniency import first_bad_field
 
 # In and out again, whatever bytes a line holds.
 ENCODING, ERRORS = "utf-8", "surrogateescape"
-LONGEST_COMMAND = 998  # bytes; Debian's cron rejects longer ones (MAX_COMMAND in cron.h)
+# Bytes. MAX_COMMAND in Debian's cron.h, which rejects longer ones; elsewhere what a shell can be
+# given in one word (MAX_ARG_STRLEN in linux/binfmts.h).
+LONGEST_COMMAND = defaultdict(lambda: 998, {Dialect.CRONIE: 131_071, Dialect.BUSYBOX: 131_071})
 BLANKS = " \t"
 C_SPACES = " \t\n\r\f\v"
 KNOWN_NICKNAMES = (REBOOT, *NICKNAMES)
@@ -57,16 +62,19 @@ class Line:
     reason: str | None = None  # unparsable
 
 
-def parse_lines(table: bytes, system: bool = False) -> list[Line]:
+def parse_lines(
+    table: bytes, system: bool = False, dialect: Dialect = Dialect.DEBIAN
+) -> list[Line]:
     """Every line of `table`; those of a `system` table name a user before the command.
 
-    Texts are UTF-8, other bytes come as surrogates (`os.fsencode` gives them back). A last line
-    that lacks its newline is read as if it had one, although cron wants the newline.
+    busybox ends a command at a `#`, and knows no `%`. Texts are UTF-8, other bytes come as
+    surrogates (`os.fsencode` gives them back). A last line that lacks its newline is read as if it
+    had one, although cron wants the newline.
     """
     raws = table.split(b"\n")
     last = raws.pop()
-    lines = [_read(n, raw + b"\n", system) for n, raw in enumerate(raws, 1)]
-    return [*lines, _read(len(lines) + 1, last, system)] if last else lines
+    lines = [_read(n, raw + b"\n", system, dialect) for n, raw in enumerate(raws, 1)]
+    return [*lines, _read(len(lines) + 1, last, system, dialect)] if last else lines
 
 
 def split_input(command: str) -> tuple[str, str | None]:
@@ -90,7 +98,7 @@ def _input(text: str) -> str:
     return lines if not lines or lines.endswith("\n") else lines + "\n"
 
 
-def _read(number: int, raw: bytes, system: bool) -> Line:
+def _read(number: int, raw: bytes, system: bool, dialect: Dialect) -> Line:
     text = raw.removesuffix(b"\n").decode(ENCODING, ERRORS).lstrip(BLANKS)
     if not text:
         return Line(number, raw, Kind.BLANK)
@@ -103,10 +111,10 @@ def _read(number: int, raw: bytes, system: bool) -> Line:
         name = found["quoted_name"] if found["name_quote"] else found["name"]
         value = found["quoted"] if found["quote"] else found["value"].rstrip(C_SPACES)
         return Line(number, raw, Kind.ENVIRONMENT, name=name, value=value)
-    return _read_job(number, raw, text, system)
+    return _read_job(number, raw, text, system, dialect)
 
 
-def _read_job(number: int, raw: bytes, text: str, system: bool) -> Line:
+def _read_job(number: int, raw: bytes, text: str, system: bool, dialect: Dialect) -> Line:
     fields = 1 if text.startswith("@") else len(SPANS)
     words, end = _words(text, fields)
     if fields == 1:
@@ -120,11 +128,15 @@ def _read_job(number: int, raw: bytes, text: str, system: bool) -> Line:
         if not rest[end:]:
             reason = "a user and a command are missing" if not rest else "a command is missing"
         rest = rest[end:].lstrip(BLANKS)
-    if reason is None and len(rest.encode(ENCODING, ERRORS)) > LONGEST_COMMAND:
-        reason = f"the command is longer than {LONGEST_COMMAND} bytes"
+    longest = LONGEST_COMMAND[dialect]
+    if reason is None and len(rest.encode(ENCODING, ERRORS)) > longest:
+        reason = f"the command is longer than {longest} bytes"
     if reason is not None:
         return Line(number, raw, Kind.UNPARSABLE, reason=reason)
-    command, stdin = split_input(rest)
+    if dialect is Dialect.BUSYBOX:
+        command, stdin = rest.partition("#")[0].rstrip(BLANKS), None
+    else:
+        command, stdin = split_input(rest)
     return Line(
         number, raw, Kind.JOB, expression=expression, user=user, command=command, stdin=stdin
     )

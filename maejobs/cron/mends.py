@@ -53,6 +53,8 @@ def run_to_the_end(span: Bounds, first_text: str, first: int, step: int) -> str 
     if step == 0:
         return None
     top = _top(span)
+    if first > top:  # 7 is Sunday, which opens the week
+        first, first_text = span.low, str(span.low)
     last = str(top) if first_text.isdigit() else span.names[top - span.low]
     return first_text if first + step > top else f"{first_text}-{last}/{step}"
 
@@ -63,8 +65,9 @@ def within(span: Bounds, low: int, high: int, single: bool, step: str | None) ->
         return _sunday_as_0(span, low, int((step or "1")[:9])) if high == WEEK else None
     if single:
         return "0" if low == span.high + 1 and span.low == 0 and step is None else None
-    clipped = range(max(low, span.low), min(high, span.high) + 1)
-    return written(span, clipped, False) if clipped and step is None else None
+    if low < span.low or step is not None:  # counted from 0, perhaps: `0-6` may be January to July
+        return None
+    return written(span, range(low, span.high + 1), False) or None
 
 
 def _sunday_as_0(span: Bounds, low: int, step: int) -> str | None:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, tzinfo
 from itertools import islice
 
 from maejobs.cron.clock_changes import clock_changes
-from maejobs.cron.fields import Field
+from maejobs.cron.fields import SPANS, Span
 from maejobs.cron.fires import fires, next_fire
 from maejobs.cron.grammar import Expression
 
@@ -22,6 +22,7 @@ def surprises_of(expression: Expression, now: datetime, zone: tzinfo) -> list[st
     return [
         *_day_rule(expression),
         *_idle_steps(expression),
+        *_lost_days(expression),
         *_rare(expression, now, zone),
         *_jumps(expression, now, zone),
     ]
@@ -59,16 +60,26 @@ def _day_rule(expression: Expression) -> Iterator[str]:
 
 def _idle_steps(expression: Expression) -> Iterator[str]:
     fields = (expression.minute, expression.hour, expression.day, expression.month)
-    for field in (*fields, expression.weekday):
+    for span, field in zip(SPANS, (*fields, expression.weekday), strict=True):
         for item in field.text.split(","):
-            yield from _idle_step(field, item)
+            yield from _idle_step(span, item)
 
 
-def _idle_step(field: Field, item: str) -> Iterator[str]:
+def _idle_step(span: Span, item: str) -> Iterator[str]:
     bounds, _, step = item.partition("/")
     low, _, high = bounds.partition("-")
-    if low.isdigit() and high.isdigit() and step and int(step) > int(high) - int(low):
-        yield f"{field.name} {item}: the step leaves the range, only {low} counts: write {low}"
+    if not (step and high):
+        return
+    first, last = span.number(low), span.number(high)
+    if first is not None and last is not None and int(step) > last - first:
+        yield f"{span.name} {item}: the step leaves the range, only {low} counts: write {low}"
+
+
+def _lost_days(expression: Expression) -> Iterator[str]:
+    """Where a weekday suffices, a date that never comes is no reason to refuse."""
+    if expression.either_day and not expression.has_date:
+        day, month = expression.day.text, expression.month.text
+        yield f"`{day}` never comes in month {month}: the weekday alone decides"
 
 
 def _rare(expression: Expression, now: datetime, zone: tzinfo) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 def render_job(
     summary: str,
     command: Sequence[str],
-    schedule: str,
+    schedule: str | None,
     env: Mapping[str, str],
     remarks: Sequence[str] = (),
 ) -> str:
@@ -16,7 +16,9 @@ def render_job(
     `remarks`, of printable characters, stand above as comments. Texts are Unicode without NUL.
     """
     lines = [f"# {remark}".rstrip() for remark in remarks]
-    lines += [f"summary = {_string(summary)}", f"schedule = {_string(schedule)}", "command = ["]
+    lines += [f"summary = {_string(summary)}"]
+    lines += [f"schedule = {_string(schedule)}"] if schedule is not None else []
+    lines += ["command = ["]
     lines += [f"    {_string(_escape(word))}," for word in command]
     lines += ["]"]
     if env:

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+from conftest import MAEJOBS
+
 
 def test_a_verdict_for_each_line_whatever_bytes_it_holds():
     lines = b"0 2 * * *\n\nfri-sun\n\xff\0\t\x1b\n@daily\r\n* * * * *"
@@ -57,7 +59,36 @@ def test_a_refusal_shows_the_place_and_the_mend(maejobs):
 
 
 def test_bad_options_are_one_line(maejobs):
-    for options in (["--timezone", "Mars/X"], ["--from", "soon", "--until", "x"], ["--from", "x"]):
+    for options in (
+        ["--timezone", "Mars/X"],
+        ["--timezone", ""],
+        ["--from", "soon", "--until", "x"],
+        ["--from", "x"],
+        ["--from", "0001-01-01", "--until", "2026-01-01"],
+        ["--from", "9999-12-31T23:59-05:00", "--until", "9999-12-31"],
+    ):
         done = maejobs("check", "@daily", *options)
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1
+
+
+def test_a_window_that_begins_right_after_a_gap_or_ends_with_the_calendar(maejobs):
+    options = ("--timezone", "Europe/Berlin", "--dialect", "debian", "--json")
+    window = ("--from", "2026-03-29T03:00", "--until", "2026-03-29T04:00")
+    told = json.loads(maejobs("check", "*/15 * * * *", *options, *window).stdout)
+    first = 1774746000  # 01:00 UTC
+    assert told["fires"] == [first, first + 900, first + 1800, first + 2700]
+    window = ("--from", "9990-01-01", "--until", "9999-12-31")
+    told = json.loads(maejobs("check", "0 0 1 1 *", *options, *window).stdout)
+    assert len(told["fires"]) == 10
+
+
+def test_a_byte_that_is_no_text_is_named(home):
+    done = subprocess.run(
+        [MAEJOBS, "check", "-", "--json", "--home", home.root],
+        input=b"0 0 * * \xff\n",
+        capture_output=True,
+    )
+    told = json.loads(done.stdout)
+    assert told["expression"] == r"0 0 * * \xff"
+    assert "the byte 0xff" in told["reason"]

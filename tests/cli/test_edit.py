@@ -126,6 +126,14 @@ def test_a_line_of_ours_is_held_to_our_grammar(table, write_job, inside, maejobs
     assert table.read_bytes() == before
 
 
+def test_our_lines_are_read_in_the_homes_dialect(home, table, write_job, inside, maejobs, script):
+    write_job("quick", 'command = ["true"]\n')
+    home.config_file.write_text('crontab = "crontab"\ndialect = "busybox"\n')
+    inside("schedule", "quick", "0 2 * * 5")
+    done = maejobs("edit", EDITOR=script("""sed -i 's/2 . . 5/2 * * 7/' "$1" """))
+    assert (done.returncode, "busybox knows Sunday as 0 only" in done.stderr) == (2, True)
+
+
 def test_a_dry_run_shows_the_change_and_writes_nothing(table, maejobs, script, snapshot):
     before = snapshot()
     good = maejobs("edit", "--dry-run", EDITOR=script("""echo '5 4 * * * /bin/x' >> "$1" """))

@@ -157,7 +157,7 @@ def test_without_a_daemon_scheduling_warns_that_nobody_reads_the_table(
     home, write_job, inside, script, tmp_path, monkeypatch
 ):
     write_job("quick", QUICK)
-    monkeypatch.setattr("psutil.process_iter", lambda: iter(()))
+    monkeypatch.setattr("maejobs.daemon.alone.running_cron", lambda: None)
     assert inside("schedule", "quick", "0 2 * * *").stderr == ""
     home.config_file.write_text("")
     crontab = Path(script(FAKE_CRONTAB.format(table=tmp_path / "table")))
@@ -399,3 +399,12 @@ def test_in_the_real_crontab(private_cron: PrivateCron, home, write_job):  # noq
     assert maejobs("unschedule", "quick").returncode == 0
     assert private_cron.run(["crontab", "-l"]).stdout == foreign
     assert list(home.crontab_backups_dir.iterdir())
+
+
+def test_busybox_cannot_be_given_a_path_that_it_would_cut(home, write_job, inside, monkeypatch):
+    write_job("quick", QUICK)
+    home.config_file.write_text('crontab = "crontab"\ndialect = "busybox"\n')
+    assert inside("schedule", "quick", "0 2 * * *").returncode == 0
+    monkeypatch.setattr("maejobs.cli.entries._executable", lambda: Path("/opt/50%/maejobs"))
+    done = inside("schedule", "quick", "0 3 * * *")
+    assert (done.returncode, "reads a `%` otherwise" in done.stderr) == (2, True)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from cron.strategies import tables
 from maejobs.cron.adopt import CannotAdopt, matching_line, replace_line, take_over
 from maejobs.cron.block import Entry, read_entries, replace_entries
+from maejobs.cron.dialect import Dialect
 from maejobs.jobs.load import parse_job
 from maejobs.jobs.placeholders import expand
 from maejobs.jobs.render import render_job
@@ -84,3 +85,12 @@ def test_what_the_job_file_sets_is_not_changed_from_between():
     adoption = take_over(table, 2)
     assert adoption.environment["HOME"] == "/x"
     assert replace_line(table, adoption, Entry("a", "@daily", "/m exec a"))
+
+
+def test_under_busybox_no_percent_is_input_and_no_variable_is_set_but_the_shell():
+    table = b"A=b\nSHELL=/bin/bash\n*/2 * */2 * * date +%F # daily\n"
+    adoption = take_over(table, 3, dialect=Dialect.BUSYBOX)
+    assert adoption.argv[-1] == "date +%F"
+    assert adoption.environment == {"PATH": "/usr/bin:/bin", "SHELL": "/bin/bash"}
+    with pytest.raises(CannotAdopt, match="Sunday as 0 only"):
+        take_over(b"0 0 * * 7 x\n", 1, dialect=Dialect.BUSYBOX)

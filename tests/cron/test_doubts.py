@@ -12,7 +12,7 @@ from maejobs.cron.doubts import doubts_of
         (b"0 0 * * fri-sun x", "line 1, column 9: cron takes it, but `fri-sun`"),
         (b"  0 0 30 2 * x", "line 1, column 7: cron takes it, but `30` never comes"),
         (b"0 0 1-2-3 * * x", "line 1, column"),
-        (b"0 0 * * *\xff x", "line 1, column 10: cron takes it, but the character '\\udcff'"),
+        (b"0 0 * * *\xff x", "line 1, column 10: cron takes it, but the byte 0xff"),
         (b"0 0 2 * * * x", "line 1: a time has five fields, and `*` begins the command"),
         (b"0 0 1 1 * 2026 x", "line 1: a time has five fields, and `2026` begins the command"),
         (b"@daily ", "line 1: there is no command"),

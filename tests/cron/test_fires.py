@@ -120,6 +120,27 @@ def test_a_day_that_did_not_come_is_lost():
     assert [f"{at.astimezone(apia):%d %H}" for at in found] == ["29 12", "31 12", "01 12"]
 
 
+@pytest.mark.parametrize(
+    ("text", "zone", "day", "count"),
+    [
+        ("*/10 23 * * *", "America/St_Johns", date(2010, 11, 6), 11),  # 00:01 is 23:01 once more
+        ("30 1 * * *", "Antarctica/Casey", date(2020, 10, 4), 0),  # three hours at once are lost
+    ],
+)
+def test_what_the_daemons_did_in_odd_nights(text, zone, day, count):
+    zone = ZoneInfo(zone)
+    start = datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
+    end = start + timedelta(hours=26)
+    found = fires(parse_expression(text), start - timedelta(minutes=1), zone)
+    local = (at.astimezone(zone) for at in takewhile(lambda at: at < end, found))
+    assert sum(at.date() == day for at in local) == count
+
+
+def test_the_end_of_the_calendar_ends_the_fires():
+    last = list(fires(parse_expression("0 0 * * *"), datetime(9999, 12, 28, tzinfo=UTC), UTC))
+    assert [at.day for at in last] == [29, 30]
+
+
 def test_29_february_is_found_across_2100_and_so_is_one_that_must_be_a_sunday():
     leap = parse_expression("0 0 29 2 *")
     assert next_fire(leap, datetime(2096, 3, 1, tzinfo=UTC), UTC) == datetime(

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cron.strategies import lines, tables
+from maejobs.cron.dialect import Dialect
 from maejobs.cron.lines import Kind, Line, parse_lines, split_input
 
 DEBIAN = b"dry run" in (
@@ -148,3 +149,10 @@ def test_numbers_overflow_as_crons_do():
         ("*/4294967297", Kind.JOB),
     ):
         assert only(f"{number} * * * * x\n".encode()).kind is kind
+
+
+def test_cronie_takes_longer_commands_and_busybox_ends_them_at_a_hash():
+    (long,) = parse_lines(b"0 5 * * * " + b"x" * 999, dialect=Dialect.CRONIE)
+    assert long.kind is Kind.JOB
+    (line,) = parse_lines(b"0 5 * * * echo 50% # note\n", dialect=Dialect.BUSYBOX)
+    assert (line.command, line.stdin) == ("echo 50%", None)

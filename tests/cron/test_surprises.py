@@ -16,6 +16,8 @@ BERLIN = ZoneInfo("Europe/Berlin")
         ("0 0 13 * 5", "either one suffices"),
         ("0 0 */2 * 1", "both must hold"),
         ("0 10-15/10 * * *", "write 10"),
+        ("0 0 * * mon-fri/6", "only mon counts: write mon"),
+        ("0 0 31 2 1", "`31` never comes in month 2: the weekday alone decides"),
         ("0 0 29 2 *", "next on 2028-02-29"),
         ("30 2 * * *", "2026-03-29: the clock skips 02:30; the job runs once, right after the gap"),
         ("*/20,5 2 * * *", "2026-03-29: the clock skips 02:00; the job does not run in it"),

@@ -141,13 +141,18 @@ def test_a_failed_install_says_why(host):
     ],
 )
 def test_what_the_listing_cannot_have_shown_faithfully_is_not_written(line, reason, host):
-    place = host("touch wrote")
+    place = host('[ "$1" = -V ] || touch wrote')
     for refuse in (refuse_unfaithful, UserTarget().check, UserTarget().install):
         with pytest.raises(TableRejected, match=reason) as caught:
             refuse(b"# fine\n" + line + b"\n")
         assert caught.value.line == 2
     assert not (place / "wrote").exists()
     refuse_unfaithful(b"x" * 998 + b"\na\\rb\n")
+
+
+def test_cronie_holds_longer_lines(host):
+    host("echo cronie 1.7.2")
+    refuse_unfaithful(b"x" * 999)
 
 
 def test_a_table_that_cron_takes_but_we_cannot_keep_is_not_called_bad():
