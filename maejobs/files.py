@@ -16,12 +16,17 @@ def make_private_directory(path: Path) -> Path:
     return path
 
 
-def write_atomically(path: Path, content: bytes, mode: int = FILE_MODE) -> None:
+def write_atomically(
+    path: Path, content: bytes, mode: int = FILE_MODE, owner: tuple[int, int] | None = None
+) -> None:
     """Replace `path` by `content`: temporary name, fsync, rename, fsync of the directory.
 
-    A reader, or a power cut, meets the old file or the new one, never a part of either.
+    A reader, or a power cut, meets the old file or the new one, never a part of either. `owner`:
+    the numbers of the user and the group it is given to, which takes root.
     """
     with _temporary(path, content, mode) as temporary:
+        if owner is not None:
+            os.chown(temporary, *owner)
         temporary.replace(path)
     sync_directory(path.parent)
 
@@ -45,6 +50,10 @@ def _temporary(path: Path, content: bytes, mode: int) -> Iterator[Path]:
             file.flush()
             os.fsync(file.fileno())
         yield temporary
+    except OSError as error:
+        if error.filename is None:  # a full disk is told of the descriptor only
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -3,6 +3,7 @@
 `maejobs list` answers in a blink because this package imports nothing but click.
 """
 
+import os
 import sys
 from io import TextIOWrapper
 
@@ -14,6 +15,14 @@ __all__ = ["cli", "main"]
 
 def main() -> None:
     """The installed command: runs `cli` and turns every outcome into an exit code."""
+    # Closed by the caller (`>&-`): what is printed goes nowhere, and no file gets its number.
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         # A path or a word of ours that the terminal's encoding lacks is shown escaped.
         if isinstance(stream, TextIOWrapper):

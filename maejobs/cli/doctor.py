@@ -22,10 +22,11 @@ from maejobs.cli.options import (
 from maejobs.cli.output import print_json
 from maejobs.cli.scheduler_check import NONE_RUNS, kept_out, schedulers, stale_heartbeat
 from maejobs.cli.text import one_line
+from maejobs.cron.block import read_entries
 from maejobs.cron.dialect import dialect_of
 from maejobs.cron.grammar import BadExpression, parse_expression
 from maejobs.cron.lines import parse_lines
-from maejobs.cron.schedule import command_words, entries_of
+from maejobs.cron.schedule import belongs_to, command_words, is_probe
 from maejobs.cron.target import OTHER_USER, SYSTEM, open_target
 from maejobs.daemon.alone import is_served
 from maejobs.errors import EXIT_FAILED, MaejobsError
@@ -132,18 +133,16 @@ def _database(home: Home) -> Finding:
 
 
 def _crontab(home: Home) -> Iterator[Finding]:
-    from maejobs.cli.probe import is_probe
-
     try:
         target = open_target(home.crontab)
-        entries, dialect = entries_of(target, home), dialect_of(home)
+        found, dialect = read_entries(target.read() or b""), dialect_of(home)
     except MaejobsError as error:
         yield Finding("crontab", BAD, str(error))
         return
-    if any(is_probe(entry, home) for entry in entries):
+    if any(is_probe(entry, home) for entry in found):
         why = "a probe's line was left in the crontab; `maejobs doctor --probe` takes it out"
         yield Finding("probe", WARNING, why)
-        entries = [entry for entry in entries if not is_probe(entry, home)]
+    entries = [entry for entry in found if belongs_to(entry, home)]
     jobs = sorted({entry.job for entry in entries})
     yield Finding(
         "crontab",
@@ -202,7 +201,7 @@ def _scheduler(home: Home) -> Iterator[Finding]:
     except MaejobsError:
         return  # told with the crontab
     running = schedulers(target, is_file)
-    if is_served(target) and (why := stale_heartbeat(home.root, clock.now())):
+    if is_served(target) and (why := stale_heartbeat(home, target, clock.now())):
         yield Finding("heartbeat", WARNING, f"maejobs daemon runs, but {why}")
     if len(running) > 1:
         yield Finding("daemon", BAD, f"{' and '.join(running)}: each job starts twice")

@@ -33,8 +33,8 @@ def report(command: click.Command) -> int:
     except click.ClickException as error:
         _tell(error.format_message())
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        _tell("stopped")
+    except (click.Abort, KeyboardInterrupt) as error:
+        _tell("stopped", error)
         return EXIT_INTERRUPTED
     except click.exceptions.Exit as error:
         return error.exit_code
@@ -45,7 +45,7 @@ def report(command: click.Command) -> int:
     except MaejobsError as error:
         if debug:
             raise
-        _tell(str(error))
+        _tell(str(error), error)
         return error.exit_code
     except OSError as error:
         # What the operating system refuses is seldom our mistake: a mode, a full disk, a mount.
@@ -54,17 +54,19 @@ def report(command: click.Command) -> int:
         _tell(
             f"{error.filename}: {error.strerror}"
             if error.filename
-            else error.strerror or str(error)
+            else error.strerror or str(error),
+            error,
         )
         return EXIT_FAILED
     except Exception as error:
         if debug:
             raise
-        _tell(f"internal error: {type(error).__name__}: {error} (--debug shows where)")
+        _tell(f"internal error: {type(error).__name__}: {error} (--debug shows where)", error)
         return EXIT_FAILED
 
 
-def _tell(text: str) -> None:
+def _tell(text: str, error: BaseException | None = None) -> None:
     from maejobs.cli.text import visible
 
-    click.echo(f"maejobs: {visible(text)}", err=True)
+    notes = getattr(error, "__notes__", ())
+    click.echo(f"maejobs: {visible(chr(10).join((text, *notes)))}", err=True)

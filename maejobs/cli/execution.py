@@ -36,8 +36,9 @@ def exec_command(job: str, dry_run: bool) -> int:
     Example:
       maejobs exec pretrain
     """
-    from maejobs.cli.probe import PROBE, answer
+    from maejobs.cli.probe import answer
     from maejobs.cron.fires import scheduling_zone
+    from maejobs.cron.schedule import PROBE
     from maejobs.supervise.execute import execute
     from maejobs.supervise.slot import scheduled_expressions, slot_of
 

@@ -6,8 +6,10 @@ what it was before, byte for byte. A line left behind by a power cut is known by
 nothing but touch that file, and goes with the next probe.
 """
 
+import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -15,13 +17,12 @@ import click
 from maejobs.cli.entries import command_of
 from maejobs.cron.block import Entry, read_entries, replace_entries
 from maejobs.cron.install import change_table
-from maejobs.cron.schedule import belongs_to
+from maejobs.cron.schedule import PROBE, is_probe
 from maejobs.cron.target import Target, open_target
 from maejobs.errors import MaejobsError, NotNow
 from maejobs.files import write_atomically
 from maejobs.home import Home
 
-PROBE = "PROBE"  # no job file can be called so: names are in lower case
 EVERY_MINUTE = "* * * * *"
 PATIENCE_SECONDS = 130.0  # cron reads a changed table within a minute, and fires in the next
 POLL_SECONDS = 0.2
@@ -32,26 +33,37 @@ def answer(home: Home) -> None:
     write_atomically(_file(home), b"")
 
 
-def is_probe(entry: Entry, home: Home) -> bool:
-    """Whether the entry is a probe of this home's, perhaps one left behind."""
-    return entry.job == PROBE and belongs_to(entry, home)
-
-
 def probe(home: Home, patience: float = PATIENCE_SECONDS) -> float:
     """Seconds from putting the line into the crontab until cron started it.
 
     Raises NotNow where it was not started in time, and what changing the table raises. Whatever
-    happens, the line is taken out again.
+    happens, the line is taken out again; only a KILL leaves it.
     """
     target = open_target(home.crontab)
     entry = Entry(PROBE, EVERY_MINUTE, command_of(home, PROBE))
     _file(home).unlink(missing_ok=True)
+    with _leaving_in_order():
+        try:
+            _change(target, home, lambda others: [*others, entry])
+            return _wait(home, patience)
+        finally:
+            _change(target, home, list)
+            _file(home).unlink(missing_ok=True)
+
+
+@contextmanager
+def _leaving_in_order() -> Iterator[None]:
+    """Within, TERM and HUP (a terminal that is closed) unwind as Ctrl-C does."""
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        _change(target, home, lambda others: [*others, entry])
-        return _wait(home, patience)
+        yield
     finally:
-        _change(target, home, list)
-        _file(home).unlink(missing_ok=True)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _wait(home: Home, patience: float) -> float:

@@ -1,7 +1,6 @@
 """Who starts the table's jobs, and whether cron lets the user have a table at all."""
 
 import grp
-import json
 import stat
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -9,7 +8,8 @@ from pathlib import Path
 
 from maejobs.cron.target import Target
 from maejobs.daemon.alone import is_served, running_cron
-from maejobs.daemon.service import HEARTBEAT
+from maejobs.daemon.marks import heartbeat_file, read_heartbeat
+from maejobs.home import Home
 
 ALLOW, DENY = Path("/etc/cron.allow"), Path("/etc/cron.deny")
 CRON_GROUP = "crontab"
@@ -25,11 +25,10 @@ def schedulers(target: Target, is_file: bool) -> list[str]:
     return running
 
 
-def stale_heartbeat(root: Path, now: datetime) -> str | None:
+def stale_heartbeat(home: Home, target: Target, now: datetime) -> str | None:
     """What is wrong with the heartbeat of a daemon that runs, in words; None: nothing."""
-    try:
-        at = datetime.fromisoformat(json.loads((root / HEARTBEAT).read_bytes())["at"])
-    except (OSError, ValueError, KeyError, TypeError):
+    at = read_heartbeat(heartbeat_file(home, target))
+    if at is None:
         return "it leaves no heartbeat in this home; another home's daemon may serve the table"
     return f"its last heartbeat is of {at:%Y-%m-%d %H:%M} UTC" if now - at > LATE else None
 

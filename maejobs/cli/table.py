@@ -1,6 +1,7 @@
 """`maejobs list` and `edit`: the crontab as it is."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,10 +105,14 @@ def _answer() -> str:
 
 
 def _edit(file: Path) -> None:
+    # Ctrl-C is the editor's, as long as it runs; a handler, unlike SIG_IGN, is not inherited.
+    before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         click.edit(filename=str(file))
     except click.ClickException as error:  # the editor is missing, or failed
         raise UserError(error.format_message()) from error
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _ask_again(problem: str) -> bool:

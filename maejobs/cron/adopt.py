@@ -5,6 +5,7 @@ working directory, PATH=/usr/bin:/bin, umask 022, the variables set above the li
 follows an unescaped `%` on standard input.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ def matching_line(table: bytes, text: str, system: bool = False) -> int:
     found = [
         line.number
         for line in parse_lines(table, system)
-        if line.kind is Kind.JOB and line.number not in ours and text.encode() in line.raw
+        if line.kind is Kind.JOB and line.number not in ours and os.fsencode(text) in line.raw
     ]
     if len(found) == 1:
         return found[0]

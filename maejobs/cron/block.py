@@ -148,7 +148,13 @@ def _find(table: bytes) -> _Found | None:
         raise BrokenBlock(last + 1, f"a second maejobs block; the first begins at line {first + 1}")
     entries = tuple(_read_entry(n + 1, lines[n]) for n in range(first + 1, last))
     head = b"".join(line + b"\n" for line in lines[:first])
-    return _Found(head, entries, b"\n".join(lines[last + 1 :]), opening["newline"] is not None)
+    added = opening["newline"] is not None and may_have_lacked_newline(head)
+    return _Found(head, entries, b"\n".join(lines[last + 1 :]), added)
+
+
+def may_have_lacked_newline(head: bytes) -> bool:
+    """Whether what stands before a block can be a table whose last line lacked its newline."""
+    return head.endswith(b"\n") and head != b"\n" and not head.endswith(b"\n\n")
 
 
 def _read_entry(number: int, line: bytes) -> Entry:

@@ -1,5 +1,6 @@
 """Editing a table by hand as `crontab -e` does, but telling what is wrong and losing no text."""
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from enum import StrEnum
@@ -13,8 +14,8 @@ from maejobs.cron.doubts import doubts_of
 from maejobs.cron.grammar import BadExpression, expression_of, parse_expression
 from maejobs.cron.install import Change, change_table, unless_changed
 from maejobs.cron.repair import lay_out
-from maejobs.cron.target import TableRejected, Target, TargetError, Unfaithful
-from maejobs.errors import MaejobsError, UserError
+from maejobs.cron.target import TableRejected, Target, Unfaithful
+from maejobs.errors import UserError
 from maejobs.files import FILE_MODE, make_private_directory, write_atomically
 
 KEPT_SUFFIX = ".edited"
@@ -51,30 +52,24 @@ def edit_table(
     What the host's checker or our block's reading refuses is shown to `ask_again`: True edits the
     same text again, False gives up. A good one is shown to `decide` with what is doubtful in other
     people's lines. Raises UserError when given up, TableChanged when the table changed meanwhile,
-    TargetError; each leaves a changed text in a file that its message names.
+    TargetError. Whatever is raised, a changed text stays in a file that a note of it names.
     """
     before = target.read()
-    with tempfile.TemporaryDirectory(prefix="maejobs-crontab-") as directory:
-        file = Path(directory) / "crontab"  # the name by which editors know the syntax
+    directory = Path(tempfile.mkdtemp(prefix="maejobs-crontab-"))
+    file = directory / "crontab"  # the name by which editors know the syntax
+    try:
         file.touch(FILE_MODE)
         file.write_bytes(before or b"")
-        try:
-            change = _edit_until_decided(target, before, file, edit, ask_again, decide, dialect)
-            if change.is_empty:
-                return None
+        change = _edit_until_decided(target, before, file, edit, ask_again, decide, dialect)
+        if not change.is_empty:
             build = unless_changed(target, before, change.after)
-            return change_table(target, build, backups_dir, dry_run)
-        except MaejobsError as error:
-            text = file.read_bytes()
-            if text == (before or b""):
-                raise
-            # A dry run writes nothing of ours, and yet nobody's text shall be lost.
-            place = Path(tempfile.gettempdir()) if dry_run else make_private_directory(backups_dir)
-            kept = _keep(text, place)
-            kind = type(error) if isinstance(error, TargetError) else UserError
-            raise kind(
-                f"{error}\n{target.name} was left as it is; your text is in {kept}"
-            ) from error
+            change = change_table(target, build, backups_dir, dry_run)
+    except BaseException as error:  # Ctrl-C too: nobody's text shall be lost
+        if place := _rescue(file, before, None if dry_run else backups_dir):
+            error.add_note(f"{target.name} was left as it is; your text is in {place}")
+        raise
+    shutil.rmtree(directory)
+    return None if change.is_empty else change
 
 
 def _edit_until_decided(
@@ -137,7 +132,21 @@ def _refuse(
         raise kind(str(error), number, column) from error
 
 
-def _keep(text: bytes, directory: Path) -> Path:
-    kept = directory / (clock.now().strftime(STAMP) + KEPT_SUFFIX)
-    write_atomically(kept, text)
+def _rescue(file: Path, before: bytes | None, backups_dir: Path | None) -> Path | None:
+    """Where a changed text is kept: among the backups, or else where it is; None: unchanged."""
+    try:
+        text = file.read_bytes()
+    except OSError:
+        return None
+    kept: Path | None = None
+    if text != (before or b""):
+        if backups_dir is None:
+            return file
+        kept = backups_dir / (clock.now().strftime(STAMP) + KEPT_SUFFIX)
+        try:
+            make_private_directory(backups_dir)
+            write_atomically(kept, text)
+        except OSError:
+            return file
+    shutil.rmtree(file.parent, ignore_errors=True)
     return kept

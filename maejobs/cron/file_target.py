@@ -5,7 +5,7 @@ from pathlib import Path
 
 from maejobs.cron.host import check_on_host
 from maejobs.cron.target import NO_TABLE, Listing, TargetError
-from maejobs.files import FILE_MODE, write_atomically
+from maejobs.files import write_atomically
 from maejobs.privilege import Owner, acting_as, owner_of
 
 
@@ -13,6 +13,7 @@ class FileTarget:
     """The table in the file at `path`, or where a link there leads."""
 
     system = False
+    wants_newline = False
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -60,11 +61,14 @@ class FileTarget:
         path = self.path.resolve()  # a link keeps pointing where it points
         try:
             with acting_as(self.owner):
-                if not table:
-                    path.unlink(missing_ok=True)
+                if not path.exists():
+                    if table:
+                        write_atomically(path, table)
                     return
-                mode = path.stat().st_mode & 0o777 if path.exists() else FILE_MODE
-                write_atomically(path, table, mode)
+                found = path.stat()
+                theirs = Owner(found.st_uid, found.st_gid)
+                given = theirs if os.geteuid() == 0 and theirs != self.owner else None
+                write_atomically(path, table, found.st_mode & 0o777, given)
         except OSError as error:
             raise TargetError(f"{self.name} cannot be written: {error.strerror}") from error
 

@@ -98,15 +98,12 @@ def _days(expression: Expression, day: date, step: timedelta) -> Iterator[tuple[
     What an evening's clock change delays comes on the day after. Ends when the expression has
     matched no day for the length of the horizon.
     """
-    days, months, weekdays = (
-        field.values for field in (expression.day, expression.month, expression.weekday)
-    )
-    suffices = any if expression.either_day else all
+    months = expression.month.values
 
     def matches(day: date) -> bool:
-        return day.month in months and suffices((day.day in days, day.isoweekday() % 7 in weekdays))
+        return day.month in months and expression.matches_day(day.day, day.isoweekday() % 7)
 
-    quiet = HORIZON_DAYS if expression.reboot else 0
+    quiet = 0 if expression.minutes_of_day else HORIZON_DAYS
     while quiet < HORIZON_DAYS and day < date.max:  # which has no morrow to look at
         quiet += 1
         if matches(day):

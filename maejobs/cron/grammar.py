@@ -9,7 +9,7 @@ crontab(5), and the real binaries (tests/cron/test_verdicts.py).
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
+from functools import lru_cache
 
 from maejobs.cron.dialect import Dialect
 from maejobs.cron.fields import SPANS, Field, FieldReader, spans_of
@@ -71,22 +71,19 @@ class Expression:
         """
         return self.dialect is Dialect.BUSYBOX or self.minute.star or self.hour.star
 
-    @cached_property
+    @property
     def minutes_of_day(self) -> tuple[int, ...]:
         """The minutes after midnight at which it fires on a matching day, ascending."""
-        return tuple(
-            h * 60 + m for h in sorted(self.hour.values) for m in sorted(self.minute.values)
-        )
+        return _minutes_of_day(self.hour.values, self.minute.values)
 
-    @cached_property
+    @property
     def days(self) -> frozenset[tuple[int, int]]:
         """The pairs of day of month and weekday on which it fires, in the months it fires in."""
-        match = any if self.either_day else all
         return frozenset(
             (day, weekday)
             for day in range(1, 32)
             for weekday in range(7)
-            if match((day in self.day.values, weekday in self.weekday.values))
+            if self.matches_day(day, weekday)
         )
 
     def matches(self, local: datetime) -> bool:
@@ -95,8 +92,21 @@ class Expression:
             local.minute in self.minute.values
             and local.hour in self.hour.values
             and local.month in self.month.values
-            and (local.day, local.isoweekday() % 7) in self.days
+            and self.matches_day(local.day, local.isoweekday() % 7)
         )
+
+    def matches_day(self, day: int, weekday: int) -> bool:
+        """Whether it fires on such a day of one of its months; weekday 0 is Sunday."""
+        day_matches, weekday_matches = day in self.day.values, weekday in self.weekday.values
+        return (
+            day_matches or weekday_matches if self.either_day else day_matches and weekday_matches
+        )
+
+
+# Few, and shared by value: a daemon holds thousands of expressions, and these are large.
+@lru_cache(maxsize=32)
+def _minutes_of_day(hours: frozenset[int], minutes: frozenset[int]) -> tuple[int, ...]:
+    return tuple(hour * 60 + minute for hour in sorted(hours) for minute in sorted(minutes))
 
 
 NEVER = tuple(Field(span.name, "", frozenset(), False) for span in SPANS)

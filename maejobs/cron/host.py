@@ -1,6 +1,7 @@
 """The host's own `crontab`: how it is called, how it checks a table, what its complaints mean."""
 
 import re
+from collections.abc import Mapping
 
 from maejobs.cron.dialect import host_dialect
 from maejobs.cron.lines import LONGEST_COMMAND, Kind, parse_lines
@@ -19,12 +20,15 @@ NO_FILE_IN_BUSYBOX = re.compile(rb"^crontab: can't open '[^'\n]*': No such file"
 COMPLAINT = re.compile(r'^"[^"\n]*":(?P<line>\d+): (?P<words>.*)$', re.MULTILINE)
 
 
-def call_crontab(*arguments: str, stdin: bytes = b"") -> Listing:
-    """What `crontab ARGUMENTS` printed and returned.
+def call_crontab(
+    *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None
+) -> Listing:
+    """What `crontab ARGUMENTS` printed and returned; `environment` adds to ours.
 
     It inherits the lock that we hold: should we be killed, nobody else reads the table before it
     has finished. Raises TargetError where it is missing, hangs or is killed.
     """
+    import os
     import signal
     import subprocess
 
@@ -33,6 +37,7 @@ def call_crontab(*arguments: str, stdin: bytes = b"") -> Listing:
         done = subprocess.run(
             ["crontab", *arguments],
             input=stdin,
+            env={**os.environ, **(environment or {})},
             capture_output=True,
             pass_fds=held_descriptors(),
             timeout=PATIENCE_SECONDS,
@@ -56,18 +61,19 @@ def words_of(listing: Listing) -> str:
     return said or f"`crontab` returned {listing.status} and said nothing"
 
 
-def refuse_unfaithful(table: bytes) -> None:
-    """Refuse what `crontab -l` cannot have shown faithfully or cron cannot hold.
+def refuse_unfaithful(table: bytes, is_surely_shown: bool = False) -> None:
+    """Refuse what cron cannot hold, or `crontab -l` may not have shown as it is.
 
     Debian lists a carriage return as a literal `\\r`; written back, the line is corrupt for good.
-    Raises TableRejected, or Unfaithful, with the line.
+    With `is_surely_shown` a `\\r` is known to be what it looks like. Raises TableRejected, or
+    Unfaithful, with the line.
     """
     longest = LONGEST_COMMAND[host_dialect()]
     for number, line in enumerate(table.split(b"\n"), 1):
-        if line.endswith((b"\\r", b"\\b")):
-            shown = line[-2:].decode()
+        spelling = next((s for s in (b"\\r", b"\\b") if s in line), None)
+        if spelling and not is_surely_shown:
             raise Unfaithful(
-                f"`crontab -l` shows it ending in a literal {shown}, which is how Debian lists a "
+                f"`crontab -l` shows a literal {spelling.decode()}, which is how Debian lists a "
                 "control character: written back, the line would change; remove it with "
                 "`crontab -e`",
                 number,

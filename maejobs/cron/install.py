@@ -89,7 +89,10 @@ def change_table(
 def _plan(target: Target, build: Callable[[bytes], bytes], on_step: OnStep) -> Change:
     on_step(Step.READ)
     before = target.read()
-    change = Change(before, build(before or b""))
+    after = build(before or b"")
+    if target.wants_newline and after not in (b"", before) and not after.endswith(b"\n"):
+        after += b"\n"  # a table from elsewhere lacked it, and could not be given back without
+    change = Change(before, after)
     if not change.is_empty:
         on_step(Step.CHECK)
         target.check(change.after)

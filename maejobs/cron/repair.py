@@ -17,6 +17,7 @@ from maejobs.cron.block import (
     ENTRY_LINE,
     ERRORS,
     Entry,
+    may_have_lacked_newline,
     render_block,
 )
 from maejobs.cron.schedule import command_words
@@ -89,7 +90,7 @@ def lay_out(table: bytes, fetch: Callable[[Entry], bool] = lambda entry: False) 
         (tail if markers and n > markers[0] else head).append(line)
     above = b"".join(head)
     if markers:
-        added = b"+newline" in raws[markers[0]]
+        added = b"+newline" in raws[markers[0]] and may_have_lacked_newline(above)
     else:
         added = bool(above) and not above.endswith(b"\n")
     return Layout(above, tuple(ours), b"".join(tail), added, tuple(troubles))

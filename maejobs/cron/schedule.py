@@ -8,6 +8,7 @@ from maejobs.cron.target import Target
 from maejobs.home import Home
 
 OPTION = "--home"
+PROBE = "PROBE"  # asks whether cron is alive; no job file can be called so: names are lower case
 
 
 def command_words(entry: Entry) -> list[str]:
@@ -19,7 +20,16 @@ def command_words(entry: Entry) -> list[str]:
 
 
 def belongs_to(entry: Entry, home: Home) -> bool:
-    """Whether the entry's line starts its job in `home`; one that names none means the default."""
+    """Whether the entry's line starts a job of `home`; one that names none means the default."""
+    return entry.job != PROBE and _calls(entry, home)
+
+
+def is_probe(entry: Entry, home: Home) -> bool:
+    """Whether the entry is a probe of this home's, perhaps one left behind."""
+    return entry.job == PROBE and _calls(entry, home)
+
+
+def _calls(entry: Entry, home: Home) -> bool:
     words = command_words(entry)
     if not words:
         return False

@@ -21,6 +21,7 @@ class SystemTarget:
     """The file of ours in the directory of system tables."""
 
     system = True
+    wants_newline = True
     slug = "system"
     owner = Owner(0, 0)
 

@@ -53,7 +53,7 @@ def _is_writable(directory: Path, owner: Owner) -> bool:
 def lock_table(target: Target, timeout: float | None = None) -> Iterator[None]:
     """Hold the target's lock. Raises TargetError where it is not free in time or not to be had."""
     latest = time.monotonic() + (TIMEOUT_SECONDS if timeout is None else timeout)
-    descriptor = _open(target)
+    descriptor = open_lock(target, target.lock_file)
     try:
         while not _take(descriptor):
             if time.monotonic() >= latest:
@@ -77,15 +77,19 @@ def _take(descriptor: int) -> bool:
     return True
 
 
-def _open(target: Target) -> int:
-    """Open the lock file as its owner, following no link and trusting nobody else's file."""
-    path = target.lock_file
+def open_lock(target: Target, path: Path) -> int:
+    """Open the table's lock at `path`, or one beside it, as the table's owner, made if need be.
+
+    Follows no link and trusts nobody else's file. Raises TargetError.
+    """
     try:
         with acting_as(target.owner):
             if path.parent.match(str(PRIVATE_PLACE)):
                 make_private_directory(path.parent)
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(path, flags, FILE_MODE)
+    except FileNotFoundError as error:
+        raise TargetError(f"{target.name}: there is no directory {path.parent}") from error
     except OSError as error:
         raise TargetError(
             f"{target.name} cannot be locked: {path}: {error.strerror}; remove that, or make it "

@@ -62,6 +62,10 @@ class Target(Protocol):
         """Whether its lines name a user before the command."""
 
     @property
+    def wants_newline(self) -> bool:
+        """Whether a last line without its newline is refused, as cron does."""
+
+    @property
     def owner(self) -> Owner:
         """Whose table it is, and so whose its lock is."""
 
@@ -79,7 +83,10 @@ class Target(Protocol):
         """Ask the host's own checker, if it has one. Raises TableRejected; writes nothing."""
 
     def install(self, table: bytes) -> None:
-        """Make `table` the crontab; an empty one means none. Raises TargetError, TableRejected."""
+        """Make `table` the crontab; an empty one means none, or an empty file.
+
+        Raises TargetError, TableRejected.
+        """
 
 
 def open_target(spec: str) -> Target:

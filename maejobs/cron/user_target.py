@@ -4,6 +4,8 @@ import os
 import pwd
 from pathlib import Path
 
+from maejobs.cron.debian_listing import read_listing
+from maejobs.cron.dialect import Dialect, host_dialect
 from maejobs.cron.host import (
     call_crontab,
     check_on_host,
@@ -22,6 +24,7 @@ class UserTarget:
     """The crontab of the user we run as, or of `user`."""
 
     system = False
+    wants_newline = True
 
     def __init__(self, user: str | None = None) -> None:
         """Raises UserError for a user who is not there, and for another's table unless root's."""
@@ -39,6 +42,7 @@ class UserTarget:
         self.slug = f"user-{called}"
         self.owner = Owner(entry.pw_uid, entry.pw_gid) if entry else Owner(us, os.getegid())
         self._home = Path(entry.pw_dir if entry else "/nonexistent")
+        self._is_surely_shown = False
 
     @property
     def lock_file(self) -> Path:
@@ -48,7 +52,10 @@ class UserTarget:
         return call_crontab(*self._whose, "-l")
 
     def read(self) -> bytes | None:
-        listing = self.listing()
+        if host_dialect() is Dialect.DEBIAN:
+            listing, self._is_surely_shown = read_listing(self._whose)
+        else:
+            listing, self._is_surely_shown = self.listing(), True
         if listing.status == 0:
             return listing.stdout
         if says_no_table(listing):
@@ -56,11 +63,11 @@ class UserTarget:
         raise TargetError(f"{self.name} cannot be read: {words_of(listing)}")
 
     def check(self, table: bytes) -> None:
-        refuse_unfaithful(table)
+        refuse_unfaithful(table, self._is_surely_shown)
         check_on_host(table)
 
     def install(self, table: bytes) -> None:
-        refuse_unfaithful(table)
+        refuse_unfaithful(table, self._is_surely_shown)
         # With no line left there is no table, as before the first one was scheduled.
         arguments = (*self._whose, "-" if table else "-r")
         done = call_crontab(*arguments, stdin=table)

@@ -6,23 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from maejobs.cron.table_lock import open_lock
 from maejobs.cron.target import Target
 from maejobs.errors import UserError
-from maejobs.files import FILE_MODE, make_private_directory
 
 CRONS = ("cron", "crond")
 
 
 @contextmanager
 def only_daemon(target: Target) -> Iterator[None]:
-    """Hold the table's daemon lock. Raises UserError where another daemon holds it."""
-    path = target.lock_file.with_name(target.lock_file.name + ".daemon")
-    try:
-        make_private_directory(path.parent)
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(path, flags, FILE_MODE)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be locked: {error.strerror}") from error
+    """Hold the table's daemon lock.
+
+    Raises UserError where another daemon holds it, TargetError where it is not to be had.
+    """
+    descriptor = open_lock(target, _lock_file(target))
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -37,9 +34,8 @@ def only_daemon(target: Target) -> Iterator[None]:
 
 def is_served(target: Target) -> bool:
     """Whether a daemon of ours holds the table's lock."""
-    path = target.lock_file.with_name(target.lock_file.name + ".daemon")
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(_lock_file(target), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return False
     try:
@@ -49,6 +45,10 @@ def is_served(target: Target) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def _lock_file(target: Target) -> Path:
+    return target.lock_file.with_name(target.lock_file.name + ".daemon")
 
 
 def running_cron() -> int | None:

@@ -5,6 +5,7 @@ import pwd
 import signal
 import subprocess
 from contextlib import suppress
+from pathlib import Path
 
 from maejobs.daemon.entries import Account, Entry, environment_of
 from maejobs.errors import UserError
@@ -28,10 +29,13 @@ class Children:
         """
         account, identity = _account(user)
         environment = environment_of(entry, account, zone)
+        shell, home = environment["SHELL"], environment["HOME"]
+        if "/" not in shell:
+            raise UserError(f"SHELL={shell} is no path, and cron does not look for it")
         process: subprocess.Popen[bytes] = subprocess.Popen(
-            [os.fsencode(word) for word in (environment["SHELL"], "-c", entry.command)],
+            [os.fsencode(word) for word in (shell, "-c", entry.command)],
             stdin=subprocess.PIPE,
-            cwd=os.fsencode(environment["HOME"]),
+            cwd=os.fsencode(home) if Path(home).is_dir() else "/",  # cron starts it all the same
             env={os.fsencode(n): os.fsencode(v) for n, v in environment.items()},
             start_new_session=True,
             umask=UMASK,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from maejobs.cron.grammar import BadExpression, Expression, parse_expression
+from maejobs.cron.leniency import read_leniently
 from maejobs.cron.lines import Kind, parse_lines
 from maejobs.cron.wakeup import Due, is_due
 
@@ -32,27 +33,35 @@ class Entry:
 
 
 def read_entries(table: bytes, system: bool = False) -> tuple[list[Entry], list[str]]:
-    """The jobs of `table`, and why each line that cannot be honoured is passed over."""
+    """The jobs of `table` as cron reads them, and what there is to say of its lines.
+
+    Those that cron rejects, or takes and never fires, are passed over.
+    """
     entries: list[Entry] = []
-    passed_over: list[str] = []
+    remarks: list[str] = []
+    known: dict[str, Expression] = {}  # a thousand lines may have few schedules between them
     assignments: tuple[tuple[str, str], ...] = ()
     for line in parse_lines(table, system):
         if line.kind is Kind.ENVIRONMENT:
             assignments += ((line.name or "", line.value or ""),)
         elif line.kind is Kind.UNPARSABLE:
-            passed_over.append(f"line {line.number}: {line.reason}")
+            remarks.append(f"line {line.number} is passed over: {line.reason}")
         elif line.kind is Kind.JOB:
+            text = line.expression or ""
             try:
-                expression = parse_expression(line.expression or "")
+                parse_expression(text)
             except BadExpression as error:
-                passed_over.append(f"line {line.number}: {line.expression}: {error.reason}")
+                remarks.append(f"line {line.number}: {text}: {error.reason}")
+            expression = known.setdefault(text, read_leniently(text))
+            times = expression.minutes_of_day and expression.month.values and expression.days
+            if not (times or expression.reboot):
                 continue
             entries.append(
                 Entry(
                     line.number, expression, line.command or "", line.stdin, line.user, assignments
                 )
             )
-    return entries, passed_over
+    return entries, remarks
 
 
 def due_entries(entries: Iterable[Entry], due: Due) -> list[Entry]:

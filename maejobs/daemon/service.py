@@ -1,19 +1,19 @@
 """The daemon itself: sleeps to the next minute, starts what is due, reaps, and stops in order."""
 
-import json
 import os
 import select
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from maejobs import clock
 from maejobs.cron.fires import host_zone, next_fire
 from maejobs.cron.target import Target
 from maejobs.cron.wakeup import NAP_SECONDS, Due, catch_up, local_minute
+from maejobs.daemon import marks
 from maejobs.daemon.children import Children
 from maejobs.daemon.entries import (
     Entry,
@@ -22,15 +22,10 @@ from maejobs.daemon.entries import (
     seconds_to_next_minute,
 )
 from maejobs.errors import MaejobsError
-from maejobs.files import write_atomically
 from maejobs.home import Home
 
-HEARTBEAT, BOOT_MARKER = "daemon.heartbeat", "daemon.boot"
 LONGEST_SLEEP = 10.0  # so that a clock that is set is seen soon
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-FIRST_PROCESS = Path("/proc/1/stat")
-STARTED_FIELD = 19  # of /proc/PID/stat, counted behind the name
 
 
 class Daemon:
@@ -60,8 +55,7 @@ class Daemon:
         for number in SIGNALS:
             signal.signal(number, lambda *_: None)
         self._read_table()
-        if is_new_boot(self._home.root / BOOT_MARKER):
-            self._start([entry for entry in self._entries if entry.expression.reboot])
+        self._start_after_boot()
         seen = self._now()
         virtual = local_minute(seen)
         self._beat()
@@ -75,6 +69,16 @@ class Daemon:
             virtual = catch_up(virtual, local_minute(now), self._start_due, self._nap)
             self._beat()
         self._stop()
+
+    def _start_after_boot(self) -> None:
+        marker = marks.boot_file(self._home, self._target)
+        if not marks.is_new_boot(marker):
+            return
+        try:
+            marks.mark_boot(marker)
+        except OSError as error:
+            self._say(f"@reboot jobs will start with the next daemon, too: {marker}: {error}")
+        self._start([entry for entry in self._entries if entry.expression.reboot])
 
     def _start_due(self, due: Due) -> bool:
         entries = [] if self._stops else due_entries(self._entries, due)
@@ -115,10 +119,10 @@ class Daemon:
         if table == self._table:
             return
         self._table = table
-        self._entries, passed_over = read_entries(table, self._target.system)
+        self._entries, remarks = read_entries(table, self._target.system)
         self._say(f"{self._target.name}: {len(self._entries)} jobs")
-        for reason in passed_over:
-            self._say(f"passed over: {reason}")
+        for remark in remarks:
+            self._say(remark)
 
     def _start(self, entries: list[Entry]) -> None:
         zone = self._zone.key if isinstance(self._zone, ZoneInfo) else None
@@ -141,7 +145,7 @@ class Daemon:
             "next": min((fire.isoformat() for fire in fires if fire), default=None),
         }
         try:
-            write_atomically(self._home.root / HEARTBEAT, json.dumps(beat).encode())
+            marks.write_heartbeat(marks.heartbeat_file(self._home, self._target), beat)
         except OSError as error:
             self._say(f"no heartbeat: {error}")
 
@@ -153,17 +157,5 @@ class Daemon:
         while len(self._children) and self._stops < 2 and time.monotonic() < latest:
             self._pause(min(1.0, latest - time.monotonic()))
         self._children.signal_all(signal.SIGKILL)
-        (self._home.root / HEARTBEAT).unlink(missing_ok=True)
-
-
-def is_new_boot(marker: Path) -> bool:
-    """Whether the host or the container was started since `marker` was written; writes it.
-
-    A boot is the kernel's boot id and the start of process 1, which a container has anew.
-    """
-    started = FIRST_PROCESS.read_text().rpartition(") ")[2].split()[STARTED_FIELD]
-    boot = f"{BOOT_ID.read_text().strip()} {started}\n".encode()
-    if marker.exists() and marker.read_bytes() == boot:
-        return False
-    write_atomically(marker, boot)
-    return True
+        with suppress(OSError):
+            marks.heartbeat_file(self._home, self._target).unlink(missing_ok=True)

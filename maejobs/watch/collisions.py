@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from maejobs.errors import UserError
 from maejobs.watch.plan import Firing
+
+MOST_COLLISIONS = 1_000_000
 
 
 class Effect(StrEnum):
@@ -73,23 +76,41 @@ def collisions(firings: Iterable[Firing]) -> Iterator[Collision]:
     `firings` are in order of their slots. Of an entry that may hold it by several runs the one
     that may last longest is named, and of several locks that two jobs share the first. A run whose
     length nothing bounds is held against those of its own slot only; one whose length is not known
-    is not held against its own entry: that would accuse every frequent job with a timeout.
+    is not held against its own entry: that would accuse every frequent job with a timeout. One that
+    is surely skipped holds nothing. Raises UserError for more than `MOST_COLLISIONS`.
     """
     holding: dict[str, dict[tuple[str, str], Firing]] = defaultdict(dict)
+    count = 0
     for second in firings:
-        met: set[tuple[str, str]] = set()
+        met = _met(second, holding)
+        yield from met
+        count += len(met)
+        if count > MOST_COLLISIONS:
+            raise UserError(
+                f"more than {MOST_COLLISIONS:,} collisions until {second.slot:%Y-%m-%d}: too many "
+                "to look through"
+            )
+        if any(c.effect is Effect.SKIPPED and c.certain and not c.at_once for c in met):
+            continue
+        entry = second.job.name, second.expression.text
         for lock in _needs(second):
             held = holding[lock]
-            for entry, first in list(held.items()):
-                if not _reaches(first, second.slot):
-                    del held[entry]
-                elif entry not in met and not _excused(first, second):
-                    met.add(entry)
-                    own = lock == _own(second)
-                    yield Collision(first, second, None if own else lock)
-            entry = second.job.name, second.expression.text
             if entry not in held or _end(held[entry]) < _end(second):
                 held[entry] = second
+
+
+def _met(second: Firing, holding: dict[str, dict[tuple[str, str], Firing]]) -> list[Collision]:
+    """The collisions of `second` with what holds its locks; what has let go is dropped."""
+    met: dict[tuple[str, str], Collision] = {}
+    for lock in _needs(second):
+        held = holding[lock]
+        for entry, first in list(held.items()):
+            if not _reaches(first, second.slot):
+                del held[entry]
+            elif entry not in met and not _excused(first, second):
+                own = lock == _own(second)
+                met[entry] = Collision(first, second, None if own else lock)
+    return list(met.values())
 
 
 def _needs(firing: Firing) -> list[str]:

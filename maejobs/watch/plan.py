@@ -85,7 +85,7 @@ def firings(
         found.setdefault(_order(firing), firing)
         if len(found) > MOST_FIRINGS:
             raise UserError(
-                f"more than {MOST_FIRINGS:,} slots until {until:%Y-%m-%d}; ask for fewer days"
+                f"more than {MOST_FIRINGS:,} slots until {until:%Y-%m-%d}: too many to look through"
             )
     return list(found.values())
 

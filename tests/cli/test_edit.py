@@ -143,6 +143,16 @@ def test_a_dry_run_shows_the_change_and_writes_nothing(table, maejobs, script, s
     assert snapshot() == before
 
 
+def test_ctrl_c_while_an_editor_runs_is_the_editors(table, terminal, script):
+    editor = script("""trap 'echo "5 4 * * * /bin/x" >> "$1"; exit 0' INT
+        echo editing > /dev/tty; while :; do sleep 0.1; done""")
+    screen = terminal("edit", "--yes", EDITOR=editor)
+    screen.wait_for("editing")
+    screen.type("\x03")
+    assert screen.end() == 0
+    assert table.read_bytes() == GOOD + b"5 4 * * * /bin/x\n"
+
+
 @pytest.mark.parametrize("editor", ["false", "/no/such/editor"])
 def test_an_editor_that_fails_is_told_in_one_line(table, maejobs, snapshot, editor):
     before = snapshot()

@@ -1,5 +1,6 @@
 """What a user does wrong gets one clear line and a stable exit code, never a traceback."""
 
+import os
 import sqlite3
 import subprocess
 from pathlib import Path
@@ -47,6 +48,7 @@ QUICK = 'command = ["true"]\n'
         (["exec", "../x"], 2, "'../x' is not a job name"),
         (["keep", "rotate", "/no/such"], 2, "Directory '/no/such' does not exist"),
         (["keep", "cleanup", "--max-age", "soon"], 2, "--max-age"),
+        (["adopt", "wiki", "--matching", os.fsdecode(b"\xe9")], 2, "no job line of the crontab"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )  # fmt: skip
@@ -180,3 +182,11 @@ def test_a_full_disk_is_one_line(home, write_job, maejobs):
         )
     assert done.returncode == 1
     assert done.stderr == b"maejobs: No space left on device\n"
+
+
+@pytest.mark.parametrize("command", ["list", "check @daily", "next", "status", "doctor", "diff"])
+def test_a_closed_standard_output_is_no_mistake(home, command):
+    shell = f'exec "$0" {command} --home "$1" >&- 2>&-'
+    done = subprocess.run(["sh", "-c", shell, MAEJOBS, home.root])
+    open_ended = subprocess.run([MAEJOBS, *command.split(), "--home", home.root])
+    assert done.returncode == open_ended.returncode

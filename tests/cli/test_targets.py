@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 
 import pytest
 from conftest import MAEJOBS
@@ -92,6 +93,36 @@ def test_root_makes_no_home_in_anothers_directory(private_cron, maejobs_inside):
         assert done.returncode == 2
         assert b"joe makes it with `maejobs init`" in done.stderr
     assert not (private_cron.homes / "joe" / "none").exists()
+
+
+def test_two_daemons_of_roots_do_not_serve_one_table_of_joes(
+    private_cron,  # noqa: F811
+    maejobs_inside,
+    joes_home,
+):
+    serve = ["daemon", "--force", "-u", "joe", "--home", joes_home]
+    with subprocess.Popen(private_cron.command(MAEJOBS, *serve), stdout=subprocess.PIPE) as first:
+        try:
+            assert b"started" in first.stdout.readline()
+            second = maejobs_inside(*serve)
+        finally:
+            first.terminate()
+    assert second.returncode == 2
+    assert b"another maejobs daemon serves the crontab of joe" in second.stderr
+    assert _foreign_files(private_cron) == []
+
+
+@pytest.mark.parametrize("spec", ["user", "system"])
+def test_a_table_without_a_final_newline_is_given_one(private_cron, maejobs_inside, home, spec):  # noqa: F811
+    place = "crontabs/root" if spec == "user" else "cron.d/maejobs"
+    line = b"0 5 * * 1 tar" if spec == "user" else b"0 5 * * 1 root tar"
+    (private_cron.spool / place).write_bytes(line)
+    where = ["--crontab", spec, "--home", home.root]
+    (home.jobs_dir / "quick.toml").write_text(QUICK)
+    for command in (["schedule", "quick", "@daily"], ["unschedule", "quick"]):
+        done = maejobs_inside(*command, *where)
+        assert done.returncode == 0, done.stderr
+    assert maejobs_inside("list", *where).stdout == line + b"\n"
 
 
 def test_a_user_who_is_not_there_is_told(maejobs_inside):

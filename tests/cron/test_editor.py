@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -104,7 +105,7 @@ def test_giving_up_leaves_the_old_table_and_keeps_the_text(target, edit, tmp_pat
     assert target.read() == OLD
     (file,) = kept(tmp_path)
     assert file.read_bytes() == BAD
-    assert str(file) in str(caught.value)
+    assert str(file) in caught.value.__notes__[0]
 
 
 def test_a_table_changed_meanwhile_is_refused_and_the_text_kept(target, tmp_path):
@@ -117,7 +118,30 @@ def test_a_table_changed_meanwhile_is_refused_and_the_text_kept(target, tmp_path
     assert target.read() == b"# somebody else\n"
     (file,) = kept(tmp_path)
     assert file.read_bytes() == NEW
-    assert str(file) in str(caught.value)
+    assert str(file) in caught.value.__notes__[0]
+
+
+def test_where_there_is_no_room_the_text_stays_where_it_is(target, edit, monkeypatch, tmp_path):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("maejobs.cron.editor.write_atomically", full)
+    monkeypatch.setattr("maejobs.cron.backups.write_atomically", full)
+    with pytest.raises(OSError, match="No space") as caught:
+        edit(NEW)
+    place = Path(caught.value.__notes__[0].rpartition(" ")[2])
+    assert place.read_bytes() == NEW
+    shutil.rmtree(place.parent)
+
+
+def test_an_interrupted_editor_loses_no_text(target, tmp_path):
+    def editor(file):
+        file.write_bytes(NEW)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        edit_table(target, editor, lambda _: False, install, tmp_path / "backups")
+    assert kept(tmp_path)[0].read_bytes() == NEW
 
 
 def test_a_check_that_cannot_run_keeps_the_text(target, edit, monkeypatch, tmp_path):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from private_cron import JOE
 
 from cron.test_install import ADD_A_LINE
 from maejobs.cron.block import Entry, exec_command, replace_entries
@@ -35,11 +36,13 @@ for name, text in json.load(sys.stdin):
 def user_target(private_cron):
     """Calls methods of a UserTarget inside, giving back their results or errors in order."""
 
-    def call(*steps):
+    def call(*steps, user=None):
         wanted = [
             (name, None if table is None else table.decode("latin-1")) for name, table in steps
         ]
-        done = private_cron.run([sys.executable, "-c", STEPS], input=json.dumps(wanted).encode())
+        become = ["setpriv", "--reuid", str(JOE), "--regid", str(JOE), "--clear-groups"]
+        argv = [*(become if user else ()), sys.executable, "-c", STEPS]
+        done = private_cron.run(argv, input=json.dumps(wanted).encode())
         assert done.returncode == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -104,14 +107,47 @@ def test_the_check_writes_nothing(user_target, private_cron):
     assert list((private_cron.spool / "crontabs").iterdir()) == []
 
 
-def test_a_line_that_debian_cannot_list_is_not_written_back(user_target, private_cron):
-    private_cron.run(["crontab", "-"], input=b"0 5 * * 1 tar\r\n")
-    (listed,) = user_target(("read", None))
-    if listed == "0 5 * * 1 tar\r\n":
-        pytest.skip("this `crontab -l` lists a carriage return as it is")
-    (answer,) = user_target(("install", listed.encode() + b"@daily x\n"))
+STRANGE = b'# two\n0 5 * * 1 tar\r\n0 6 * * * tr -d "\\r\r\b" \\b\n'
+
+
+@pytest.mark.parametrize(
+    "table", [STRANGE, b"# one\n" + STRANGE, b"# 1\n# 2\n# 3\n# 4\n" + STRANGE], ids=["2", "3", "5"]
+)
+@pytest.mark.parametrize("by_hand", [False, True], ids=["installed", "written by hand"])
+def test_what_debians_listing_hides_is_read_and_kept(user_target, private_cron, table, by_hand):
+    file = private_cron.spool / "crontabs" / "root"
+    if by_hand:
+        file.write_bytes(table)
+        file.chmod(0o600)
+    else:
+        private_cron.run(["crontab", "-"], input=table)
+    text = table.decode("latin-1")
+    more = table + b"@daily x\n"
+    steps = (("read", None), ("check", more), ("install", more), ("read", None))
+    assert user_target(*steps) == [text, None, None, more.decode("latin-1")]
+    assert file.read_bytes().endswith(b"\n" + more)
+
+
+def test_a_user_who_cannot_see_the_spool_keeps_strange_bytes_too(user_target, private_cron):
+    private_cron.let_everybody_run_maejobs()
+    private_cron.run(["crontab", "-u", "joe", "-"], input=STRANGE)
+    more = STRANGE + b"@daily x\n"
+    steps = (("read", None), ("install", more), ("read", None))
+    text = more.decode("latin-1")
+    assert user_target(*steps, user="joe") == [STRANGE.decode("latin-1"), None, text]
+    assert (private_cron.spool / "crontabs" / "joe").read_bytes().endswith(b"\n" + more)
+
+
+def test_what_nobody_can_tell_apart_is_not_written_back(user_target, private_cron):
+    file = private_cron.spool / "crontabs" / "root"
+    file.write_bytes(
+        b"# from Windows\r\n@daily x\n"
+    )  # which `crontab -e` hides, and `-l` spells out
+    file.chmod(0o600)
+    listed, answer = user_target(("read", None), ("install", b"# from Windows\\r\n@daily y\n"))
+    assert listed == "# from Windows\\r\n@daily x\n"
     assert answer.startswith("Unfaithful: ")
-    assert user_target(("read", None)) == [listed]
+    assert file.read_bytes() == b"# from Windows\r\n@daily x\n"
 
 
 def test_ten_at_once_lose_nothing(private_cron, tmp_path):

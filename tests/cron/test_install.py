@@ -74,7 +74,7 @@ def test_no_table_and_an_empty_one_are_the_same(target, change, tmp_path):
     assert change(lambda table: table + OLD) == Change(None, OLD)
     assert backups(tmp_path) == []  # there was nothing to keep
     assert change(lambda table: b"") == Change(OLD, b"")
-    assert target.read() is None
+    assert target.read() == b""
 
 
 def test_a_dry_run_checks_and_writes_nothing(target, change, tmp_path):

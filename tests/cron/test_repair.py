@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cron.strategies import lines as some_lines
@@ -107,6 +107,8 @@ def is_whole(table: bytes) -> bool:
     return True
 
 
+@example(b"\n# >>> maejobs +newline >>>\n")
+@example(b"x\n\n# >>> maejobs +newline >>>\n")
 @given(tables)
 def test_foreign_lines_stay_byte_for_byte_and_in_order(table):
     if not is_whole(table):

@@ -1,5 +1,6 @@
 """Targets against a stand-in `crontab` on PATH; test_host.py has the real one."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from maejobs.cron.file_target import FileTarget
 from maejobs.cron.host import refuse_unfaithful
+from maejobs.cron.install import change_table
 from maejobs.cron.target import Listing, TableRejected, TargetError, open_target
 from maejobs.cron.user_target import UserTarget
 
@@ -55,19 +57,24 @@ def test_a_file_target_lists_as_crontab_does(tmp_path):
     assert target.listing() == Listing(TABLE, b"", 0)
 
 
-def test_a_file_target_keeps_mode_and_link_and_goes_when_empty(tmp_path):
+def test_a_file_target_keeps_mode_link_and_owner_and_is_not_taken_away(tmp_path):
     real, link = tmp_path / "real", tmp_path / "link"
     real.write_bytes(b"a\n")
     real.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(real, 4242, 4243)
+    was = real.stat()
     link.symlink_to(real)
     target = FileTarget(link)
     target.install(TABLE)
     assert link.is_symlink()
     assert real.read_bytes() == TABLE
-    assert real.stat().st_mode & 0o777 == 0o640
+    now = real.stat()
+    assert (now.st_mode, now.st_uid, now.st_gid) == (was.st_mode, was.st_uid, was.st_gid)
     target.install(b"")
-    assert target.read() is None
-    target.install(b"")
+    assert target.read() == b""
+    FileTarget(tmp_path / "none").install(b"")
+    assert FileTarget(tmp_path / "none").read() is None
 
 
 def test_a_file_that_is_a_directory_is_an_error_and_not_an_empty_table(tmp_path):
@@ -147,7 +154,7 @@ def test_what_the_listing_cannot_have_shown_faithfully_is_not_written(line, reas
             refuse(b"# fine\n" + line + b"\n")
         assert caught.value.line == 2
     assert not (place / "wrote").exists()
-    refuse_unfaithful(b"x" * 998 + b"\na\\rb\n")
+    refuse_unfaithful(b"x" * 998 + b"\n")
 
 
 def test_cronie_holds_longer_lines(host):
@@ -176,3 +183,9 @@ def test_a_crontab_that_hangs_is_given_up(host, monkeypatch):
     host("exec sleep 60")
     with pytest.raises(TargetError, match=r"^`crontab -l` did not answer within 0.2 s and was"):
         UserTarget().read()
+
+
+def test_a_file_in_a_directory_that_is_not_there_names_the_directory(tmp_path):
+    target = FileTarget(tmp_path / "no" / "table")
+    with pytest.raises(TargetError, match=f"there is no directory {tmp_path}/no"):
+        change_table(target, lambda table: b"@daily x\n", tmp_path / "backups")

@@ -57,10 +57,13 @@ def test_an_environment_line_holds_for_the_lines_below_it() -> None:
     assert environment["MAEJOBS_ZONE"] == "Europe/Berlin"
 
 
-def test_a_line_that_cannot_be_honoured_is_passed_over_with_its_number() -> None:
-    entries, passed_over = read_entries(b"nonsense\n0 0 * * fri-sun a\n@daily b\n")
-    assert [entry.number for entry in entries] == [3]
-    assert [reason.partition(":")[0] for reason in passed_over] == ["line 1", "line 2"]
+def test_what_cron_would_not_run_is_passed_over_and_what_it_misreads_is_run_and_told() -> None:
+    table = b"nonsense\n0 0 * * fri-sun a\n@daily b\n*/100 5-3 * * * c\n*/100 * * * * d\n"
+    entries, remarks = read_entries(table)
+    assert [entry.number for entry in entries] == [3, 5]
+    assert entries[1].expression.minute.values == {0}
+    told = [remark.split(":")[0] for remark in remarks]
+    assert told == ["line 1 is passed over", "line 2", "line 4", "line 5"]
 
 
 @given(st.timedeltas(timedelta(0), timedelta(days=2)).map(lambda later: NOW + later))

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from maejobs.daemon.service import HEARTBEAT, is_new_boot
+from maejobs.cron.target import open_target
+from maejobs.daemon.marks import boot_file, heartbeat_file, is_new_boot, mark_boot
 from maejobs.home import Home
 
 PATIENCE_SECONDS = 75.0  # a minute boundary may be that far away
@@ -77,9 +78,13 @@ def test_runs_reboot_jobs_as_cron_would_and_passes_term_on(
 
 
 @pytest.mark.slow
-def test_a_thousand_entries_start_in_their_minute(home: Home, tmp_path: Path) -> None:
+def test_a_thousand_entries_start_in_their_minute_and_take_little(
+    home: Home, tmp_path: Path
+) -> None:
     seen = tmp_path / "seen"
-    Path(home.crontab).write_text(f"* * * * * date +\\%H:\\%M >> {seen}\n" * 1000)
+    table = [f"*/1 0-23 1-31 * {n % 7},* date +\\%H:\\%M >> {seen} # {n}\n" for n in range(400)]
+    table += [f"0-59 {n % 24},* * * * date +\\%H:\\%M >> {seen}\n" for n in range(600)]
+    Path(home.crontab).write_text("".join(table))
     command = [sys.executable, "-m", "maejobs", "daemon", "--home", str(home.root)]
     with (
         (tmp_path / "log").open("w") as log,
@@ -90,14 +95,17 @@ def test_a_thousand_entries_start_in_their_minute(home: Home, tmp_path: Path) ->
             while not seen.exists() or len(seen.read_text().splitlines()) < 1000:
                 assert time.monotonic() < latest
                 time.sleep(0.1)
+            status = Path(f"/proc/{daemon.pid}/status").read_text()
         finally:
             daemon.terminate()
     assert len(set(seen.read_text().splitlines()[:1000])) == 1
+    assert int(status.partition("VmHWM:")[2].split()[0]) < MOST_RESIDENT_KB
 
 
 def test_a_boot_counts_once(tmp_path: Path) -> None:
     marker = tmp_path / "boot"
     assert is_new_boot(marker)
+    mark_boot(marker)
     assert not is_new_boot(marker)
     marker.write_text("another boot\n")
     assert is_new_boot(marker)
@@ -111,9 +119,10 @@ def test_takes_up_a_changed_table_on_hup_and_a_second_signal_kills(
     Path(home.crontab).write_text(stubborn)
     daemons.append(daemon := start(home))
     wait_for(seen, "\n")
-    wait_for(home.root / HEARTBEAT, "next")
+    heartbeat = heartbeat_file(home, open_target(home.crontab))
+    wait_for(heartbeat, "next")
     Path(home.crontab).write_text(stubborn + "0 0 1 1 * true\n0 0 2 1 * true\n")
-    beat = json.loads((home.root / HEARTBEAT).read_bytes())
+    beat = json.loads(heartbeat.read_bytes())
     assert (beat["pid"], beat["entries"], beat["next"]) == (daemon.pid, 1, None)
     daemon.send_signal(signal.SIGHUP)
     assert daemon.stdout is not None
@@ -127,3 +136,29 @@ def test_takes_up_a_changed_table_on_hup_and_a_second_signal_kills(
     assert daemon.returncode == 0
     status = Path(f"/proc/{seen.read_text().strip()}/status")
     assert not status.exists() or "zombie" in status.read_text()
+
+
+def test_a_home_that_cannot_be_written_stops_no_job(
+    home: Home, tmp_path: Path, daemons: list[subprocess.Popen[str]]
+) -> None:
+    seen = tmp_path / "seen"
+    Path(home.crontab).write_text(f"HOME=/no/such\n@reboot pwd > {seen}\nSHELL=sh\n@reboot true\n")
+    marker = boot_file(home, open_target(home.crontab))
+    marker.mkdir()  # as little to be written as a file of a full disk, for root as well
+    daemons.append(daemon := start(home))
+    wait_for(seen, "/")
+    daemon.send_signal(signal.SIGTERM)
+    output, _ = daemon.communicate(timeout=20)
+    assert daemon.returncode == 0
+    assert "@reboot jobs will start with the next daemon, too" in output
+    assert "line 4: cannot be started: SHELL=sh is no path" in output
+
+
+def test_each_table_of_a_home_has_its_boot(home: Home, tmp_path: Path, daemons) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(f"@reboot touch {tmp_path / name}.seen\n")
+        command = [sys.executable, "-m", "maejobs", "daemon", "--home", str(home.root)]
+        argv = [*command, "--crontab", str(tmp_path / name)]
+        daemons.append(subprocess.Popen(argv, stdout=subprocess.DEVNULL))
+    for name in ("one", "two"):
+        wait_for(tmp_path / f"{name}.seen", "")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from private_cron import PrivateCron, private_cron  # noqa: F401 (a fixture)
+from private_cron import HOMES, JOE, PrivateCron, private_cron  # noqa: F401 (a fixture)
 
 MAEJOBS = Path(sys.executable).parent / "maejobs"
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
@@ -100,22 +100,31 @@ def test_a_night_from_schedule_to_record(
     assert private_cron.run(["crontab", "-l"]).stdout == FOREIGN
 
 
+@pytest.mark.parametrize("user", ["root", "joe"])
 def test_a_line_of_the_system_table_is_started(
     private_cron: PrivateCron,  # noqa: F811
     daemon: Callable[..., None],
-    tmp_path: Path,
+    user: str,
 ) -> None:
-    home = tmp_path / "home"
-    place = ["--crontab", "system", "--home", str(home)]
-    assert private_cron.run([MAEJOBS, "init", "--home", str(home)]).returncode == 0
-    (home / "jobs.d" / "quick.toml").write_text('command = ["true"]\n')
+    private_cron.let_everybody_run_maejobs()
+    home = f"{HOMES}/{user}/mae"
+    place = ["--crontab", "system", "--home", home]
+    number = str(JOE if user == "joe" else 0)
+    become = ["setpriv", "--reuid", number, "--regid", number, "--clear-groups"]
+    init = [*become, MAEJOBS, "init", "--home", home]
+    assert private_cron.run(init).returncode == 0
+    seen_by_us = private_cron.homes / user / "mae"
+    (seen_by_us / "jobs.d" / "quick.toml").write_text('command = ["id", "-un"]\n')
     done = private_cron.run([MAEJOBS, "schedule", "quick", "* * * * *", *place])
     assert done.returncode == 0, done.stderr
-    assert b"* * * * * root /" in private_cron.run([MAEJOBS, "list", *place]).stdout
+    assert f"* * * * * {user} /".encode() in private_cron.run([MAEJOBS, "list", *place]).stdout
 
     daemon("2026-11-24 01:59:56", NO_MAIN_TABLE)
-    run = _wait_for_end(home / "db" / "runs.db", 60)
+    run = _wait_for_end(seen_by_us / "db" / "runs.db", 60)
     assert (run["state"], run["trigger"]) == ("succeeded", "cron")
+    (log,) = seen_by_us.glob("runs/quick/*/log")
+    assert log.read_text() == f"{user}\n"
+    assert log.stat().st_uid == (JOE if user == "joe" else 0)
 
     assert private_cron.run([MAEJOBS, "unschedule", "quick", *place]).returncode == 0
     assert not (private_cron.spool / "cron.d" / "maejobs").exists()
