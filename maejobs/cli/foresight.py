@@ -43,14 +43,14 @@ def foresee(
 ) -> tuple[Outlook, list[str]]:
     """The job's coming week among `entries`, and what of them cannot be read.
 
-    Only jobs that share a lock with it are looked at: no other gets in its way.
+    Only jobs that share a lock or the GPUs with it are looked at: no other gets in its way.
     Raises UserError for more slots than can be looked through.
     """
     ours = [entry for entry in entries if belongs_to(entry, home)]
     jobs_dir = home.jobs_dir if home.exists else shipped("jobs.d")
     jobs, unread = planned_jobs(ours, jobs_dir, expected, dialect_of(home))
-    locks = frozenset[str]().union(*(other.locks for other in jobs if other.name == job))
-    near = [other for other in jobs if other.name == job or other.locks & locks]
+    own = [planned for planned in jobs if planned.name == job]
+    near = [other for other in jobs if any(map(other.may_be_in_the_way_of, own))]
     return plan.only(look_ahead(near, clock.now(), DAYS, host_zone()), job), unread
 
 

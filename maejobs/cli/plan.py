@@ -216,7 +216,7 @@ def _print_jobs(jobs: Iterable[PlannedJob]) -> None:
                 ", ".join(expression.text for expression in job.expressions),
                 *_lengths(job.expected),
                 _deadline(job),
-                ", ".join(sorted(job.locks)),
+                ", ".join([*sorted(job.locks), *_gpus(job)]),
             ]
             for job in jobs
         ],
@@ -235,6 +235,10 @@ def _deadline(job: PlannedJob) -> str:
     until = f"{job.until:%H:%M}" if job.until is not None else ""
     timeout = f"after {length(job.timeout.total_seconds())}" if job.timeout is not None else ""
     return ", ".join(filter(None, (until, timeout)))
+
+
+def _gpus(job: PlannedJob) -> list[str]:
+    return [f"{job.gpus} GPU{'s' if job.gpus > 1 else ''}"] if job.gpus else []
 
 
 def _at_boot(jobs: Iterable[PlannedJob]) -> list[str]:

@@ -128,19 +128,25 @@ def _ask_again(problem: str) -> bool:
 
 def _print_as_json(target: "Target", home: "Home") -> int:
     from maejobs.cli.output import print_json
-    from maejobs.cron.block import read_entries
+    from maejobs.cron.block import BrokenBlock, Entry, read_entries
     from maejobs.cron.dialect import dialect_of
     from maejobs.cron.lines import parse_lines
 
     table = target.read()
     lines = parse_lines(table or b"", target.system, dialect_of(home))
-    entries = read_entries(table or b"")
+    entries: list[Entry] = []
+    trouble: str | None = None
+    try:
+        entries = read_entries(table or b"")
+    except BrokenBlock as error:
+        trouble = str(error)
     print_json(
         {
             "table": None if table is None else table.decode(errors="backslashreplace"),
             "entries": [
                 {"job": e.job, "expression": e.expression, "command": e.command} for e in entries
             ],
+            "trouble": trouble,
             "lines": [_line_as_json(line) for line in lines],
         }
     )

@@ -12,8 +12,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from maejobs.errors import UserError
-from maejobs.jobs.model import JOB_NAME, DiskRoom, Job
+from maejobs.jobs.model import JOB_NAME, DiskRoom, GpuNeed, Job
 
+TABLES: dict[int | str, type[BaseModel]] = {"disk": DiskRoom, "gpu": GpuNeed}
 _short = reprlib.Repr()
 _short.maxstring = 100
 
@@ -130,7 +131,7 @@ def _explain(detail: Any) -> str:
     ).lstrip(".")
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":
-        model: type[BaseModel] = DiskRoom if location[0] == "disk" else Job
+        model = TABLES.get(location[0], Job)
         known = [key for key in model.model_fields if key != "name"]
         near = get_close_matches(str(location[-1]), known, 1)
         hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"

@@ -53,6 +53,15 @@ class DiskRoom(BaseModel):
     free: Size
 
 
+class GpuNeed(BaseModel):
+    """Start only on so many GPUs that nobody computes on, each with `free` bytes of memory."""
+
+    model_config = _STRICT
+    count: Annotated[int, Field(ge=1, le=64)] = 1
+    free: Size | None = None
+    wait: Duration = timedelta(0)
+
+
 class Job(BaseModel):
     """One job as its file describes it. `command` and `env` may hold placeholders."""
 
@@ -68,6 +77,7 @@ class Job(BaseModel):
     overlap: Literal["skip", "wait", "replace"] = "skip"
     wait: Duration = timedelta(hours=1)
     locks: list[LockName] = []
+    gpu: GpuNeed | None = None
     disk: DiskRoom | None = None
     retries: Annotated[int, Field(ge=0, le=20)] = 0
     retry_delay: Duration = timedelta(minutes=1)

@@ -11,6 +11,7 @@ from maejobs import clock
 from maejobs.home import Home
 from maejobs.jobs.model import Job
 from maejobs.jobs.placeholders import expand
+from maejobs.launch.gpus import cuda_variables
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PASSED_ON = ("TZ", "LANG", "LC_ALL", "TMPDIR", clock.SHIFT_VARIABLE)
@@ -35,9 +36,11 @@ def build_environment(
     events: Path,
     deadline: datetime | None,
     inherited: Mapping[str, str],
+    gpus: list[int] | None = None,
 ) -> dict[str, str]:
     """The variables of a run: account, PATH with our interpreter first, the contract, the job's.
 
+    `gpus` are the numbers of those it has been given; None: it asked for none.
     `deadline` is on maejobs's clock; the child is told real Unix seconds.
     """
     user = pwd.getpwuid(os.getuid())
@@ -58,6 +61,8 @@ def build_environment(
         "MAEJOBS_RUN_DIR": values["run_dir"],
         "MAEJOBS_EVENTS": str(events),
     }
+    if gpus is not None:
+        environment |= cuda_variables(gpus)
     if deadline is not None:
         environment["MAEJOBS_DEADLINE"] = f"{(deadline - clock.shift()).timestamp():.3f}"
     return environment

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from maejobs import clock
 from maejobs.cron.fires import scheduling_zone
@@ -31,6 +32,7 @@ from maejobs.supervise.child import Ending, Signals, caught_signals, supervise
 from maejobs.supervise.claim import claim_by_hand, claim_slot, run_directory
 from maejobs.supervise.environment import build_environment, placeholder_values
 from maejobs.supervise.gates import check_disk, check_pause, check_window, take_locks
+from maejobs.supervise.gpu_gate import take_gpus
 from maejobs.supervise.locks import Lock
 from maejobs.supervise.log import LOG_NAME, TIMES_NAME, LogClock
 from maejobs.supervise.recorder import Recorder
@@ -46,6 +48,13 @@ class Verdict:
 
     run: Run
     exit_code: int
+
+
+class Passed(NamedTuple):
+    """What the gates have given a run: its locks, and the numbers of its GPUs, if it wants any."""
+
+    locks: list[Lock]
+    gpus: list[int] | None
 
 
 def execute(
@@ -131,9 +140,9 @@ def _attempt(
     recorder.open()
     values = placeholder_values(home, job, run.id, Path(run.directory))
     with ExitStack() as stack:
-        locks: list[Lock] = []
+        passed = Passed([], None)
         try:
-            locks = _pass_gates(home, job, run, values, signals, stack)
+            passed = _pass_gates(home, job, run, values, signals, stack)
         except NotNow as no:
             if not signals.count:
                 _finish(recorder, states.SKIPPED, no.reason, str(no))
@@ -145,7 +154,7 @@ def _attempt(
             _finish(recorder, states.CANCELLED, "stopped by a signal before it started")
             return
         try:
-            child = _start(home, job, run, values, locks)
+            child = _start(home, job, run, values, passed)
         except CouldNotStart as error:
             _finish(recorder, states.FAILED, str(error))
             return
@@ -159,32 +168,42 @@ def _attempt(
 
 def _pass_gates(
     home: Home, job: Job, run: Run, values: dict[str, str], signals: Signals, stack: ExitStack
-) -> list[Lock]:
-    """The locks, handed to `stack`, and the run's deadline. Raises NotNow; OSError: no answer."""
+) -> Passed:
+    """What the run has, handed to `stack`, and its deadline. Raises NotNow; OSError: no answer."""
     base, zone = run.slot or run.queued, scheduling_zone()
     run.deadline = deadline_of(base, clock.now(), job.until, job.timeout, zone)
     check_pause(home, job.name)
     check_window(run.deadline, clock.now())
     if job.disk:
         check_disk(Path(expand(job.disk.path, values)), job.disk.free)
-    patience = job.wait.total_seconds()
-    if run.deadline is not None:
-        patience = min(patience, (run.deadline - clock.now()).total_seconds())
-    held, locks = take_locks(home, job, run.id, patience, lambda: signals.count > 0)
+    told_to_stop = lambda: signals.count > 0  # noqa: E731
+    held, locks = take_locks(home, job, run.id, _patience(run, job.wait), told_to_stop)
     stack.enter_context(held)
+    gpus: list[int] | None = None
+    if job.gpu:
+        patience = _patience(run, job.gpu.wait)
+        held, on_gpus, gpus = take_gpus(home, job.gpu, run.id, patience, told_to_stop)
+        stack.enter_context(held)
+        locks += on_gpus
     # A run that waited for its turn has as long as one that did not, but no longer window.
     run.deadline = deadline_of(base, clock.now(), job.until, job.timeout, zone)
     check_window(run.deadline, clock.now())
-    return locks
+    return Passed(locks, gpus)
+
+
+def _patience(run: Run, wait: timedelta) -> float:
+    """Seconds to wait for something: as long as the file says, but not past the deadline."""
+    left = wait if run.deadline is None else min(wait, run.deadline - clock.now())
+    return left.total_seconds()
 
 
 def _start(
-    home: Home, job: Job, run: Run, values: dict[str, str], locks: list[Lock]
+    home: Home, job: Job, run: Run, values: dict[str, str], passed: Passed
 ) -> subprocess.Popen[bytes]:
     directory = Path(run.directory)
     run.command = [expand(word, values) for word in job.command]
     environment = build_environment(
-        home, job, values, directory / EVENTS_NAME, run.deadline, os.environ
+        home, job, values, directory / EVENTS_NAME, run.deadline, os.environ, passed.gpus
     )
     child = start(
         run.command,
@@ -192,7 +211,7 @@ def _start(
         Path(environment["HOME"]),
         directory / LOG_NAME,
         job.nice,
-        [lock.descriptor for lock in locks],
+        [lock.descriptor for lock in passed.locks],
     )
     run.state, run.started = states.RUNNING, clock.now()
     run.pid, run.pid_started = child.pid, start_time(child.pid)

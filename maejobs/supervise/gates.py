@@ -14,7 +14,7 @@ from maejobs.home import Home
 from maejobs.jobs.model import Job
 from maejobs.supervise.cancel import stop_run
 from maejobs.supervise.claim import read_record, run_directory
-from maejobs.supervise.locks import Lock, acquire, holder_of
+from maejobs.supervise.locks import Lock, acquire, holder_of, named_lock_file
 
 
 def pause_file(home: Home, job: str) -> Path:
@@ -76,7 +76,7 @@ def take_locks(
             raise NotNow("overlap", f"{job.name} still runs: {holder_of(own)}")
         locks.append(stack.enter_context(lock))
         for name in sorted(set(job.locks)):
-            path = home.locks_dir / f"lock-{name}.lock"
+            path = named_lock_file(home, name)
             lock = acquire(path, run_id, wait, give_up)
             if lock is None:
                 raise NotNow("locked", f"{holder_of(path)} holds the lock {name}")

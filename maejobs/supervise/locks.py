@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from maejobs.files import FILE_MODE, make_private_directory
+from maejobs.home import Home
 
 POLL_SECONDS = 0.2
 
@@ -39,6 +40,11 @@ class Lock:
         trace: TracebackType | None,
     ) -> None:
         self.release()
+
+
+def named_lock_file(home: Home, name: str) -> Path:
+    """The lock that job files call `name`."""
+    return home.locks_dir / f"lock-{name}.lock"
 
 
 def acquire(

@@ -11,9 +11,10 @@ from maejobs.cron.grammar import BadExpression, Expression, parse_expression
 from maejobs.errors import UserError
 from maejobs.home import Home
 from maejobs.jobs.load import load_job
+from maejobs.launch.gpus import NoGpus, read_gpus
 from maejobs.privilege import acting_as, owner_of
 from maejobs.watch.expectation import UNKNOWN, Expectation, PastRun, expectations
-from maejobs.watch.plan import Firing, PlannedJob, firings
+from maejobs.watch.plan import Firing, PlannedJob, firings, is_gpu
 from maejobs.watch.problems import Problem, problems
 
 
@@ -33,8 +34,19 @@ def look_ahead(jobs: Iterable[PlannedJob], after: datetime, days: int, zone: tzi
     """The plan of so many days. Raises UserError for more firings than can be looked through."""
     jobs, until = tuple(jobs), after + timedelta(days=days)
     coming = firings(jobs, after, until, zone)
-    found = problems(jobs, coming, after, until, zone)
+    found = problems(jobs, coming, after, until, zone, _host_gpus(jobs))
     return Outlook(jobs, after, until, zone, coming, found)
+
+
+def _host_gpus(jobs: Iterable[PlannedJob]) -> int:
+    """How many GPUs the host has; where it cannot be asked, as many as the jobs ask for at most."""
+    wanted = max((job.gpus for job in jobs), default=0)
+    if not wanted:
+        return 0
+    try:
+        return len(read_gpus())
+    except NoGpus:
+        return max(wanted, len({lock for job in jobs for lock in job.locks if is_gpu(lock)}))
 
 
 def read_expectations(home: Home, patience: float) -> dict[str, Expectation]:
@@ -84,6 +96,8 @@ def planned_jobs(
                 file.overlap,
                 file.wait,
                 frozenset(file.locks),
+                file.gpu.count if file.gpu else 0,
+                file.gpu.wait if file.gpu else timedelta(0),
                 known,
             )
         )

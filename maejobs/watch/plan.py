@@ -1,5 +1,6 @@
 """What comes and when it will be done. Pure: jobs and times in, firings out."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, tzinfo
@@ -12,6 +13,7 @@ from maejobs.errors import UserError
 from maejobs.jobs.deadline import deadline_of
 from maejobs.watch.expectation import UNKNOWN, Expectation
 
+GPU_LOCK = re.compile(r"gpu[0-9]+")  # as the gate calls them (supervise/gpu_gate.py)
 MOST_FIRINGS = 1_000_000
 
 
@@ -27,7 +29,19 @@ class PlannedJob:
     overlap: str = "skip"
     wait: timedelta = timedelta(hours=1)
     locks: frozenset[str] = frozenset()
+    gpus: int = 0
+    gpu_wait: timedelta = timedelta(0)
     expected: Expectation = UNKNOWN
+
+    @property
+    def gpus_held(self) -> int:
+        """How many GPUs a run has: of those it asks for, and those it names a lock of."""
+        return self.gpus + sum(map(is_gpu, self.locks))
+
+    def may_be_in_the_way_of(self, other: "PlannedJob") -> bool:
+        """Whether both need something that one of them can have, or are the same job."""
+        shared = self.locks & other.locks or (self.gpus_held and other.gpus_held)
+        return bool(shared) or self.name == other.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +79,11 @@ class Firing:
             return None
         end = self.slot + length
         return end if self.deadline is None else min(end, self.deadline)
+
+
+def is_gpu(lock: str) -> bool:
+    """Whether that is the name of a GPU's lock."""
+    return GPU_LOCK.fullmatch(lock) is not None
 
 
 def firings(

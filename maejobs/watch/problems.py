@@ -61,15 +61,21 @@ def problems(
     after: datetime,
     until: datetime,
     zone: tzinfo,
+    gpus: int = 0,
 ) -> list[Problem]:
     """All that goes wrong with `firings`, those of `jobs` after `after` and up to `until`.
+
+    `gpus` is how many the host has.
 
     In order of when each first does; what happens again and again is one problem with a count.
     Texts tell local time in `zone`.
     """
     stopped = (firing for firing in firings if _is_stopped(firing))
     found = [
-        *(_collision(first, count, zone) for first, count in _folded(collisions(firings), _alike)),
+        *(
+            _collision(first, count, zone)
+            for first, count in _folded(collisions(firings, gpus), _alike)
+        ),
         *(_deadline(first, count, zone) for first, count in _folded(stopped, _job)),
     ]
     for change in clock_changes(after, until, zone):

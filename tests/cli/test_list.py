@@ -73,8 +73,20 @@ def test_for_programs_it_prints_the_table_and_our_entries(home, write_job, maejo
 
 def test_none_for_programs_is_null_with_the_same_status(home):
     done = list_bytes(home, "--json")
-    assert json.loads(done.stdout) == {"table": None, "entries": [], "lines": []}
+    assert json.loads(done.stdout) == {
+        "table": None,
+        "entries": [],
+        "trouble": None,
+        "lines": [],
+    }
     assert done.returncode == 1
+
+
+def test_a_damaged_block_is_told_beside_the_lines(home):
+    Path(home.crontab).write_bytes(b"# >>> maejobs >>>\n@daily x\n")
+    told = json.loads(list_bytes(home, "--json").stdout)
+    assert "has no end" in told["trouble"]
+    assert [line["kind"] for line in told["lines"]] == ["comment", "job"]
 
 
 def test_a_reader_that_goes_away_is_no_error(home):

@@ -1,11 +1,13 @@
 """Against the real `crontab` of cronie and busybox, and what checkers say of what we accept."""
 
 import json
+import os
 import random
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,57 @@ def test_the_hosts_checker_takes_whatever_we_accept(dialect, tmp_path):
     assert checker_says(dialect, tmp_path / "tab", accepted) == ""
     for bad in ("5/10 * * * *", "0 24 * * *"):
         assert "bad" in checker_says(dialect, tmp_path / "tab", [*accepted, bad])
+
+
+@needs_busybox
+@pytest.mark.skipif(os.geteuid() != 0, reason="busybox's crond wants root")
+def test_busyboxs_daemon_reads_what_we_accept_as_we_do(tmp_path):
+    accepted = accepted_of(Dialect.BUSYBOX, 12_000)
+    assert len(accepted) > 1500
+    refused = ["5-7/2-3 * * * *", "0 24 * * *"]
+    seen = busybox_reads(tmp_path, [*accepted, *refused])
+    assert seen[len(accepted) :] == [None, None]
+    for text, times in zip(accepted, seen, strict=False):
+        expression = parse_expression(text, Dialect.BUSYBOX)
+        assert times is not None, text
+        minutes, hours, days, months, weekdays = times
+        assert (minutes, hours) == (expression.minute.values, expression.hour.values), text
+        assert {month + 1 for month in months} == expression.month.values, text
+        assert (days - {0}, weekdays) == (expression.day.values, expression.weekday.values), text
+        # A field that leaves nothing out is as good as absent (FixDayDow in its crond.c).
+        stars = (len(days) == 32, len(weekdays) == 7)
+        assert stars == (expression.day.star, expression.weekday.star), text
+
+
+def busybox_reads(directory, expressions):
+    """What busybox's crond makes of each expression: its five fields' numbers; None: it rejects.
+
+    At its chattiest it logs the bits of each field it has read.
+    """
+    spool, log = directory / "spool", directory / "log"
+    spool.mkdir()
+    seen = []
+    for start in range(0, len(expressions), 1000):  # it reads 2048 lines at most
+        part = expressions[start : start + 1000]
+        (spool / "root").write_text("".join(f"{text} true\n" for text in part))
+        log.unlink(missing_ok=True)
+        command = [BUSYBOX, "crond", "-f", "-l", "0", "-c", spool, "-L", log]
+        with subprocess.Popen(command) as daemon:
+            latest = time.monotonic() + 20
+            while not log.exists() or log.read_text().count("entry:") < len(part):
+                assert time.monotonic() < latest
+                time.sleep(0.1)
+            time.sleep(0.2)  # the last one's bits
+            daemon.terminate()
+        _, *told = log.read_text().split("crond: user:root entry:(null)\n")
+        seen += [None if "parse error" in lines else _bits(lines) for lines in told]
+    return seen
+
+
+def _bits(lines):
+    fields = [line for line in lines.splitlines() if set(line) <= {"0", "1"}]
+    assert len(fields) == len(SPANS), lines
+    return [{n for n, bit in enumerate(field) if bit == "1"} for field in fields]
 
 
 def accepted_of(dialect, count):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from maejobs.jobs.load import parse_job
-from maejobs.jobs.model import DiskRoom, Job
+from maejobs.jobs.model import DiskRoom, GpuNeed, Job
 from maejobs.jobs.placeholders import PLACEHOLDERS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "jobs.md").read_text(encoding="utf-8")
@@ -25,9 +25,10 @@ def test_every_key_is_documented_and_no_other():
     assert set(table("Keys")) == set(Job.model_fields) - {"name"}
 
 
-def test_the_keys_of_the_disk_table_are_documented():
-    meaning, _ = table("Keys")["disk"]
-    assert all(key in meaning for key in DiskRoom.model_fields)
+@pytest.mark.parametrize(("key", "model"), [("disk", DiskRoom), ("gpu", GpuNeed)])
+def test_the_keys_of_a_table_are_documented(key, model):
+    meaning, _ = table("Keys")[key]
+    assert all(key in meaning for key in model.model_fields)
 
 
 @pytest.mark.parametrize("key", sorted(set(Job.model_fields) - {"name"}))

@@ -70,6 +70,7 @@ def test_every_key_is_read():
         nice = 10
         env = { DATA = "{home}/data" }
         disk = { path = "{home}", free = "1.5GB" }
+        gpu = { count = 2, free = "20GB", wait = "30m" }
         """,
     )
     assert set(Job.model_fields) == job.model_fields_set

@@ -10,7 +10,7 @@ from maejobs.cron.wakeup import LONGEST_JUMP
 from maejobs.errors import EXIT_FAILED, EXIT_NOT_NOW, EXIT_USAGE
 from maejobs.jobs.load import parse_job
 from maejobs.rundb.run import FINISHED, UNFINISHED
-from maejobs.supervise import gates
+from maejobs.supervise import gates, gpu_gate
 from maejobs.supervise.child import TICK_SECONDS
 from maejobs.supervise.environment import build_environment, placeholder_values
 from maejobs.supervise.recorder import SAVE_PATIENCE_SECONDS
@@ -36,7 +36,8 @@ def test_it_has_every_exit_code():
 
 
 def test_it_has_every_reason_a_gate_gives():
-    reasons = re.findall(r'NotNow\(\s*"(\w+)"', Path(gates.__file__).read_text())
+    code = "".join(Path(module.__file__).read_text() for module in (gates, gpu_gate))
+    reasons = re.findall(r'NotNow\(\s*"(\w+)"', code)
 
     assert len(set(reasons)) >= 5
     for reason in reasons:

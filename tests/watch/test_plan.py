@@ -290,6 +290,41 @@ def test_more_collisions_than_can_be_looked_through_are_refused(monkeypatch):
         found(job("a", "* * * * *", locks=["x"]), job("b", "* * * * *", locks=["x"]))
 
 
+def sharing(gpus: int, *jobs: PlannedJob) -> list[str]:
+    until = NOON + timedelta(days=1)
+    coming = firings(jobs, NOON, until, UTC)
+    return [problem.text for problem in problems(jobs, coming, NOON, until, UTC, gpus)]
+
+
+def test_jobs_collide_that_ask_for_more_gpus_than_there_are():
+    train = job("train", "0 2 * * *", gpus=1, expected=taking(4))
+    evaluate = job("evaluate", "0 5 * * *", gpus=1, expected=taking(1))
+    assert sharing(2, train, evaluate) == []
+    assert sharing(1, train, evaluate) == [
+        "evaluate Wed 25 Nov 05:00 would be skipped: "
+        "train of 02:00 holds a GPU until 06:00, as a rule"
+    ]
+    waiting = job("evaluate", "0 5 * * *", gpus=1, gpu_wait=hours(2), expected=taking(1))
+    (text,) = sharing(1, train, waiting)
+    assert "would wait" in text
+
+
+def test_a_job_that_names_a_gpu_takes_one_of_those_that_others_ask_for():
+    named = job("named", "0 2 * * *", locks=["gpu0"], expected=taking(4))
+    other = job("other", "0 3 * * *", locks=["gpu1"], expected=taking(4))
+    asking = job("asking", "0 5 * * *", gpus=1, expected=taking(1))
+    assert sharing(2, named, other) == []
+    assert sharing(3, named, other, asking) == []
+    assert len(sharing(2, named, other, asking)) == 2
+
+
+def test_who_may_still_hold_a_gpu_is_not_said_to_hold_it():
+    train = job("train", "0 2 * * *", gpus=1, expected=taking(2, 4))
+    evaluate = job("evaluate", "0 5 * * *", gpus=1, expected=taking(1))
+    (text,) = sharing(1, train, evaluate)
+    assert text.startswith("evaluate Wed 25 Nov 05:00 may be skipped: train")
+
+
 def test_a_month_of_every_minute_is_folded():
     every = [job(f"job{n}", "* * * * *", locks=["disk"], expected=taking(0.5)) for n in range(3)]
     texts = found(*every, days=30)

@@ -1,0 +1,68 @@
+"""The gate of jobs that ask for GPUs: free ones by NVML, and a lock on each, all or none."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from maejobs.errors import NotNow
+from maejobs.home import Home
+from maejobs.jobs.model import GpuNeed
+from maejobs.launch.gpus import Gpu, NoGpus, read_gpus, why_busy
+from maejobs.supervise.locks import Lock, acquire, holder_of, named_lock_file
+
+POLL_SECONDS = 1.0
+
+
+def take_gpus(
+    home: Home,
+    need: GpuNeed,
+    run_id: str,
+    patience: float,
+    give_up: Callable[[], bool],
+    read: Callable[[], list[Gpu]] = read_gpus,
+) -> tuple[ExitStack, list[Lock], list[int]]:
+    """As many GPUs as `need` asks for: the locks on them and their numbers.
+
+    The lock of GPU 0 is the named lock `gpu0`, so that jobs which name it take turns with those
+    that ask for any. Waits up to `patience` seconds. Raises NotNow (`gpu_busy`, `no_gpu`).
+    """
+    latest = time.monotonic() + patience
+    while True:
+        try:
+            gpus = read()
+        except NoGpus as error:
+            raise NotNow("no_gpu", str(error)) from error
+        if len(gpus) < need.count:
+            raise NotNow("no_gpu", f"the host has {len(gpus)} GPUs, the job asks for {need.count}")
+        stack, locks, taken, why = _try(home, need, run_id, gpus)
+        if len(taken) == need.count:
+            return stack, locks, taken
+        stack.close()
+        left = latest - time.monotonic()
+        if left <= 0 or give_up():
+            raise NotNow("gpu_busy", "; ".join(why))
+        time.sleep(min(POLL_SECONDS, left))
+
+
+def _try(
+    home: Home, need: GpuNeed, run_id: str, gpus: list[Gpu]
+) -> tuple[ExitStack, list[Lock], list[int], list[str]]:
+    """What can be had now, and why the others cannot."""
+    stack = ExitStack()
+    locks: list[Lock] = []
+    taken: list[int] = []
+    why: list[str] = []
+    for gpu in gpus:
+        if len(taken) == need.count:
+            break
+        if busy := why_busy(gpu, need.free):
+            why.append(busy)
+            continue
+        path = named_lock_file(home, f"gpu{gpu.index}")
+        lock = acquire(path, run_id)
+        if lock is None:
+            why.append(f"GPU {gpu.index} is taken by {holder_of(path)}")
+            continue
+        locks.append(stack.enter_context(lock))
+        taken.append(gpu.index)
+    return stack, locks, taken, why

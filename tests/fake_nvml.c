@@ -1,0 +1,74 @@
+/* A stand-in for NVIDIA's management library, so that the binding itself can be run without a GPU.
+
+   FAKE_NVML names a file with a line for each GPU: its free bytes, then the pids computing on it.
+   It is read anew by each nvmlInit; where it is missing, the driver does not answer. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SUCCESS = 0, INVALID_ARGUMENT = 2, INSUFFICIENT_SIZE = 7, DRIVER_NOT_LOADED = 9, MOST = 16 };
+
+typedef struct { unsigned long long total, free, used; } Memory;
+typedef struct {
+    unsigned int pid;
+    unsigned long long used;
+    unsigned int gpu_instance, compute_instance;
+} Process;
+typedef struct { unsigned long long free; unsigned int pids[MOST], count; } Gpu;
+
+static Gpu gpus[MOST];
+static unsigned int count;
+
+int nvmlInitWithFlags(unsigned int flags) {
+    (void)flags;
+    const char *path = getenv("FAKE_NVML");
+    FILE *file = path ? fopen(path, "r") : NULL;
+    if (!file)
+        return DRIVER_NOT_LOADED;
+    char line[512];
+    for (count = 0; count < MOST && fgets(line, sizeof line, file); count++) {
+        char *rest = line;
+        gpus[count] = (Gpu){.free = strtoull(rest, &rest, 10)};
+        for (char *end; gpus[count].count < MOST; rest = end) {
+            unsigned long pid = strtoul(rest, &end, 10);
+            if (end == rest)
+                break;
+            gpus[count].pids[gpus[count].count++] = (unsigned int)pid;
+        }
+    }
+    fclose(file);
+    return SUCCESS;
+}
+
+int nvmlShutdown(void) { return SUCCESS; }
+
+const char *nvmlErrorString(int result) {
+    return result == DRIVER_NOT_LOADED ? "Driver Not Loaded" : "Unknown Error";
+}
+
+int nvmlDeviceGetCount_v2(unsigned int *result) {
+    *result = count;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetHandleByIndex_v2(unsigned int index, Gpu **result) {
+    if (index >= count)
+        return INVALID_ARGUMENT;
+    *result = &gpus[index];
+    return SUCCESS;
+}
+
+int nvmlDeviceGetMemoryInfo(Gpu *gpu, Memory *result) {
+    *result = (Memory){.total = 80000000000ULL, .free = gpu->free, .used = 80000000000ULL - gpu->free};
+    return SUCCESS;
+}
+
+int nvmlDeviceGetComputeRunningProcesses_v3(Gpu *gpu, unsigned int *room, Process *result) {
+    unsigned int given = *room;
+    *room = gpu->count;
+    if (given < gpu->count)
+        return INSUFFICIENT_SIZE;
+    for (unsigned int i = 0; i < gpu->count; i++)
+        result[i] = (Process){.pid = gpu->pids[i]};
+    return SUCCESS;
+}

@@ -1,0 +1,136 @@
+"""GPUs for a run: all or none, each locked for as long as its command lives."""
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import MAEJOBS
+from fake_nvml import gpu_host, nvml_directory  # noqa: F401 (fixtures)
+
+from maejobs.errors import NotNow
+from maejobs.jobs.model import GpuNeed
+from maejobs.launch.gpus import Gpu, NoGpus
+from maejobs.supervise import gpu_gate
+from maejobs.supervise.gpu_gate import take_gpus
+from maejobs.supervise.locks import acquire, named_lock_file
+
+SHOW = """
+gpu = { %s }
+command = ["/bin/sh", "-c", "echo on $CUDA_VISIBLE_DEVICES by $CUDA_DEVICE_ORDER; %s"]
+"""
+
+
+def take(home, need, *gpus, patience=0.0, run="a-1"):
+    stack, _, taken = take_gpus(home, need, run, patience, lambda: False, lambda: list(gpus))
+    return taken, stack
+
+
+def test_free_ones_are_taken_and_given_back(home):
+    host = (Gpu(0, 10, (5,)), Gpu(1, 10, ()), Gpu(2, 10, ()))
+    taken, stack = take(home, GpuNeed(count=2), *host)
+    assert taken == [1, 2]
+    with pytest.raises(NotNow, match="GPU 0 computes for pid 5; GPU 1 is taken by a-1") as no:
+        take(home, GpuNeed(), *host)
+    assert no.value.reason == "gpu_busy"
+    stack.close()
+    assert take(home, GpuNeed(), *host)[0] == [1]
+
+
+def test_too_few_leave_none_taken(home):
+    with pytest.raises(NotNow, match="GPU 1 has 10 Bytes of 11 Bytes free"):
+        take(home, GpuNeed(count=2, free=11), Gpu(0, 20, ()), Gpu(1, 10, ()))
+    assert take(home, GpuNeed(), Gpu(0, 20, ()))[0] == [0]
+
+
+def test_the_lock_gpu0_is_the_lock_of_gpu_0(home):
+    lock = acquire(named_lock_file(home, "gpu0"), "b-1")
+    with pytest.raises(NotNow, match="GPU 0 is taken by b-1"):
+        take(home, GpuNeed(), Gpu(0, 10, ()))
+    lock.release()
+
+
+def test_more_than_there_are_is_told_at_once(home):
+    with pytest.raises(NotNow, match="the host has 1 GPUs, the job asks for 2") as no:
+        take(home, GpuNeed(count=2), Gpu(0, 10, ()), patience=60)
+    assert no.value.reason == "no_gpu"
+
+
+def test_no_driver_is_told(home):
+    def read():
+        raise NoGpus("no GPU can be seen: Driver Not Loaded")
+
+    with pytest.raises(NotNow, match="Driver Not Loaded"):
+        take_gpus(home, GpuNeed(), "a-1", 60, lambda: False, read)
+
+
+def test_it_waits_for_one_that_becomes_free_and_not_past_a_signal(home, monkeypatch):
+    monkeypatch.setattr(gpu_gate, "POLL_SECONDS", 0.01)
+    states = iter([[Gpu(0, 10, (5,))], [Gpu(0, 10, (5,))], [Gpu(0, 10, ())]])
+    need = GpuNeed()
+    stack, _, taken = take_gpus(home, need, "a-1", 60, lambda: False, lambda: next(states))
+    assert taken == [0]
+    stack.close()
+    with pytest.raises(NotNow, match="computes for pid 5"):
+        take_gpus(home, need, "a-1", 60, lambda: True, lambda: [Gpu(0, 10, (5,))])
+
+
+def test_a_run_sees_its_gpus_and_no_other(write_job, maejobs, gpu_host):  # noqa: F811
+    write_job("train", SHOW % ("count = 2", "true"))
+    host = gpu_host([], [4711], [], [])
+    assert maejobs("exec", "train", **host).returncode == 0
+    assert maejobs("logs", "train").stdout == "on 0,2 by PCI_BUS_ID\n"
+
+
+def test_a_run_without_a_free_gpu_is_skipped_with_its_reason(write_job, maejobs, gpu_host):  # noqa: F811
+    write_job("train", SHOW % ("free = '90GB', wait = '1s'", "true"))
+    for host, reason in ((gpu_host([]), "gpu_busy"), ({}, "no_gpu")):
+        began = time.monotonic()
+        assert maejobs("exec", "train", **host).returncode == 75
+        assert (time.monotonic() - began >= 1) == (reason == "gpu_busy")
+        (run, *_) = json.loads(maejobs("runs", "--json").stdout)
+        assert (run["state"], run["reason"]) == ("skipped", reason)
+
+
+def test_two_jobs_share_a_host_of_two_gpus_and_a_killed_supervisor_keeps_its_own(
+    home,
+    write_job,
+    maejobs,
+    gpu_host,  # noqa: F811
+):
+    host = gpu_host([], [])
+    for name in ("one", "two"):
+        write_job(name, SHOW % ("count = 1", "sleep 30"))
+    write_job("three", SHOW % ("count = 1", "true"))
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(home.root), **host}
+    command = [MAEJOBS, "--home", home.root, "exec"]
+    running = [
+        subprocess.Popen([*command, name], env=environment, stderr=subprocess.DEVNULL)
+        for name in ("one", "two")
+    ]
+    try:
+        logs = [_wait_for_log(home, name) for name in ("one", "two")]
+        assert sorted(logs) == ["on 0 by PCI_BUS_ID\n", "on 1 by PCI_BUS_ID\n"]
+        running[0].kill()
+        running[0].wait()
+        third = maejobs("exec", "three", **host)
+        assert third.returncode == 75
+        why = maejobs("logs", "three").stdout
+        assert "GPU 0 is taken by" in why
+        assert "GPU 1 is taken by" in why
+    finally:
+        for name in ("one", "two"):
+            maejobs("cancel", name)
+        for process in running:
+            process.wait(20)
+
+
+def _wait_for_log(home, job: str) -> str:
+    latest = time.monotonic() + 20
+    while time.monotonic() < latest:
+        for log in (home.runs_dir / job).glob("*/log"):
+            if text := Path(log).read_text():
+                return text
+        time.sleep(0.05)
+    raise AssertionError(f"{job} did not start")
