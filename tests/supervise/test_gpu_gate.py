@@ -2,11 +2,11 @@
 
 import json
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
-from conftest import MAEJOBS
 from fake_nvml import gpu_host, nvml_directory  # noqa: F401 (fixtures)
 
 from maejobs.errors import NotNow
@@ -16,6 +16,7 @@ from maejobs.supervise import gpu_gate
 from maejobs.supervise.gpu_gate import take_gpus
 from maejobs.supervise.locks import acquire, named_lock_file
 
+MAEJOBS = Path(sys.executable).parent / "maejobs"
 SHOW = """
 gpu = { %s }
 command = ["/bin/sh", "-c", "echo on $CUDA_VISIBLE_DEVICES by $CUDA_DEVICE_ORDER; %s"]
