@@ -3,7 +3,7 @@
 These machines are noisy: contestants alternate, and medians and ratios are printed.
 """
 
-from benchmarks import expressions, listing, table
+from benchmarks import expressions, listing, table, training
 
-for benchmark in (listing, table, expressions):
+for benchmark in (listing, table, expressions, training):
     benchmark.main()

@@ -119,7 +119,10 @@ class RunConfig(Section):
     threads: Positive | None = None  # of the CPU, for computing; default: all cores
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     micro_batch: Positive | None = None  # images at once; a batch's gradients are added up
+    compile: bool = False  # a slow start, faster steps where the network is large
+    recompute: bool = False  # activations in the backward pass: half the memory, more time
     log_every_steps: Positive = 20
+    most_divergences: Annotated[int, Field(ge=0)] = 3  # a night; one more fails it
     checkpoint_every_seconds: Annotated[float, Field(gt=0)] = 900.0
     checkpoint_every_steps: Positive | None = None
 

@@ -13,6 +13,7 @@ from timm.layers import PatchEmbed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from mae.lean import lean_loss, through
 from mae.masking import Masking, masking, pick
 from mae.position import get_2d_sincos_pos_embed
 
@@ -41,6 +42,7 @@ class MaskedAutoencoderViT(nn.Module):
     ) -> None:
         super().__init__()
         self.norm_pix_loss = norm_pix_loss
+        self.recompute = False  # activations, in the backward pass (mae.lean)
         self.patch_embed = PatchEmbed(img_size, patch_size, in_chans, embed_dim)
         patches: int = self.patch_embed.num_patches
 
@@ -94,7 +96,7 @@ class MaskedAutoencoderViT(nn.Module):
     def forward_features(self, imgs: Tensor) -> Tensor:
         """Encode whole images (N, C, H, W): (N, 1 + L, D), the class token first."""
         tokens = self.patch_embed(imgs) + self.pos_embed[:, 1:]
-        return self._encode(tokens)
+        return self.encode(tokens)
 
     def forward_encoder(
         self, imgs: Tensor, mask_ratio: float, noise: Tensor | None = None
@@ -116,7 +118,7 @@ class MaskedAutoencoderViT(nn.Module):
 
     def forward_loss(self, imgs: Tensor, pred: Tensor, mask: Tensor) -> Tensor:
         """Mean squared error of pred (N, L, p*p*C) over the patches where mask (N, L) is 1."""
-        error = (pred.float() - self.targets(imgs)).square().mean(dim=-1)
+        error = (pred.float() - self.targets(self.patchify(imgs))).square().mean(dim=-1)
         return (error * mask).sum() / mask.sum()
 
     def forward(
@@ -131,26 +133,12 @@ class MaskedAutoencoderViT(nn.Module):
         return self.forward_loss(imgs, pred, mask), pred, mask
 
     def training_loss(self, imgs: Tensor, mask_ratio: float, noise: Tensor) -> Tensor:
-        """The loss of `forward`, for less work.
+        """The loss of `forward`, for less work (see mae.lean)."""
+        return lean_loss(self, imgs, self._masking(imgs, mask_ratio, noise))
 
-        The decoder's blocks do not mind the order of their tokens, so the shuffled order stays,
-        and only masked patches are predicted and compared.
-        """
-        split = self._masking(imgs, mask_ratio, noise)
-        x = self.decoder_embed(self._encode_visible(imgs, split))
-        positions = self.decoder_pos_embed[0]
-        masks = self.mask_token[0] + positions[1:][split.ids_masked]
-        visible = x[:, 1:] + positions[1:][split.ids_keep]
-        x = torch.cat([x[:, :1] + positions[:1], visible, masks], dim=1)
-        for block in self.decoder_blocks:
-            x = block(x)
-        pred = self.decoder_pred(self.decoder_norm(x[:, 1 + split.keep :]))
-        targets = pick(self.targets(imgs), split.ids_masked)
-        return (pred.float() - targets).square().mean()
-
-    def targets(self, imgs: Tensor) -> Tensor:
-        """What the decoder should predict: patches (N, L, p*p*C), normalised if norm_pix_loss."""
-        patches = self.patchify(imgs).float()
+    def targets(self, patches: Tensor) -> Tensor:
+        """What the decoder should predict of patches (N, L, p*p*C): normalised if norm_pix_loss."""
+        patches = patches.float()
         if not self.norm_pix_loss:
             return patches
         mean, deviation = patch_statistics(patches)
@@ -163,14 +151,13 @@ class MaskedAutoencoderViT(nn.Module):
 
     def _encode_visible(self, imgs: Tensor, split: Masking) -> Tensor:
         tokens = self.patch_embed(imgs) + self.pos_embed[:, 1:]
-        return self._encode(pick(tokens, split.ids_keep))
+        return self.encode(pick(tokens, split.ids_keep))
 
-    def _encode(self, tokens: Tensor) -> Tensor:
+    def encode(self, tokens: Tensor) -> Tensor:
+        """What the encoder makes of placed tokens (N, K, D): (N, 1 + K, D), class token first."""
         cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
         x = torch.cat([cls.to(tokens.dtype), tokens], dim=1)
-        for block in self.blocks:
-            x = block(x)
-        return self.norm(x)
+        return self.norm(through(self.blocks, x, self.recompute))
 
 
 def patch_statistics(patches: Tensor) -> tuple[Tensor, Tensor]:

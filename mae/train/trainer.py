@@ -35,6 +35,10 @@ class Trainer:
             self.device, self.config.model.width, self.config.run.precision
         )
         choose_attention(self.model, self.device, self.precision)
+        self.model.recompute = self.config.run.recompute
+        self.loss = self.model.training_loss
+        if self.config.run.compile:
+            self.loss = torch.compile(self.loss, dynamic=False)
         groups = parameter_groups(self.model.named_parameters(), recipe.weight_decay)
         self.optimiser = torch.optim.AdamW(groups, lr=0.0, betas=recipe.betas, fused=True)
         self.per_epoch = steps_per_epoch(self.images, recipe.batch_size)
@@ -65,7 +69,7 @@ class Trainer:
             batch.imgs.split(size), noise.to(self.device).split(size), strict=True
         ):
             with autocast(self.device, self.precision):
-                share = self.model.training_loss(imgs, recipe.mask_ratio, part)
+                share = self.loss(imgs, recipe.mask_ratio, part)
             share = share * (len(imgs) / len(batch.imgs))
             share.backward()
             loss += share.detach()

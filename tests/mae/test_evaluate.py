@@ -58,7 +58,7 @@ class Painter(torch.nn.Module):
 
     def forward(self, imgs, mask_ratio, noise):
         loss, _, mask = self.inner(imgs, mask_ratio, noise)
-        return loss, self.inner.targets(imgs) + self.off, mask
+        return loss, self.inner.targets(self.inner.patchify(imgs)) + self.off, mask
 
 
 def test_normalised_predictions_become_the_pixels_that_they_mean(sample, tiny):
