@@ -3,6 +3,7 @@
 config.toml       frozen on the first night
 checkpoints/      see mae.train.checkpoint
 metrics.jsonl     loss history, one line every few steps
+skipped.json      steps left out because the training went wrong there; see mae.train.divergence
 evaluations/      one JSON file a checkpoint evaluated
 pictures/         reconstructions, loss curve
 """
@@ -34,6 +35,10 @@ class Campaign(NamedTuple):
     @property
     def history(self) -> Path:
         return self.root / "metrics.jsonl"
+
+    @property
+    def skipped(self) -> Path:
+        return self.root / "skipped.json"
 
     @property
     def evaluations(self) -> Path:

@@ -1,6 +1,5 @@
 """One night of pretraining: from the newest valid checkpoint to the end, or to a reason to stop."""
 
-import math
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from torch import Tensor
 from mae.build import view_of
 from mae.config import Config
 from mae.data.loader import reporting, steps_per_epoch, training_batches
-from mae.data.sources import open_source
+from mae.data.sources import Images, open_source
 from mae.errors import BadInput, TrainingFailed
 from mae.files import held
 from mae.train import checkpoint as checkpoints
@@ -25,7 +24,15 @@ from mae.train.campaign import (
     settle_source,
 )
 from mae.train.device import choose_device
+from mae.train.divergence import (
+    Diverged,
+    Divergence,
+    note_skipped,
+    read_skipped,
+    why_diverged,
+)
 from mae.train.events import Events
+from mae.train.flops import peak_flops, training_flops
 from mae.train.progress import Show, progress
 from mae.train.stopping import Stop
 from mae.train.trainer import Trainer
@@ -85,6 +92,7 @@ class Window:
     """Losses since the history's last line, summed on the device so that no step waits for it."""
 
     total: Tensor
+    first: int = 0  # the first of its steps
     steps: int = 0
     begun: float = field(default_factory=time.monotonic)
 
@@ -121,50 +129,86 @@ def pretrain(
     with held(campaign.lock):
         config = frozen_config(campaign, asked, events.note)
         checkpoints.clean(campaign.checkpoints)
-        trainer = Trainer(config, images, choose_device(config.run.threads))
-        newest = checkpoints.newest_valid(campaign.checkpoints, events.note)
-        if newest is not None:
-            trainer.resume(newest)
-            events.artifact("checkpoint_in", newest.path)
-            changed = newest.manifest["config_hash"] != config.hash
-            events.note(
-                f"resuming from {newest.path.name} of {trainer.total} steps"
-                + ("; config.toml has been edited since" if changed else "")
-            )
-        rewind_history(campaign, trainer.step)
-        status, reason = _train(campaign, trainer, stop, events, until_step)
+        trainer = _begin(campaign, config, images, events)
+        skipped, count = read_skipped(campaign.skipped), 0
+        while True:
+            try:
+                status, reason = _train(campaign, trainer, stop, events, until_step, skipped)
+                break
+            except Diverged as error:
+                skipped = note_skipped(campaign.skipped, error.divergence)
+                count += 1
+                if count > config.run.most_divergences:
+                    raise _failed(skipped[-count:], campaign) from error
+                events.note(f"{error}; going back to the last checkpoint, these steps left out")
+                night = trainer.night
+                trainer = _begin(campaign, config, images, events)
+                trainer.night = night
     events.progress(trainer.step, trainer.total, trainer.epoch, last=True)
     events.outcome(status, reason)
     return status, reason
 
 
+def _begin(campaign: Campaign, config: Config, images: Images, events: Events) -> Trainer:
+    """A trainer where the newest valid checkpoint left off, or at the start."""
+    trainer = Trainer(config, images, choose_device(config.run.threads))
+    newest = checkpoints.newest_valid(campaign.checkpoints, events.note)
+    if newest is not None:
+        trainer.resume(newest)
+        events.artifact("checkpoint_in", newest.path)
+        changed = newest.manifest["config_hash"] != config.hash
+        events.note(
+            f"resuming from {newest.path.name} of {trainer.total} steps"
+            + ("; config.toml has been edited since" if changed else "")
+        )
+    rewind_history(campaign, trainer.step)
+    return trainer
+
+
+def _failed(divergences: list[Divergence], campaign: Campaign) -> TrainingFailed:
+    told = "; ".join(map(str, divergences))
+    return TrainingFailed(
+        f"the training went wrong {len(divergences)} times ({told}); the last checkpoint is from "
+        f"before, and {campaign.skipped} has the steps: lower recipe.base_lr or set "
+        "recipe.clip_grad"
+    )
+
+
 def _train(
-    campaign: Campaign, trainer: Trainer, stop: Stop, events: Events, until_step: int | None
+    campaign: Campaign,
+    trainer: Trainer,
+    stop: Stop,
+    events: Events,
+    until_step: int | None,
+    skipped: list[Divergence],
 ) -> tuple[str, str]:
     config = trainer.config
     keeper = Keeper(campaign, trainer, events, saved_step=trainer.step)
-    if history := read_history(campaign):
-        keeper.metrics = {"loss": history[-1]["loss"]}
+    losses = [row["loss"] for row in read_history(campaign)]
+    if losses:
+        keeper.metrics = {"loss": losses[-1]}
     window = Window(torch.zeros((), device=trainer.device))
     last = min(trainer.total, until_step or trainer.total)
     longest_step = 0.0
+    flops = training_flops(config.model, config.recipe.mask_ratio)
+    peak = peak_flops(trainer.device, trainer.precision)
 
     def note_history(rate: float, show: Show) -> None:
         if not window.steps:
             return
+        first = window.first
         loss, speed = window.close(config.recipe.batch_size)
-        if not math.isfinite(loss):
-            raise TrainingFailed(
-                f"the loss is {loss} at step {trainer.step}; the last checkpoint is from before: "
-                "lower recipe.base_lr or set recipe.clip_grad"
-            )
+        if why := why_diverged(loss, losses):
+            raise Diverged(Divergence(first, trainer.step, loss, why))
+        losses.append(loss)
         keeper.metrics = {"loss": loss}
         row = {"step": trainer.step, "epoch": round(trainer.epoch, 4), "loss": loss, "lr": rate}
-        row |= {"images_per_second": round(speed, 1), "time": time.time(), "night": trainer.night}
+        utilisation = speed * flops / peak
+        row |= {"images_per_second": round(speed, 1), "utilisation": round(utilisation, 4)}
+        row |= {"time": time.time(), "night": trainer.night}
         append_history(campaign, row)
-        events.training_metrics(
-            trainer.step, {"loss": loss, "lr": rate, "images_per_second": speed}
-        )
+        told = {"loss": loss, "lr": rate, "images_per_second": speed, "utilisation": utilisation}
+        events.training_metrics(trainer.step, told)
         show(trainer.step, loss)
 
     batches = training_batches(
@@ -183,6 +227,10 @@ def _train(
         while trainer.step < last and not reason:
             begun = time.monotonic()
             batch = next(batches)
+            if any(trainer.step in divergence for divergence in skipped):
+                trainer.step += 1
+                continue
+            window.first = window.first if window.steps else trainer.step
             loss, rate = trainer.train_on(batch)
             window.add(loss)
             if trainer.step % config.run.log_every_steps == 0:

@@ -1,0 +1,80 @@
+"""A training that goes wrong: how it is seen, and which steps are left out the next time.
+
+The loss is looked at when the history gets its line, so that no step waits for the device. The
+campaign goes back to its last checkpoint, and the batches of the window that went wrong are passed
+over: `skipped.json` in the campaign has them, with the evidence.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+from mae.errors import BadInput
+from mae.files import write_atomically
+
+ENOUGH, MOST = 8, 32  # windows that a new one is compared with
+DEVIATIONS = 10.0  # median absolute deviations, scaled to standard ones
+LEAST_RISE = 0.3  # of the median: below that nobody would call it a spike
+MAD_TO_DEVIATION = 1.4826
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Steps `first` to `last - 1` brought a loss (a window's mean) that is wrong, and why it is."""
+
+    first: int
+    last: int
+    loss: float
+    why: str
+
+    def __str__(self) -> str:
+        return f"steps {self.first} to {self.last - 1}: {self.why}"
+
+    def __contains__(self, step: int) -> bool:
+        return self.first <= step < self.last
+
+
+class Diverged(Exception):
+    """The training went wrong, and has to go back."""
+
+    def __init__(self, divergence: Divergence) -> None:
+        self.divergence = divergence
+        super().__init__(str(divergence))
+
+
+def why_diverged(loss: float, before: Sequence[float]) -> str | None:
+    """Why a window's mean loss is wrong after those before it, oldest first; None: it is not.
+
+    It is if it is not finite, or above the median of the last `MOST` by ten deviations and by
+    three tenths; the deviation is the robust one, from the median absolute one.
+    """
+    if not math.isfinite(loss):
+        return f"the loss is {loss}"
+    recent = before[-MOST:]
+    if len(recent) < ENOUGH:
+        return None
+    middle = median(recent)
+    deviation = MAD_TO_DEVIATION * median(abs(value - middle) for value in recent)
+    if loss <= middle + max(DEVIATIONS * deviation, LEAST_RISE * abs(middle)):
+        return None
+    return f"the loss is {loss:.4g}, where it was {middle:.4g} (median of {len(recent)} windows)"
+
+
+def read_skipped(path: Path) -> list[Divergence]:
+    """The divergences noted at `path`, oldest first. Raises BadInput for another file."""
+    try:
+        return [Divergence(**row) for row in json.loads(path.read_text())]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError) as error:
+        raise BadInput(f"{path}: not the skipped steps of a campaign: {error}") from None
+
+
+def note_skipped(path: Path, divergence: Divergence) -> list[Divergence]:
+    """Add a divergence to those at `path`; all of them."""
+    found = [*read_skipped(path), divergence]
+    write_atomically(path, json.dumps([asdict(one) for one in found], indent=2).encode())
+    return found

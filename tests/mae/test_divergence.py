@@ -1,0 +1,119 @@
+"""A training that goes wrong goes back, leaves the bad steps out, and gives up in the end."""
+
+import json
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from test_resume import changed, files_of, night
+
+from mae.errors import BadInput, TrainingFailed
+from mae.train.checkpoint import load_weights, read
+from mae.train.divergence import Divergence, read_skipped, why_diverged
+from mae.train.trainer import Trainer
+
+losses = st.floats(0.1, 10)
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_no_number_is_wrong_from_the_start(loss):
+    assert why_diverged(loss, []) == f"the loss is {loss}"
+
+
+def test_a_spike_is_told_with_what_was_usual():
+    assert why_diverged(2.0, [0.5] * 8) == "the loss is 2, where it was 0.5 (median of 8 windows)"
+    assert why_diverged(2.0, [0.5] * 7) is None  # too few to say what is usual
+    assert why_diverged(0.6, [0.5] * 8) is None
+
+
+def test_only_the_newest_windows_say_what_is_usual():
+    assert why_diverged(2.0, [2.0] * 100 + [0.5] * 32) is not None
+
+
+@given(st.lists(losses, max_size=80), losses)
+def test_a_loss_within_what_was_seen_lately_is_no_spike(before, loss):
+    if why_diverged(loss, before) is not None:
+        assert loss > sorted(before[-32:])[len(before[-32:]) // 2]
+
+
+@given(st.lists(losses, min_size=8, max_size=80), losses, losses)
+def test_what_is_worse_than_a_spike_is_one(before, loss, more):
+    if why_diverged(loss, before) is not None:
+        assert why_diverged(loss + more, before) is not None
+
+
+@pytest.fixture
+def poisoned(monkeypatch):
+    """`poisoned(6)`: the batch of step 6 makes the weights not a number, whenever it is used."""
+
+    def poison(*steps: int) -> None:
+        train_on = Trainer.train_on
+
+        def poisonous(self, batch):
+            bad = self.step in steps
+            loss, rate = train_on(self, batch)
+            if bad:
+                with torch.no_grad():
+                    self.model.cls_token.fill_(math.nan)
+                loss = loss * math.nan
+            return loss, rate
+
+        monkeypatch.setattr(Trainer, "train_on", poisonous)
+
+    return poison
+
+
+@pytest.fixture
+def watchful(tiny):
+    return changed(tiny, "run", log_every_steps=2, checkpoint_every_steps=4)
+
+
+def test_it_goes_back_and_leaves_the_window_out(tmp_path, watchful, poisoned):
+    poisoned(6)
+    assert night(tmp_path, watchful)[0] == "completed"
+    (skipped,) = read_skipped(tmp_path / "skipped.json")
+    assert (skipped.first, skipped.last) == (6, 8)
+    newest = read(tmp_path / "checkpoints" / "step-000000012")
+    assert all(weight.isfinite().all() for weight in load_weights(newest).values())
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [2, 4, 6, 10, 12]
+    assert {row["night"] for row in rows} == {1}
+
+
+def test_before_there_is_a_checkpoint_it_starts_anew(tmp_path, watchful, poisoned):
+    poisoned(1)
+    assert night(tmp_path, watchful)[0] == "completed"
+    assert read_skipped(tmp_path / "skipped.json")[0].first == 0
+
+
+def test_later_nights_leave_it_out_too_and_end_with_the_same_weights(tmp_path, watchful, poisoned):
+    poisoned(6)
+    night(tmp_path / "whole", watchful)
+    night(tmp_path / "parts", watchful, until=8)
+    night(tmp_path / "parts", watchful, until=10)
+    night(tmp_path / "parts", watchful)
+    assert len(read_skipped(tmp_path / "parts" / "skipped.json")) == 1
+    whole, parts = files_of(tmp_path / "whole"), files_of(tmp_path / "parts")
+    assert whole["weights.safetensors"] == parts["weights.safetensors"]
+
+
+def test_too_many_in_a_night_fail_it_with_the_evidence(tmp_path, watchful, poisoned):
+    poisoned(*range(4, 12))
+    with pytest.raises(TrainingFailed, match="wrong 3 times") as failed:
+        night(tmp_path, changed(watchful, "run", most_divergences=2))
+    for steps in ("steps 4 to 5: the loss is nan", "steps 6 to 7", "steps 8 to 9"):
+        assert steps in str(failed.value)
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-000000004"]
+
+
+@pytest.mark.parametrize("text", ["", "{}x", '[{"first": 1}]', "[3]"])
+def test_a_damaged_record_is_not_guessed_at(tmp_path, text):
+    (tmp_path / "skipped.json").write_text(text)
+    with pytest.raises(BadInput, match=r"skipped\.json: not the skipped steps"):
+        read_skipped(tmp_path / "skipped.json")
+
+
+def test_a_divergence_holds_its_steps():
+    assert [step for step in range(10) if step in Divergence(3, 5, math.nan, "")] == [3, 4]
