@@ -111,10 +111,19 @@ def read_history(campaign: Campaign, until: int | None = None) -> list[dict[str,
 def rewind_history(campaign: Campaign, step: int) -> None:
     """Forget what was noted beyond `step`: those steps will be done again."""
     rows = read_history(campaign, until=step)
-    write_atomically(campaign.history, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    text = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    if not campaign.history.exists() or campaign.history.read_bytes() != text:
+        write_atomically(campaign.history, text)
 
 
-def append_history(campaign: Campaign, row: dict[str, Any]) -> None:
-    """Add a line to the loss history."""
-    with campaign.history.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+def append_history(
+    campaign: Campaign, row: dict[str, Any], complain: Callable[[str], None]
+) -> None:
+    """Add a line to the loss history; a disk that refuses it is complained of, and costs no run."""
+    try:
+        with campaign.history.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+    except OSError as error:
+        complain(
+            f"{campaign.history}: {error.strerror}; the loss of step {row['step']} is not noted"
+        )

@@ -60,6 +60,23 @@ def save(
     temporary = directory / f"{TEMPORARY}{final.name}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
+    try:
+        manifest = _write(temporary, weights, state, facts)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)  # what is left of it fills a full disk
+        raise
+    if final.exists():
+        # Only a damaged one can be in the way: we resume from valid ones, so it goes.
+        shutil.rmtree(final)
+    temporary.rename(final)
+    sync(directory)
+    return Checkpoint(final, manifest)
+
+
+def _write(
+    temporary: Path, weights: dict[str, Tensor], state: dict[str, Any], facts: dict[str, Any]
+) -> dict[str, Any]:
+    """Fill a checkpoint's directory and put it on the disk; its manifest."""
     save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, temporary / WEIGHTS)
     torch.save(state, temporary / STATE)
     files = {
@@ -71,12 +88,18 @@ def save(
     (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     for path in (*(temporary / name for name in (WEIGHTS, STATE, MANIFEST)), temporary):
         sync(path)
-    if final.exists():
-        # Only a damaged one can be in the way: we resume from valid ones, so it goes.
-        shutil.rmtree(final)
-    temporary.rename(final)
-    sync(directory)
-    return Checkpoint(final, manifest)
+    return manifest
+
+
+def to_host(value: Any) -> Any:
+    """A copy of tensors in the host's memory, in the same dictionaries, lists and tuples."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: to_host(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(to_host, value))
+    return value
 
 
 def read(path: Path, hashes: bool = False) -> Checkpoint:

@@ -1,8 +1,8 @@
 """One night of pretraining: from the newest valid checkpoint to the end, or to a reason to stop."""
 
-import subprocess
 import time
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 
 import torch
@@ -33,58 +33,12 @@ from mae.train.divergence import (
 )
 from mae.train.events import Events
 from mae.train.flops import peak_flops, training_flops
+from mae.train.keeper import Keeper
 from mae.train.progress import Show, progress
 from mae.train.stopping import Stop
 from mae.train.trainer import Trainer
 
 SLACK_SECONDS = 1.5
-# A guess at how fast a disk takes a checkpoint, until one has been timed.
-DISK_BYTES_PER_SECOND = 100e6
-
-
-@dataclass
-class Keeper:
-    """Puts checkpoints on the disk, and knows how long that takes and when one is due."""
-
-    campaign: Campaign
-    trainer: Trainer
-    events: Events
-    saved_step: int
-    metrics: dict[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.saved_at = time.monotonic()
-        # Weights and AdamW's two moments, in float32.
-        size = 12 * sum(w.numel() for w in self.trainer.model.parameters())
-        self.seconds = size / DISK_BYTES_PER_SECOND
-        self.revision = code_revision()
-
-    @property
-    def due(self) -> bool:
-        run = self.trainer.config.run
-        if run.checkpoint_every_steps and self.trainer.step % run.checkpoint_every_steps == 0:
-            return True
-        return time.monotonic() - self.saved_at >= run.checkpoint_every_seconds
-
-    def save(self) -> None:
-        """Write a checkpoint, unless this step has one."""
-        trainer = self.trainer
-        if trainer.step == self.saved_step:
-            return
-        begun = time.monotonic()
-        facts = {
-            "step": trainer.step,
-            "epoch": round(trainer.epoch, 4),
-            "samples": trainer.step * trainer.config.recipe.batch_size,
-            "config_hash": trainer.config.hash,
-            "code_revision": self.revision,
-            "metrics": self.metrics,
-        }
-        weights = trainer.model.state_dict()
-        saved = checkpoints.save(self.campaign.checkpoints, weights, trainer.state(), facts)
-        self.saved_step, self.saved_at = trainer.step, time.monotonic()
-        self.seconds = max(self.seconds, self.saved_at - begun)
-        self.events.checkpoint(saved.path, saved.step, saved.size, saved.sha256)
 
 
 @dataclass
@@ -130,10 +84,14 @@ def pretrain(
         config = frozen_config(campaign, asked, events.note)
         checkpoints.clean(campaign.checkpoints)
         trainer = _begin(campaign, config, images, events)
+        evening = trainer.step
         skipped, count = read_skipped(campaign.skipped), 0
         while True:
+            keeper = Keeper(campaign, trainer, events, saved_step=trainer.step)
             try:
-                status, reason = _train(campaign, trainer, stop, events, until_step, skipped)
+                status, reason = _train(
+                    campaign, trainer, stop, events, until_step, skipped, keeper
+                )
                 break
             except Diverged as error:
                 skipped = note_skipped(campaign.skipped, error.divergence)
@@ -141,12 +99,28 @@ def pretrain(
                 if count > config.run.most_divergences:
                     raise _failed(skipped[-count:], campaign) from error
                 events.note(f"{error}; going back to the last checkpoint, these steps left out")
+                keeper.settle()
                 night = trainer.night
                 trainer = _begin(campaign, config, images, events)
                 trainer.night = night
+            finally:
+                keeper.close()
     events.progress(trainer.step, trainer.total, trainer.epoch, last=True)
+    if status == "paused" and trainer.step > evening:
+        _tell_what_is_left(trainer, evening, events)
     events.outcome(status, reason)
     return status, reason
+
+
+def _tell_what_is_left(trainer: Trainer, evening: int, events: Events) -> None:
+    done = trainer.step - evening
+    left = ceil((trainer.total - trainer.step) / done)
+    events.metric("nights_left", trainer.step, left)
+    epochs = f"{trainer.epoch:.1f} of {trainer.total / trainer.per_epoch:.1f} epochs"
+    events.note(
+        f"{trainer.step} of {trainer.total} steps, {epochs}; {done} steps tonight: {left} more "
+        f"{'night' if left == 1 else 'nights'} like this one"
+    )
 
 
 def _begin(campaign: Campaign, config: Config, images: Images, events: Events) -> Trainer:
@@ -181,9 +155,9 @@ def _train(
     events: Events,
     until_step: int | None,
     skipped: list[Divergence],
+    keeper: Keeper,
 ) -> tuple[str, str]:
     config = trainer.config
-    keeper = Keeper(campaign, trainer, events, saved_step=trainer.step)
     losses = [row["loss"] for row in read_history(campaign)]
     if losses:
         keeper.metrics = {"loss": losses[-1]}
@@ -206,7 +180,7 @@ def _train(
         utilisation = speed * flops / peak
         row |= {"images_per_second": round(speed, 1), "utilisation": round(utilisation, 4)}
         row |= {"time": time.time(), "night": trainer.night}
-        append_history(campaign, row)
+        append_history(campaign, row, events.note)
         told = {"loss": loss, "lr": rate, "images_per_second": speed, "utilisation": utilisation}
         events.training_metrics(trainer.step, told)
         show(trainer.step, loss)
@@ -237,23 +211,13 @@ def _train(
                 note_history(rate, show)
             events.progress(trainer.step, trainer.total, trainer.epoch)
             longest_step = max(longest_step, time.monotonic() - begun)
+            keeper.look()
             if keeper.due:
                 note_history(rate, show)
-                keeper.save()
+                keeper.begin()
             reason = stop.reason(2 * keeper.seconds + longest_step + SLACK_SECONDS)
         note_history(rate, show)
-        keeper.save()
+        keeper.finish()
     if trainer.step >= trainer.total:
         return "completed", f"all {trainer.total} steps are done"
     return "paused", reason or f"step {until_step}"
-
-
-def code_revision() -> str | None:
-    """The git commit that last touched this package, if it runs from a checkout."""
-    command = ["git", "log", "-1", "--format=%H", "--", "."]
-    here = Path(__file__).parents[1]
-    try:
-        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return done.stdout.strip() or None

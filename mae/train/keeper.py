@@ -1,0 +1,131 @@
+"""Checkpoints while training goes on: a step waits for a copy in memory, a thread for the disk."""
+
+import shutil
+import subprocess
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mae.errors import TrainingFailed
+from mae.train import checkpoint as checkpoints
+from mae.train.campaign import Campaign
+from mae.train.checkpoint import Checkpoint
+from mae.train.events import Events
+from mae.train.trainer import Trainer
+
+# A guess at how fast a disk takes a checkpoint, until one has been timed.
+DISK_BYTES_PER_SECOND = 100e6
+
+
+@dataclass
+class Keeper:
+    """Puts checkpoints on the disk, and knows how long that takes and when one is due."""
+
+    campaign: Campaign
+    trainer: Trainer
+    events: Events
+    saved_step: int
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.saved_at = time.monotonic()
+        # Weights and AdamW's two moments, in float32.
+        self.size = 12 * sum(weight.numel() for weight in self.trainer.model.parameters())
+        self.seconds = self.size / DISK_BYTES_PER_SECOND
+        self.revision = code_revision()
+        self.trouble: str | None = None
+        self._writer = ThreadPoolExecutor(max_workers=1)
+        self._writing: Future[Checkpoint] | None = None
+        self._begun = 0.0
+
+    @property
+    def due(self) -> bool:
+        """Whether one should be begun now: none is while another is being written."""
+        if self._writing is not None:
+            return False
+        run = self.trainer.config.run
+        if run.checkpoint_every_steps and self.trainer.step % run.checkpoint_every_steps == 0:
+            return True
+        return time.monotonic() - self.saved_at >= run.checkpoint_every_seconds
+
+    def begin(self) -> None:
+        """Begin to write a checkpoint of this step, unless it has one or there is no room."""
+        self.settle()
+        trainer = self.trainer
+        if trainer.step == self.saved_step:
+            return
+        self._begun = self.saved_at = time.monotonic()
+        if self._lacks_room():
+            return
+        facts = {
+            "step": trainer.step,
+            "epoch": round(trainer.epoch, 4),
+            "samples": trainer.step * trainer.config.recipe.batch_size,
+            "config_hash": trainer.config.hash,
+            "code_revision": self.revision,
+            "metrics": self.metrics,
+        }
+        weights, state = checkpoints.to_host((trainer.model.state_dict(), trainer.state()))
+        blocked = time.monotonic() - self._begun
+        self.events.metric("checkpoint_blocked_seconds", trainer.step, blocked)
+        self._writing = self._writer.submit(
+            checkpoints.save, self.campaign.checkpoints, weights, state, facts
+        )
+
+    def look(self) -> None:
+        """Report what has been written since the last look; waits for nothing."""
+        if self._writing is not None and self._writing.done():
+            self.settle()
+
+    def settle(self) -> None:
+        """Wait until what is being written is on the disk. A disk that refuses costs no run."""
+        if self._writing is None:
+            return
+        writing, self._writing = self._writing, None
+        try:
+            saved = writing.result()
+        except OSError as error:
+            self._complain(f"it cannot be written: {error.strerror or error}")
+            return
+        self.trouble = None
+        self.saved_step, self.size = saved.step, saved.size
+        self.seconds = max(self.seconds, time.monotonic() - self._begun)
+        self.events.checkpoint(saved.path, saved.step, saved.size, saved.sha256)
+
+    def finish(self) -> None:
+        """See the last step's checkpoint onto the disk. Raises TrainingFailed if it is refused."""
+        self.begin()
+        self.settle()
+        if self.saved_step != self.trainer.step:
+            raise TrainingFailed(
+                f"the night's last checkpoint is not on the disk: {self.trouble}; the newest is of "
+                f"step {self.saved_step}: make room in {self.campaign.root}"
+            )
+
+    def close(self) -> None:
+        """End the thread; what is being written is finished first."""
+        self.settle()
+        self._writer.shutdown()
+
+    def _lacks_room(self) -> bool:
+        free = shutil.disk_usage(self.campaign.root).free
+        if free >= self.size:
+            return False
+        self._complain(f"{free / 1e6:.1f} MB are free, and it takes {self.size / 1e6:.1f} MB")
+        return True
+
+    def _complain(self, why: str) -> None:
+        self.trouble = why
+        self.events.note(f"no checkpoint of step {self.trainer.step}: {why}; training goes on")
+
+
+def code_revision() -> str | None:
+    """The git commit that last touched this package, if it runs from a checkout."""
+    command = ["git", "log", "-1", "--format=%H", "--", "."]
+    here = Path(__file__).parents[1]
+    try:
+        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
