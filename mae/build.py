@@ -13,7 +13,7 @@ def build_model(config: ModelConfig, seed: int) -> MaskedAutoencoderViT:
         torch.manual_seed(seed)
         return MaskedAutoencoderViT(
             img_size=config.size,
-            patch_size=config.patch_size,
+            patch_size=config.patch,
             in_chans=config.channels,
             embed_dim=config.width,
             depth=config.depth,

@@ -21,15 +21,19 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Range = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 
 
+def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ModelConfig(Section):
-    """The network's shape; `image_size` is a number or [height, width]."""
+    """The network's shape; `image_size` and `patch_size` are a number or [height, width]."""
 
     image_size: Positive | tuple[Positive, Positive] = 224
-    patch_size: Positive = 16
+    patch_size: Positive | tuple[Positive, Positive] = 16
     channels: Positive = 3
     width: Positive = 768
     depth: Positive = 12
@@ -40,19 +44,33 @@ class ModelConfig(Section):
     mlp_ratio: Annotated[float, Field(gt=0)] = 4.0
     norm_pix_loss: bool = True
 
+    @field_validator("image_size", "patch_size", mode="before")
+    @classmethod
+    def _one_side_or_two(cls, value: object) -> object:
+        # pydantic would complain that a wrong pair is no number.
+        sides = value if isinstance(value, list | tuple) else (value, value)
+        if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
+            raise ValueError("should be a whole number greater than 0, or [height, width]")
+        return value
+
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the network's input, in pixels."""
-        return (self.image_size,) * 2 if isinstance(self.image_size, int) else self.image_size
+        return _pair(self.image_size)
+
+    @property
+    def patch(self) -> tuple[int, int]:
+        """Height and width of a patch, in pixels."""
+        return _pair(self.patch_size)
 
     @property
     def patches(self) -> int:
         """How many patches an image has."""
-        return (self.size[0] // self.patch_size) * (self.size[1] // self.patch_size)
+        return (self.size[0] // self.patch[0]) * (self.size[1] // self.patch[1])
 
     @model_validator(mode="after")
     def _fits_together(self) -> "ModelConfig":
-        if any(side % self.patch_size for side in self.size):
+        if any(side % step for side, step in zip(self.size, self.patch, strict=True)):
             raise ValueError(
                 f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}"
             )

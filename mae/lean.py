@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def lean_loss(model: "MaskedAutoencoderViT", imgs: Tensor, split: Masking) -> Tensor:
     """The loss of images (N, C, H, W) under a masking: a scalar, float32."""
-    patches = model.patchify(imgs)  # [N, L, p*p*C]
+    patches = model.patchify(imgs)  # [N, L, p*q*C]
     latent = _encode(model, pick(patches, split.ids_keep), split)
     pred = _decode(model, latent, split)
     return (pred.float() - model.targets(pick(patches, split.ids_masked))).square().mean()
@@ -35,13 +35,13 @@ def lean_loss(model: "MaskedAutoencoderViT", imgs: Tensor, split: Masking) -> Te
 
 def _encode(model: "MaskedAutoencoderViT", visible: Tensor, split: Masking) -> Tensor:
     projection = model.patch_embed.proj
-    weight = projection.weight.permute(0, 2, 3, 1).flatten(1)  # [D, p*p*C], as patches are ordered
+    weight = projection.weight.permute(0, 2, 3, 1).flatten(1)  # [D, p*q*C], as patches are ordered
     tokens = F.linear(visible, weight, projection.bias)
     return model.encode(tokens + model.pos_embed[0, 1:][split.ids_keep])
 
 
 def _decode(model: "MaskedAutoencoderViT", latent: Tensor, split: Masking) -> Tensor:
-    """Predictions (N, L - keep, p*p*C) of the masked patches, in the order of `ids_masked`."""
+    """Predictions (N, L - keep, p*q*C) of the masked patches, in the order of `ids_masked`."""
     x = model.decoder_embed(latent)
     positions = model.decoder_pos_embed[0]
     cls = x[:, :1] + positions[:1]

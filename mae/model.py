@@ -1,7 +1,7 @@
 """The masked autoencoder: a ViT encoder over visible patches, a light decoder over all of them.
 
 Names, state-dict keys and numbers follow the published implementation, so that its checkpoints
-load here and ours load there. Shapes: N images, C channels, H × W pixels, patches of p × p, L
+load here and ours load there. Shapes: N images, C channels, H × W pixels, patches of p × q, L
 patches an image, D the encoder's width, d the decoder's.
 """
 
@@ -23,13 +23,14 @@ LayerNorm = partial(nn.LayerNorm, eps=1e-6)
 class MaskedAutoencoderViT(nn.Module):
     """Masked autoencoder with a vision transformer (He et al., 2021).
 
-    `img_size` is a number or (H, W), a multiple of `patch_size`; any number of channels.
+    `img_size` is a number or (H, W), a multiple of `patch_size`, which is a number or (p, q); any
+    number of channels.
     """
 
     def __init__(
         self,
         img_size: int | tuple[int, int] = 224,
-        patch_size: int = 16,
+        patch_size: int | tuple[int, int] = 16,
         in_chans: int = 3,
         embed_dim: int = 1024,
         depth: int = 24,
@@ -58,7 +59,8 @@ class MaskedAutoencoderViT(nn.Module):
             decoder_embed_dim, decoder_depth, decoder_num_heads, mlp_ratio
         )
         self.decoder_norm = LayerNorm(decoder_embed_dim)
-        self.decoder_pred = nn.Linear(decoder_embed_dim, patch_size**2 * in_chans)
+        p, q = self.patch_embed.patch_size
+        self.decoder_pred = nn.Linear(decoder_embed_dim, p * q * in_chans)
         self.initialize_weights()
 
     def initialize_weights(self) -> None:
@@ -78,20 +80,20 @@ class MaskedAutoencoderViT(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def patchify(self, imgs: Tensor) -> Tensor:
-        """Images (N, C, H, W) as patches (N, L, p*p*C), each in the order row, column, channel."""
-        (rows, columns), p = self.patch_embed.grid_size, self.patch_embed.patch_size[0]
+        """Images (N, C, H, W) as patches (N, L, p*q*C), each in the order row, column, channel."""
+        (rows, columns), (p, q) = self.patch_embed.grid_size, self.patch_embed.patch_size
         n, channels = imgs.shape[:2]
-        patches = imgs.reshape(n, channels, rows, p, columns, p)
-        patches = patches.permute(0, 2, 4, 3, 5, 1)  # [n, rows, columns, p, p, channels]
-        return patches.reshape(n, rows * columns, p * p * channels)
+        patches = imgs.reshape(n, channels, rows, p, columns, q)
+        patches = patches.permute(0, 2, 4, 3, 5, 1)  # [n, rows, columns, p, q, channels]
+        return patches.reshape(n, rows * columns, p * q * channels)
 
     def unpatchify(self, patches: Tensor) -> Tensor:
-        """Patches (N, L, p*p*C) as images (N, C, H, W): the inverse of `patchify`."""
-        (rows, columns), p = self.patch_embed.grid_size, self.patch_embed.patch_size[0]
-        n, channels = len(patches), patches.shape[-1] // p**2
-        imgs = patches.reshape(n, rows, columns, p, p, channels)
-        imgs = imgs.permute(0, 5, 1, 3, 2, 4)  # [n, channels, rows, p, columns, p]
-        return imgs.reshape(n, channels, rows * p, columns * p)
+        """Patches (N, L, p*q*C) as images (N, C, H, W): the inverse of `patchify`."""
+        (rows, columns), (p, q) = self.patch_embed.grid_size, self.patch_embed.patch_size
+        n, channels = len(patches), patches.shape[-1] // (p * q)
+        imgs = patches.reshape(n, rows, columns, p, q, channels)
+        imgs = imgs.permute(0, 5, 1, 3, 2, 4)  # [n, channels, rows, p, columns, q]
+        return imgs.reshape(n, channels, rows * p, columns * q)
 
     def forward_features(self, imgs: Tensor) -> Tensor:
         """Encode whole images (N, C, H, W): (N, 1 + L, D), the class token first."""
@@ -106,7 +108,7 @@ class MaskedAutoencoderViT(nn.Module):
         return self._encode_visible(imgs, split), split.mask, split.ids_restore
 
     def forward_decoder(self, latent: Tensor, ids_restore: Tensor) -> Tensor:
-        """Predict all patches (N, L, p*p*C) from what the encoder made of the visible ones."""
+        """Predict all patches (N, L, p*q*C) from what the encoder made of the visible ones."""
         x = self.decoder_embed(latent)  # [N, 1 + keep, d]
         absent = ids_restore.shape[1] + 1 - x.shape[1]
         masks = self.mask_token.to(x.dtype).expand(len(x), absent, -1)
@@ -117,14 +119,14 @@ class MaskedAutoencoderViT(nn.Module):
         return self.decoder_pred(self.decoder_norm(x))[:, 1:]
 
     def forward_loss(self, imgs: Tensor, pred: Tensor, mask: Tensor) -> Tensor:
-        """Mean squared error of pred (N, L, p*p*C) over the patches where mask (N, L) is 1."""
+        """Mean squared error of pred (N, L, p*q*C) over the patches where mask (N, L) is 1."""
         error = (pred.float() - self.targets(self.patchify(imgs))).square().mean(dim=-1)
         return (error * mask).sum() / mask.sum()
 
     def forward(
         self, imgs: Tensor, mask_ratio: float = 0.75, noise: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss, prediction (N, L, p*p*C) and mask (N, L) of images (N, C, H, W).
+        """Loss, prediction (N, L, p*q*C) and mask (N, L) of images (N, C, H, W).
 
         `noise` (N, L) decides the mask; without it, torch's generator does.
         """
@@ -137,7 +139,7 @@ class MaskedAutoencoderViT(nn.Module):
         return lean_loss(self, imgs, self._masking(imgs, mask_ratio, noise))
 
     def targets(self, patches: Tensor) -> Tensor:
-        """What the decoder should predict of patches (N, L, p*p*C): normalised if norm_pix_loss."""
+        """What the decoder should predict of patches (N, L, p*q*C): normalised if norm_pix_loss."""
         patches = patches.float()
         if not self.norm_pix_loss:
             return patches
@@ -161,12 +163,22 @@ class MaskedAutoencoderViT(nn.Module):
 
 
 def patch_statistics(patches: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of each patch (N, L, p*p*C): (N, L, 1) each.
+    """Mean and deviation of each patch (N, L, p*q*C): (N, L, 1) each.
 
     The variance is the unbiased one, and 1e-6 is added inside the root, as published.
     """
     variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
     return mean, (variance + 1e-6).sqrt()
+
+
+def mae_vit_tiny_patch16_dec512d8b(**options: Any) -> MaskedAutoencoderViT:
+    """ViT-Tiny: 192 wide, 12 deep, 3 heads. Not among the published ones."""
+    return MaskedAutoencoderViT(embed_dim=192, depth=12, num_heads=3, **options)
+
+
+def mae_vit_small_patch16_dec512d8b(**options: Any) -> MaskedAutoencoderViT:
+    """ViT-Small: 384 wide, 12 deep, 6 heads. Not among the published ones."""
+    return MaskedAutoencoderViT(embed_dim=384, depth=12, num_heads=6, **options)
 
 
 def mae_vit_base_patch16_dec512d8b(**options: Any) -> MaskedAutoencoderViT:
@@ -185,6 +197,8 @@ def mae_vit_huge_patch14_dec512d8b(**options: Any) -> MaskedAutoencoderViT:
     return MaskedAutoencoderViT(embed_dim=1280, depth=32, num_heads=16, **options)
 
 
+mae_vit_tiny_patch16 = mae_vit_tiny_patch16_dec512d8b
+mae_vit_small_patch16 = mae_vit_small_patch16_dec512d8b
 mae_vit_base_patch16 = mae_vit_base_patch16_dec512d8b
 mae_vit_large_patch16 = mae_vit_large_patch16_dec512d8b
 mae_vit_huge_patch14 = mae_vit_huge_patch14_dec512d8b

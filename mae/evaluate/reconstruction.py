@@ -20,7 +20,7 @@ class Reconstruction(NamedTuple):
     imgs: Tensor
     masked: Tensor  # masked patches in grey
     pasted: Tensor  # predictions where masked, the input where visible
-    errors: Tensor  # (M, p*p*C) predicted minus true pixels of the masked patches
+    errors: Tensor  # (M, p*q*C) predicted minus true pixels of the masked patches
     loss: Tensor  # the training loss
 
 

@@ -1,5 +1,6 @@
 """What a training step costs in arithmetic, and how much of the machine's it gets out."""
 
+import math
 import time
 
 import torch
@@ -32,7 +33,7 @@ def training_flops(model: ModelConfig, mask_ratio: float) -> float:
     """
     keep = int(model.patches * (1 - mask_ratio))
     visible, every = 1 + keep, 1 + model.patches
-    pixels = model.patch_size**2 * model.channels
+    pixels = math.prod(model.patch) * model.channels
     encoder = model.depth * _block(visible, model.width, model.mlp_ratio)
     decoder = model.decoder_depth * _block(every, model.decoder_width, model.mlp_ratio)
     embedding = model.patches * pixels * model.width

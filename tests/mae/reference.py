@@ -19,17 +19,17 @@ def masking(noise: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray]:
     return mask, restore
 
 
-def patchify(img: np.ndarray, p: int) -> np.ndarray:
-    """One image (C, H, W) as (L, p*p*C): patches row by row, in each row, column, channel."""
+def patchify(img: np.ndarray, p: int, q: int) -> np.ndarray:
+    """One image (C, H, W) as (L, p*q*C): patches row by row, in each row, column, channel."""
     channels, height, width = img.shape
     patches = []
     for top in range(0, height, p):
-        for left in range(0, width, p):
+        for left in range(0, width, q):
             patches.append(
                 [
                     img[c, top + i, left + j]
                     for i in range(p)
-                    for j in range(p)
+                    for j in range(q)
                     for c in range(channels)
                 ]
             )
@@ -50,23 +50,57 @@ def position(width: int, rows: int, columns: int) -> np.ndarray:
     return np.array(table)
 
 
-def norm_pix_loss(img: np.ndarray, pred: np.ndarray, mask: np.ndarray, p: int) -> float:
-    """Loss of one image (C, H, W) with prediction (L, p*p*C) and mask (L,)."""
-    total = 0.0
-    for patch, guess, masked in zip(patchify(img, p), pred, mask, strict=True):
-        mean = sum(patch) / len(patch)
-        variance = sum((v - mean) ** 2 for v in patch) / (len(patch) - 1)
-        target = [(v - mean) / math.sqrt(variance + 1e-6) for v in patch]
-        error = sum((g - t) ** 2 for g, t in zip(guess, target, strict=True)) / len(patch)
-        total += error * masked
-    return total / sum(mask)
+def unpatchify(patches: np.ndarray, channels: int, rows: int, p: int, q: int) -> np.ndarray:
+    """Patches (L, p*q*C) of one image, `rows` of them in a column, as (C, H, W)."""
+    columns = len(patches) // rows
+    img = np.zeros((channels, rows * p, columns * q))
+    for number, patch in enumerate(patches):
+        top, left = number // columns * p, number % columns * q
+        for place, value in enumerate(patch):
+            pixel, channel = place // channels, place % channels
+            img[channel, top + pixel // q, left + pixel % q] = value
+    return img
 
 
-def learning_rate(epoch: float, epochs: float, warmup: float, peak: float) -> float:
+def pixel_loss(
+    imgs: np.ndarray, pred: np.ndarray, mask: np.ndarray, p: int, q: int, normalised: bool
+) -> float:
+    """Loss of images (N, C, H, W) with prediction (N, L, p*q*C) and mask (N, L): section 3.
+
+    The mean over the masked patches of all images together, each the mean over its pixels.
+    """
+    total = count = 0.0
+    for img, guesses, masked in zip(imgs, pred, mask, strict=True):
+        for patch, guess, counts in zip(patchify(img, p, q), guesses, masked, strict=True):
+            target = list(patch)
+            if normalised:
+                mean = sum(patch) / len(patch)
+                variance = sum((v - mean) ** 2 for v in patch) / (len(patch) - 1)
+                target = [(v - mean) / math.sqrt(variance + 1e-6) for v in patch]
+            error = sum((g - t) ** 2 for g, t in zip(guess, target, strict=True)) / len(patch)
+            total += error * counts
+            count += counts
+    return total / count
+
+
+def learning_rate(
+    epoch: float, epochs: float, warmup: float, peak: float, floor: float = 0.0
+) -> float:
     """The published schedule, as a function of the (fractional) epoch."""
     if epoch < warmup:
         return peak * epoch / warmup
-    return peak * (1 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup))) / 2
+    share = (1 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup))) / 2
+    return floor + (peak - floor) * share
+
+
+def decayed(shapes: dict[str, tuple[int, ...]], frozen: set[str]) -> tuple[set[str], set[str]]:
+    """Names of the weights that decay, and of those spared: biases and norms, all 1-D."""
+    shrinking, spared = set(), set()
+    for name, shape in shapes.items():
+        if name in frozen:
+            continue
+        (spared if len(shape) == 1 else shrinking).add(name)
+    return shrinking, spared
 
 
 def bicubic_axis(line: np.ndarray, after: int) -> np.ndarray:

@@ -23,6 +23,9 @@ RECIPES = st.fixed_dictionaries(
 )
 
 
+SIZES = ["tiny", "small", "base", "large", "huge"]
+
+
 @given(RECIPES, st.text(max_size=20), st.booleans())
 def test_a_written_config_reads_back_the_same(tmp_path_factory, recipe, source, flip):
     config = Config.model_validate({"recipe": recipe, "data": {"source": source, "flip": flip}})
@@ -31,10 +34,36 @@ def test_a_written_config_reads_back_the_same(tmp_path_factory, recipe, source, 
     assert read_config(str(path)) == config
 
 
-@pytest.mark.parametrize("name", ["fashion-tiny", "vit_base", "vit_large", "vit_huge"])
+@pytest.mark.parametrize("name", ["fashion-tiny", *(f"vit_{size}" for size in SIZES)])
 def test_presets_are_listed_and_valid(name):
     assert presets()[name]
     read_config(name)
+
+
+@pytest.mark.parametrize(
+    ("image_size", "patch_size", "size", "patch", "patches"),
+    [
+        (28, 4, (28, 28), (4, 4), 49),
+        ([28, 56], 7, (28, 56), (7, 7), 32),
+        (28, [4, 14], (28, 28), (4, 14), 14),
+        ([12, 20], [3, 10], (12, 20), (3, 10), 8),
+    ],
+)
+def test_images_and_patches_need_not_be_square(
+    tmp_path, image_size, patch_size, size, patch, patches
+):
+    shape = {"image_size": image_size, "patch_size": patch_size, "channels": 2, "width": 16}
+    data = {"mean": [0.5, 0.5], "std": [0.2, 0.2]}
+    config = Config.model_validate({"model": {**shape, "heads": 2, "depth": 1}, "data": data})
+    assert (config.model.size, config.model.patch, config.model.patches) == (size, patch, patches)
+    (tmp_path / "config.toml").write_text(dump(config))
+    assert read_config(str(tmp_path / "config.toml")) == config
+    assert build_model(config.model, 0).patch_embed.num_patches == patches
+
+
+def test_a_campaign_frozen_before_patches_were_pairs_is_still_the_same():
+    assert "\npatch_size = 4\n" in dump(read_config("fashion-tiny"))
+    assert read_config("fashion-tiny").hash == "596eeea2ed1f27f7"
 
 
 def test_the_demo_has_the_promised_size():
@@ -66,6 +95,9 @@ def test_published_presets_have_the_published_recipe(name):
             r"fashion-tiny\.toml with --set recipe\.warmup_epochs: .*exceeds",
         ),
         ("model.image_size=30", "not a multiple of patch_size 4"),
+        ("model.patch_size=[4, 5]", r"not a multiple of patch_size \(4, 5\)"),
+        ("model.patch_size=[4, 0]", r"^--set model\.patch_size: .*\[height, width\], not \[4, 0\]"),
+        ("model.image_size=[28, 28, 3]", r"^--set model\.image_size: .*or \[height, width\]"),
         ("model.heads=7", "not a multiple of 4 and of heads 7"),
         (
             "data.mean=[0.1,0.2]",

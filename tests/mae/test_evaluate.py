@@ -44,6 +44,15 @@ def small_set(monkeypatch, sample) -> None:
     monkeypatch.setattr(run, "open_source", lambda _source: few)
 
 
+def test_patches_that_are_not_square_train_and_are_scored_and_pictured(tmp_path, small_set):
+    shape = ("model.image_size=[28, 20]", "model.patch_size=[7, 4]", "recipe.steps=2")
+    config = read_config("fashion-tiny", (*TINY, *shape))
+    loop.pretrain(tmp_path / "c", config, Stop(), Events(None))
+    metrics = run.evaluate(tmp_path / "c", Stop(), Events(None))["metrics"]
+    assert 0 < metrics["reconstruction_mse"] < 1
+    assert list((tmp_path / "c/pictures").glob("reconstruction-*.png"))
+
+
 class Painter(torch.nn.Module):
     """Stands in for the network: predicts the true normalised patches, all off by a constant."""
 

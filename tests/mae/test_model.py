@@ -31,11 +31,16 @@ def test_masking_keeps_the_lowest_noise_and_rounds_down(ratio):
     np.testing.assert_array_equal(split.ids_restore.numpy(), restore)
 
 
-def test_patchify_orders_row_column_channel_and_unpatchify_undoes_it():
-    model, imgs = small(), RNG.random((2, 2, 12, 20))
+@pytest.mark.parametrize("channels", [1, 2, 5])
+@pytest.mark.parametrize("patch", [(4, 4), (2, 5), (6, 4)])
+def test_patchify_orders_row_column_channel_and_unpatchify_undoes_it(patch, channels):
+    model = small(patch_size=patch, in_chans=channels)
+    imgs = RNG.random((2, channels, 12, 20))
     patches = model.patchify(torch.from_numpy(imgs))
     for img, ours in zip(imgs, patches.numpy(), strict=True):
-        np.testing.assert_array_equal(ours, reference.patchify(img, 4))
+        np.testing.assert_array_equal(ours, reference.patchify(img, *patch))
+        back = reference.unpatchify(ours, channels, 12 // patch[0], *patch)
+        np.testing.assert_array_equal(back, img)
     np.testing.assert_array_equal(model.unpatchify(patches).numpy(), imgs)
 
 
@@ -46,20 +51,51 @@ def test_the_position_embedding_puts_width_first(grid):
     np.testing.assert_allclose(ours, reference.position(16, *grid), rtol=0, atol=1e-12)
 
 
-def test_the_model_holds_that_embedding_for_both_halves():
-    model = small()
+@pytest.mark.parametrize(("patch", "grid"), [(4, (3, 5)), ((2, 10), (6, 2))])
+def test_the_model_holds_that_embedding_for_both_halves(patch, grid):
+    model = small(patch_size=patch)
     for held, width in ((model.pos_embed, 16), (model.decoder_pos_embed, 8)):
-        np.testing.assert_allclose(held[0].numpy(), reference.position(width, 3, 5), atol=1e-6)
+        np.testing.assert_allclose(held[0].numpy(), reference.position(width, *grid), atol=1e-6)
         assert not held.requires_grad
 
 
-def test_the_loss_uses_the_unbiased_variance():
-    model, imgs = small(norm_pix_loss=True), RNG.random((1, 2, 12, 20))
-    pred = RNG.standard_normal((1, 15, 32))
-    mask = (RNG.random((1, 15)) > 0.4).astype(float)
+@pytest.mark.parametrize("normalised", [True, False])
+@pytest.mark.parametrize("patch", [(4, 4), (2, 5)])
+def test_the_loss_is_the_papers_with_the_unbiased_variance(patch, normalised):
+    model = small(norm_pix_loss=normalised, patch_size=patch)
+    imgs, patches = RNG.random((2, 2, 12, 20)), 240 // (patch[0] * patch[1])
+    pred = RNG.standard_normal((2, patches, 2 * patch[0] * patch[1]))
+    # Different counts of masked patches, so that a mean of each image's mean would differ.
+    mask = (np.arange(patches) < [[3], [9]]).astype(float)
     ours = model.forward_loss(*(torch.from_numpy(a).float() for a in (imgs, pred, mask)))
-    expected = reference.norm_pix_loss(imgs[0], pred[0], mask[0], 4)
+    expected = reference.pixel_loss(imgs, pred, mask, *patch, normalised)
     assert ours.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("ratio", [0.75, 0.5, 0.9])
+def test_patches_need_not_be_square_and_each_call_has_its_ratio(ratio):
+    model = small(patch_size=(2, 5), in_chans=3, norm_pix_loss=True)
+    imgs, noise = torch.randn(2, 3, 12, 20), torch.rand(2, 24)
+    loss, pred, mask = model(imgs, mask_ratio=ratio, noise=noise)
+    expected_mask, _ = reference.masking(noise.numpy(), ratio)
+    np.testing.assert_array_equal(mask.numpy(), expected_mask)
+    expected = reference.pixel_loss(
+        imgs.double().numpy(), pred.detach().double().numpy(), expected_mask, 2, 5, True
+    )
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    assert model.training_loss(imgs, ratio, noise).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_without_noise_the_mask_is_torchs_to_draw():
+    model, imgs = small(), torch.randn(1, 2, 12, 20)
+    with torch.random.fork_rng():
+        masks = {tuple(model(imgs)[2][0].tolist()) for _ in range(8)}
+        assert len(masks) > 1
+        assert all(sum(mask) == 12 for mask in masks)
+        torch.manual_seed(3)
+        first = model(imgs)[0]
+        torch.manual_seed(3)
+        assert torch.equal(model(imgs)[0], first)
 
 
 @pytest.mark.parametrize("fused", [True, False], ids=["fused attention", "explicit"])
@@ -150,6 +186,8 @@ def published_shapes(width: int, depth: int, patch: int, patches: int) -> dict[s
 @pytest.mark.parametrize(
     ("name", "shape"),
     [
+        ("mae_vit_tiny_patch16_dec512d8b", (192, 12, 16, 196)),
+        ("mae_vit_small_patch16_dec512d8b", (384, 12, 16, 196)),
         ("mae_vit_base_patch16", (768, 12, 16, 196)),
         ("mae_vit_large_patch16_dec512d8b", (1024, 24, 16, 196)),
         ("mae_vit_huge_patch14", (1280, 32, 14, 256)),
@@ -160,6 +198,25 @@ def test_state_dicts_have_the_published_keys_and_shapes(name, shape, monkeypatch
     with torch.device("meta"):
         model = getattr(models, name)()
     assert {k: tuple(v.shape) for k, v in model.state_dict().items()} == published_shapes(*shape)
+
+
+@pytest.mark.parametrize(
+    ("name", "heads"),
+    [
+        ("tiny_patch16", 3),
+        ("small_patch16", 6),
+        ("base_patch16", 12),
+        ("large_patch16", 16),
+        ("huge_patch14", 16),
+    ],
+)
+def test_heads_which_no_shape_shows_are_the_published_ones(name, heads, monkeypatch):
+    monkeypatch.setattr(MaskedAutoencoderViT, "initialize_weights", lambda self: None)
+    assert getattr(models, f"mae_vit_{name}") is getattr(models, f"mae_vit_{name}_dec512d8b")
+    with torch.device("meta"):
+        model = getattr(models, f"mae_vit_{name}")()
+    assert {block.attn.num_heads for block in model.blocks} == {heads}
+    assert {block.attn.num_heads for block in model.decoder_blocks} == {16}
 
 
 def test_layer_norms_use_the_published_epsilon():
@@ -185,6 +242,11 @@ def test_the_schedule_is_the_published_one_at_every_step(step):
         ours = learning_rate(step * per_epoch + within, 800 * per_epoch, 40 * per_epoch, 2.4e-3)
         expected = reference.learning_rate(step + within / per_epoch, 800, 40, 2.4e-3)
         assert ours == pytest.approx(expected, rel=1e-9, abs=1e-12)
+        floored = learning_rate(
+            step * per_epoch + within, 800 * per_epoch, 40 * per_epoch, 2.4e-3, 1e-6
+        )
+        expected = reference.learning_rate(step + within / per_epoch, 800, 40, 2.4e-3, 1e-6)
+        assert floored == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 def test_the_first_step_learns_nothing_and_the_last_ones_little():
@@ -199,9 +261,8 @@ def test_only_one_dimensional_weights_are_spared_from_decay():
     names = {id(p): n for n, p in model.named_parameters()}
     assert spared["weight_decay"] == 0.0
     assert decayed["weight_decay"] == 0.05
-    in_decay = {names[id(p)] for p in decayed["params"]}
-    assert {"cls_token", "mask_token", "patch_embed.proj.weight"} <= in_decay
-    assert all(names[id(p)].endswith((".bias", ".weight")) for p in spared["params"])
-    assert all(p.ndim == 1 for p in spared["params"])
-    together = {*in_decay, *(names[id(p)] for p in spared["params"])}
-    assert together == set(names.values()) - {"pos_embed", "decoder_pos_embed"}
+    ours = tuple({names[id(p)] for p in group["params"]} for group in (decayed, spared))
+    shapes = {n: tuple(p.shape) for n, p in model.named_parameters()}
+    assert ours == reference.decayed(shapes, {"pos_embed", "decoder_pos_embed"})
+    assert {"cls_token", "mask_token", "patch_embed.proj.weight"} <= ours[0]
+    assert all(name.endswith((".bias", ".weight")) for name in ours[1])
