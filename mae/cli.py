@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from mae.errors import BadInput, Busy, TrainingFailed
+from mae.exchange.commands import export_command, import_command
 
 
 class Commands(click.Group):
@@ -171,6 +172,9 @@ def presets(as_json: bool) -> None:
     for name, summary in known().items():
         click.echo(f"{name:<14}{summary}")
 
+
+main.add_command(export_command)
+main.add_command(import_command)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -190,6 +190,12 @@ def read_config(
     means not given. Raises BadInput for anything unknown, malformed or out of range; it names the
     place: the file, or what was set on the command line.
     """
+    path, told = read_tables(name)
+    return settle(told, str(path), settings, options)
+
+
+def read_tables(name: str) -> tuple[Path, dict[str, Any]]:
+    """Where a preset's or file's TOML lies, and its tables, not checked yet."""
     path = PRESETS / f"{name}.toml" if name in presets() else Path(name)
     try:
         text = path.read_text(encoding="utf-8")
@@ -199,9 +205,18 @@ def read_config(
             f"name a TOML file or one of: {', '.join(presets())}"
         ) from None
     try:
-        told = tomllib.loads(text)
+        return path, tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadInput(f"{path}: not TOML: {error}") from None
+
+
+def settle(
+    told: dict[str, Any],
+    file: str,
+    settings: tuple[str, ...] = (),
+    options: Mapping[str, Any] | None = None,
+) -> Config:
+    """The config that tables from `file` mean, with settings and options as in `read_config`."""
     places = {}  # which words of the command line set a key
     for setting in settings:
         key, value = _parse_setting(setting)
@@ -211,7 +226,7 @@ def read_config(
         if value is not None:
             _put(told, OPTIONS[option], value)
             places[OPTIONS[option]] = option
-    return _check(told, str(path), places)
+    return _check(told, file, places)
 
 
 def dump(config: Config) -> str:

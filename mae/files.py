@@ -3,12 +3,13 @@
 import fcntl
 import hashlib
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mae.errors import Busy
+from mae.errors import BadInput, Busy
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -22,6 +23,34 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+@contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """A name beside `path` at which to write a file or a directory; after the block it is `path`.
+
+    All of it is fsynced first. If the block fails, nothing is left. Raises BadInput if there is
+    something at `path` already.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".tmp-{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        for written in (*temporary.rglob("*"), temporary):
+            sync(written)
+        refuse_existing(path)
+        temporary.rename(path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        temporary.unlink(missing_ok=True)
+    sync(path.parent)
+
+
+def refuse_existing(path: Path) -> None:
+    """Raises BadInput if there is anything at `path`."""
+    if path.exists() or path.is_symlink():
+        raise BadInput(f"{path} exists already; name another --output, or take it away")
 
 
 def sync(path: Path) -> None:

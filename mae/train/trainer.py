@@ -82,7 +82,8 @@ class Trainer:
     def resume(self, checkpoint: Checkpoint) -> None:
         """Continue where a checkpoint left off."""
         state = checkpoints.load_state(checkpoint)
-        if state["train_samples"] != len(self.images):
+        # Imported weights have met no images yet, and no optimiser.
+        if state.get("train_samples", len(self.images)) != len(self.images):
             raise BadInput(
                 f"{self.config.data.source}: the campaign learns from {state['train_samples']} "
                 f"images, now there are {len(self.images)}; restore them, or start another "
@@ -95,7 +96,8 @@ class Trainer:
                 f"{checkpoint.path}: its weights do not fit the campaign's config.toml; "
                 "restore the [model] section that it was trained with"
             ) from None
-        self.optimiser.load_state_dict(state["optimiser"])
+        if "optimiser" in state:
+            self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.night = state["step"], state["night"] + 1
 
     def state(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from tiny import TINY
 
 from mae.cli import main
+from mae.config import presets
 
 
 def mae(*arguments: str):
@@ -25,10 +27,16 @@ def test_every_command_has_help_with_an_example(name):
     assert all(p.help for p in command.params if isinstance(p, click.Option)), name
 
 
+def test_every_command_and_preset_is_in_the_documentation():
+    documented = (Path(__file__).parents[2] / "docs/mae.md").read_text()
+    assert [name for name in main.commands if f"mae {name}" not in documented] == []
+    assert [name for name in presets() if f"`{name}`" not in documented] == []
+
+
 def test_help_and_presets_import_neither_torch_nor_timm():
     code = (
         "import sys; from mae.cli import main\n"
-        "for a in (['--help'], ['presets'], ['pretrain', '--help']):\n"
+        "for a in (['--help'], ['presets'], ['pretrain', '--help'], ['export', '--help']):\n"
         "    main(a, standalone_mode=False)\n"
         "assert not {'torch', 'timm', 'numpy', 'matplotlib'} & set(sys.modules), 'slow imports'"
     )

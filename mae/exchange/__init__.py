@@ -1,0 +1,1 @@
+"""Weights and their shapes to and from other libraries' formats."""
