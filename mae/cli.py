@@ -159,18 +159,20 @@ def evaluate(campaign: Path, checkpoint: Path | None, data: str | None, as_json:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def presets(as_json: bool) -> None:
-    """List the configs that ship with mae.
+    """List the configs that ship with mae, and the recipes that measure what was learnt.
 
     \b
     mae presets
     """
-    from mae.config import presets as known
+    from mae.config import presets as configs
+    from mae.recipes import recipes
 
+    known = configs() | recipes()
     if as_json:
-        click.echo(json.dumps(known(), indent=2))
+        click.echo(json.dumps(known, indent=2))
         return
-    for name, summary in known().items():
-        click.echo(f"{name:<14}{summary}")
+    for name, summary in known.items():
+        click.echo(f"{name:<20}{summary}")
 
 
 main.add_command(export_command)

@@ -178,7 +178,12 @@ class Config(Section):
 def presets() -> dict[str, str]:
     """The presets that ship with mae: name to summary, the file's first comment."""
     files = sorted(PRESETS.glob("*.toml"))
-    return {f.stem: f.read_text().partition("\n")[0].removeprefix("# ") for f in files}
+    return {f.stem: first_comment(f) for f in files}
+
+
+def first_comment(file: Path) -> str:
+    """What a shipped file says of itself in its first line."""
+    return file.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
 
 
 def read_config(
@@ -197,15 +202,20 @@ def read_config(
 def read_tables(name: str) -> tuple[Path, dict[str, Any]]:
     """Where a preset's or file's TOML lies, and its tables, not checked yet."""
     path = PRESETS / f"{name}.toml" if name in presets() else Path(name)
+    return path, read_toml(path, name, presets())
+
+
+def read_toml(path: Path, name: str, shipped: Mapping[str, str]) -> dict[str, Any]:
+    """The tables in a file; `name` is what the user called it, `shipped` what could have been."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise BadInput(
-            f"config {name!r}: {error.strerror}{nearest(name, presets())}; "
-            f"name a TOML file or one of: {', '.join(presets())}"
+            f"config {name!r}: {error.strerror}{nearest(name, shipped)}; "
+            f"name a TOML file or one of: {', '.join(shipped)}"
         ) from None
     try:
-        return path, tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadInput(f"{path}: not TOML: {error}") from None
 

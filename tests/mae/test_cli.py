@@ -13,6 +13,7 @@ from tiny import TINY
 
 from mae.cli import main
 from mae.config import presets
+from mae.recipes import recipes
 
 
 def mae(*arguments: str):
@@ -30,7 +31,7 @@ def test_every_command_has_help_with_an_example(name):
 def test_every_command_and_preset_is_in_the_documentation():
     documented = (Path(__file__).parents[2] / "docs/mae.md").read_text()
     assert [name for name in main.commands if f"mae {name}" not in documented] == []
-    assert [name for name in presets() if f"`{name}`" not in documented] == []
+    assert [name for name in presets() | recipes() if f"`{name}`" not in documented] == []
 
 
 def test_help_and_presets_import_neither_torch_nor_timm():
@@ -45,7 +46,7 @@ def test_help_and_presets_import_neither_torch_nor_timm():
 
 def test_presets_are_listed():
     assert "fashion-tiny" in mae("presets").output
-    assert "vit_huge" in json.loads(mae("presets", "--json").output)
+    assert {"vit_huge", "linear/vit_huge"} <= set(json.loads(mae("presets", "--json").output))
 
 
 @pytest.mark.parametrize(

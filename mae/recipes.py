@@ -1,0 +1,102 @@
+"""How pretrained encoders are measured: the published recipes for fine-tuning and linear probing.
+
+Read from TOML and checked, as pretraining's config is. Only the numbers are here: what trains by
+them takes its network from a campaign. Appendix A of He et al., 2021.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from mae.config import PRESETS, Positive, Section, Share, first_comment, read_toml
+from mae.errors import BadInput, nearest
+
+NotNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+KINDS = ("finetune", "linear")
+
+
+class Learning(Section):
+    """The optimiser and its schedule; the learning rate is base_lr × batch_size / 256."""
+
+    optimiser: Literal["adamw", "lars"]
+    base_lr: Annotated[float, Field(gt=0)]
+    min_lr: NotNegative = 0.0
+    weight_decay: NotNegative = 0.0
+    betas: tuple[Share, Share] | None = None  # AdamW's
+    momentum: Share | None = None  # LARS'
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0  # factor of the rate, per block down
+    epochs: Positive
+    warmup_epochs: NotNegative
+    batch_size: Positive
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Learning":
+        wanted, other = ("betas", "momentum")[:: 1 if self.optimiser == "adamw" else -1]
+        if getattr(self, wanted) is None or getattr(self, other) is not None:
+            raise ValueError(f"optimiser {self.optimiser} takes {wanted}, and not {other}")
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(f"warmup_epochs {self.warmup_epochs} exceeds epochs {self.epochs}")
+        return self
+
+
+class Augmentation(Section):
+    """What is done to images and labels; nothing beyond crops and flips by default."""
+
+    crop_scale: tuple[Share, Annotated[float, Field(gt=0, le=1)]] = (0.08, 1.0)
+    flip: bool = True
+    rand_augment: tuple[NotNegative, NotNegative] | None = None  # magnitude of 10 and its deviation
+    mixup: NotNegative = 0.0  # alpha
+    cutmix: NotNegative = 0.0  # alpha
+    erase: Fraction = 0.0  # probability of random erasing
+    label_smoothing: Fraction = 0.0
+
+
+class Head(Section):
+    """What is put on the encoder, and what of the encoder learns."""
+
+    pool: Literal["mean", "cls"]  # over patch tokens, or the class token
+    norm: Literal["layer", "batch"]  # LayerNorm, or BatchNorm1d without weights; eps 1e-6 both
+    frozen: bool  # the encoder
+    drop_path: Fraction = 0.0  # of the last block; rises linearly from 0
+
+
+class Recipe(Section):
+    """All of it."""
+
+    learning: Learning
+    augmentation: Augmentation = Augmentation()
+    head: Head
+
+
+def recipes() -> dict[str, str]:
+    """The recipes that ship with mae: "finetune/vit_base" and the like to summary."""
+    files = sorted(path for kind in KINDS for path in (PRESETS / kind).glob("*.toml"))
+    return {f"{f.parent.name}/{f.stem}": first_comment(f) for f in files}
+
+
+def read_recipe(name: str) -> Recipe:
+    """The recipe that ships under a name, or that lies in a TOML file.
+
+    Raises BadInput for anything unknown, malformed or out of range; it names the file and the key.
+    """
+    path = PRESETS / f"{name}.toml" if name in recipes() else Path(name)
+    told = read_toml(path, name, recipes())
+    try:
+        return Recipe.model_validate(told)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            message = f"unknown key{_hint([str(part) for part in first['loc']])}"
+        raise BadInput(f"{path}: {place}: {message}") from None
+
+
+def _hint(location: list[str]) -> str:
+    section = Recipe.model_fields.get(location[0])
+    known = (
+        section.annotation.model_fields if section and len(location) > 1 else Recipe.model_fields
+    )
+    return nearest(location[-1], known)
