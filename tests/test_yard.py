@@ -49,7 +49,9 @@ def test_the_wheel_carries_jobs_migrations_and_the_image_sample(wheel: zipfile.Z
     sample = {f"mae/data/sample/{path.name}" for path in (ROOT / "mae/data/sample").iterdir()}
     assert len(jobs) == 5
     assert jobs | migrations | sample | {"maejobs/shipped/migrations/env.py"} <= names
-    assert {name for name in names if name.startswith("mae/presets/")}
+    presets = {str(path.relative_to(ROOT)) for path in (ROOT / "mae/presets").rglob("*.toml")}
+    assert "mae/presets/linear/vit_huge.toml" in presets
+    assert presets <= names
 
 
 def test_what_the_wheel_installs_works_without_the_checkout(
