@@ -1,6 +1,6 @@
 """A training step of ours beside transformers' and a plain formulation on timm's blocks.
 
-`python -m benchmarks.training [ROUNDS]`: each contestant is a process of its own; they take their
+`python -m benchmarks.training [ROUNDS]`: the two of a bar are processes of their own and take their
 steps in turn, so that a machine whose speed drifts is fair to each. Ratios are medians of the
 ratios within a round; memory is each process's peak.
 """
@@ -13,7 +13,7 @@ from statistics import median
 
 from benchmarks.contestants import BASE, TINY, Shape, serve
 
-ROUNDS = 5
+ROUNDS, WARM_UP = 5, 2
 Key = tuple[str, str]  # contestant, precision
 
 
@@ -44,45 +44,47 @@ BARS = {
 
 
 def main(rounds: int = ROUNDS) -> None:
-    """Print a table for each shape, and each bar beside what was reached."""
+    """Print each bar beside what was reached, a pair of processes at a time."""
     for shape, bars in BARS.items():
-        keys = list(dict.fromkeys(key for bar in bars for key in (bar.ours, bar.theirs)))
-        seconds, memory = _measure(shape, keys, rounds)
         print(f"\ntraining step, {shape.name}, batch {shape.batch}")
-        for key in keys:
-            speed = shape.batch / median(seconds[key])
-            name = " ".join(key)
-            print(f"  {name:<24}{speed:9.2f} images/s {memory[key] / 1e9:7.2f} GB peak")
         for bar in bars:
-            pairs = zip(seconds[bar.theirs], seconds[bar.ours], strict=True)
-            ratio = median(theirs / ours for theirs, ours in pairs)
-            room = memory[bar.ours] / memory[bar.theirs]
+            ours, theirs = _measure(shape, (bar.ours, bar.theirs), rounds)
+            ratio = median(t / o for o, t in zip(ours.seconds, theirs.seconds, strict=True))
+            for key, told in ((bar.ours, ours), (bar.theirs, theirs)):
+                speed = shape.batch / median(told.seconds)
+                print(f"  {' '.join(key):<22}{speed:9.2f} images/s {told.peak / 1e9:6.2f} GB")
             names = f"{' '.join(bar.ours)} / {' '.join(bar.theirs)}"
-            print(f"  {names:<44}{ratio:6.2f} x (bar {bar.least:.2f})  memory {room:.2f} x")
+            room = ours.peak / theirs.peak
+            print(f"  {names:<42}{ratio:6.2f} x (bar {bar.least:.2f}), memory {room:.2f} x")
 
 
-def _measure(
-    shape: Shape, keys: list[Key], rounds: int
-) -> tuple[dict[Key, list[float]], dict[Key, int]]:
-    """Seconds of each contestant's steps, after two uncounted ones, and its peak memory."""
+@dataclass
+class Told:
+    """What one contestant took: seconds of each counted step, and its peak memory in bytes."""
+
+    seconds: list[float]
+    peak: int = 0
+
+
+def _measure(shape: Shape, keys: tuple[Key, Key], rounds: int) -> list[Told]:
+    """Both contestants' steps in turn, after `WARM_UP` uncounted ones."""
     context = get_context("spawn")
-    lines: dict[Key, Connection] = {}
+    lines: list[Connection] = []
     for contestant, precision in keys:
         line, end = context.Pipe()
         arguments = (end, contestant, shape, precision)
         context.Process(target=serve, args=arguments, daemon=True).start()
-        lines[contestant, precision] = line
-    seconds: dict[Key, list[float]] = {key: [] for key in keys}
-    memory: dict[Key, int] = {}
-    for number in range(-2, rounds):
-        for key, line in lines.items():
+        lines.append(line)
+    told = [Told([]) for _ in keys]
+    for number in range(-WARM_UP, rounds):
+        for line, one in zip(lines, told, strict=True):
             line.send(True)
-            taken, memory[key] = line.recv()
+            seconds, one.peak = line.recv()
             if number >= 0:
-                seconds[key].append(taken)
-    for line in lines.values():
+                one.seconds.append(seconds)
+    for line in lines:
         line.send(False)
-    return seconds, memory
+    return told
 
 
 if __name__ == "__main__":
