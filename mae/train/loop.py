@@ -48,19 +48,21 @@ class Window:
     total: Tensor
     first: int = 0  # the first of its steps
     steps: int = 0
+    waited: float = 0.0  # seconds of the host's time, for batches: no device is asked
     begun: float = field(default_factory=time.monotonic)
 
     def add(self, loss: Tensor) -> None:
         self.total += loss
         self.steps += 1
 
-    def close(self, batch_size: int) -> tuple[float, float]:
-        """Mean loss and images per second, and start anew."""
+    def close(self, batch_size: int) -> tuple[float, float, float]:
+        """Mean loss, images per second and the share of time waited for data; start anew."""
         loss = self.total.item() / self.steps
-        speed = self.steps * batch_size / (time.monotonic() - self.begun)
+        seconds = time.monotonic() - self.begun
+        speed, data_wait = self.steps * batch_size / seconds, self.waited / seconds
         self.total.zero_()
-        self.steps, self.begun = 0, time.monotonic()
-        return loss, speed
+        self.steps, self.waited, self.begun = 0, 0.0, time.monotonic()
+        return loss, speed, data_wait
 
 
 def pretrain(
@@ -171,7 +173,7 @@ def _train(
         if not window.steps:
             return
         first = window.first
-        loss, speed = window.close(config.recipe.batch_size)
+        loss, speed, data_wait = window.close(config.recipe.batch_size)
         if why := why_diverged(loss, losses):
             raise Diverged(Divergence(first, trainer.step, loss, why))
         losses.append(loss)
@@ -179,10 +181,10 @@ def _train(
         row = {"step": trainer.step, "epoch": round(trainer.epoch, 4), "loss": loss, "lr": rate}
         utilisation = speed * flops / peak
         row |= {"images_per_second": round(speed, 1), "utilisation": round(utilisation, 4)}
-        row |= {"time": time.time(), "night": trainer.night}
+        row |= {"data_wait": round(data_wait, 4), "time": time.time(), "night": trainer.night}
         append_history(campaign, row, events.note)
         told = {"loss": loss, "lr": rate, "images_per_second": speed, "utilisation": utilisation}
-        events.training_metrics(trainer.step, told)
+        events.training_metrics(trainer.step, told | {"data_wait": data_wait})
         show(trainer.step, loss)
 
     batches = training_batches(
@@ -201,6 +203,7 @@ def _train(
         while trainer.step < last and not reason:
             begun = time.monotonic()
             batch = next(batches)
+            window.waited += time.monotonic() - begun
             if any(trainer.step in divergence for divergence in skipped):
                 trainer.step += 1
                 continue

@@ -84,7 +84,8 @@ def test_history_beyond_the_resumed_step_is_forgotten(tmp_path, tiny):
     assert [row["step"] for row in rows] == [2, 4, 6, 8, 10, 12]
     assert [row["night"] for row in rows] == [1, 1, 1, 2, 2, 2]
     assert set(rows[0]) == {
-        "step", "epoch", "loss", "lr", "images_per_second", "utilisation", "time", "night"
+        "step", "epoch", "loss", "lr", "images_per_second", "utilisation", "data_wait", "time",
+        "night",
     }  # fmt: skip
 
 
