@@ -3,7 +3,7 @@
 import torch
 
 from mae.config import Config, ModelConfig
-from mae.data.loader import View
+from mae.data.view import View
 from mae.model import MaskedAutoencoderViT
 
 

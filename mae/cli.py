@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from mae.cli_pack import pack
 from mae.errors import BadInput, Busy, TrainingFailed
 from mae.exchange.commands import export_command, import_command
 
@@ -177,6 +178,7 @@ def presets(as_json: bool) -> None:
 
 main.add_command(export_command)
 main.add_command(import_command)
+main.add_command(pack)
 
 if __name__ == "__main__":
     sys.exit(main())

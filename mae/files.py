@@ -84,7 +84,7 @@ def held(lock: Path, patience: float = 10.0) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > give_up:
                     raise Busy(
-                        f"{lock.parent}: another mae process trains this campaign; "
+                        f"{lock.parent}: another mae process is at work here; "
                         "wait for it, or stop it"
                     ) from None
                 time.sleep(0.2)

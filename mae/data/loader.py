@@ -1,46 +1,26 @@
-"""Batches of images on a device: which samples, cropped how, decoded where."""
+"""Batches of images on a device: which samples, in which order, cropped where."""
 
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from mae.data.augment import central_boxes, random_boxes, random_flips
+from mae.data.readers import Cutter, Decoder, Place, Seen, crops
 from mae.data.resample import resample
 from mae.data.sources import Arrays, Files, Images
+from mae.data.store import Packed
+from mae.data.view import View
 from mae.draws import order
 from mae.errors import BadInput
 
-
-@dataclass(frozen=True)
-class View:
-    """How images become the network's input."""
-
-    size: tuple[int, int]  # height, width
-    channels: int
-    crop_scale: tuple[float, float]
-    crop_ratio: tuple[float, float]
-    flip: bool
-    mean: tuple[float, ...]  # per channel, for pixels in 0..1
-    std: tuple[float, ...]
-
-    def normalise(self, pixels: Tensor) -> Tensor:
-        """Network input of pixels (N, C, H, W) in 0..255."""
-        mean, std = (pixels.new_tensor(v).view(-1, 1, 1) for v in (self.mean, self.std))
-        return (pixels / 255.0 - mean) / std
-
-    def restore(self, imgs: Tensor) -> Tensor:
-        """Pixels (N, C, H, W) in 0..255, as floats, of network input: the inverse."""
-        mean, std = (imgs.new_tensor(v).view(-1, 1, 1) for v in (self.mean, self.std))
-        return (imgs * std + mean) * 255.0
+# The batches to come: an epoch, or None for a plain view, and the samples (N,) of each.
+Plan = Iterable[tuple[int | None, np.ndarray]]
 
 
 class Batch(NamedTuple):
@@ -50,13 +30,6 @@ class Batch(NamedTuple):
     samples: np.ndarray  # (N,) indices into the split
     imgs: Tensor  # (N, C, H, W) float32, normalised, on the device
     unreadable: tuple[Path, ...] = ()
-
-
-class Place(NamedTuple):
-    """A sample in an epoch; without an epoch it is seen plainly: central crop, no flip."""
-
-    epoch: int | None
-    sample: int
 
 
 def steps_per_epoch(images: Images, batch_size: int) -> int:
@@ -77,21 +50,12 @@ def training_batches(
     per_epoch = steps_per_epoch(images, batch_size)
     shuffled = lru_cache(maxsize=2)(lambda epoch: order(seed, epoch, len(images)))
 
-    def plan() -> Iterator[tuple[int, np.ndarray]]:
+    def plan() -> Iterator[tuple[int | None, np.ndarray]]:
         for step in steps:
             epoch, position = divmod(step, per_epoch)
             yield epoch, shuffled(epoch)[position * batch_size : (position + 1) * batch_size]
 
-    if isinstance(images, Arrays):
-        store = _store(images, view, device)
-        sizes = np.tile(images.pixels.shape[2:], (batch_size, 1))
-        for epoch, samples in plan():
-            boxes = random_boxes(seed, epoch, samples, sizes, view.crop_scale, view.crop_ratio)
-            flips = random_flips(seed, epoch, samples) & view.flip
-            yield Batch(epoch, samples, _cropped(store, samples, boxes, flips, view))
-    else:
-        places = ([Place(epoch, int(s)) for s in samples] for epoch, samples in plan())
-        yield from _decoded(Decoder(images, view, seed), places, device, workers)
+    yield from _batches(images, view, seed, plan(), device, workers)
 
 
 def plain_batches(
@@ -99,16 +63,7 @@ def plain_batches(
 ) -> Iterator[Batch]:
     """All images in order, centrally cropped; unreadable ones are left out of their batch."""
     chunks = np.split(np.arange(len(images)), range(batch_size, len(images), batch_size))
-    if isinstance(images, Arrays):
-        store = _store(images, view, device)
-        box = central_boxes(np.array([images.pixels.shape[2:]]), _aspect(view))
-        for samples in chunks:
-            boxes = np.repeat(box, len(samples), axis=0)
-            flips = np.zeros(len(samples), dtype=bool)
-            yield Batch(0, samples, _cropped(store, samples, boxes, flips, view))
-    else:
-        places = ([Place(None, int(s)) for s in samples] for samples in chunks)
-        yield from _decoded(Decoder(images, view, seed=0), places, device, workers)
+    yield from _batches(images, view, 0, ((None, samples) for samples in chunks), device, workers)
 
 
 def reporting(
@@ -123,55 +78,58 @@ def reporting(
         yield batch
 
 
-class Decoder(Dataset[tuple[Place, np.ndarray | None]]):
-    """Decodes, crops and resizes files: (C, h, w) uint8, or None where that is impossible."""
-
-    def __init__(self, images: Files, view: View, seed: int) -> None:
-        if view.channels not in (1, 3):
-            raise BadInput(
-                f"model.channels is {view.channels}, but image files have 1 or 3; change it"
-            )
-        self.images, self.view, self.seed = images, view, seed
-
-    def __getitem__(self, place: Place) -> tuple[Place, np.ndarray | None]:
-        try:
-            with Image.open(self.images.paths[place.sample]) as file:
-                image = file.convert("L" if self.view.channels == 1 else "RGB")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            return place, None
-        (top, left, height, width), flip = self._crop(place, np.array([image.size[::-1]]))
-        image = image.crop((left, top, left + width, top + height))
-        image = image.resize(self.view.size[::-1], Image.Resampling.BICUBIC)
-        pixels = np.asarray(image).reshape(*self.view.size, -1).transpose(2, 0, 1)
-        return place, np.ascontiguousarray(pixels[:, :, ::-1] if flip else pixels)
-
-    def _crop(self, place: Place, size: np.ndarray) -> tuple[list[int], bool]:
-        if place.epoch is None:
-            return central_boxes(size, _aspect(self.view))[0].tolist(), False
-        key = (self.seed, place.epoch, [place.sample])
-        boxes = random_boxes(*key, size, self.view.crop_scale, self.view.crop_ratio)
-        return boxes[0].tolist(), bool(random_flips(*key)[0]) and self.view.flip
-
-
-def _decoded(
-    decoder: Decoder, places: Iterator[list[Place]], device: torch.device, workers: int
+def _batches(
+    images: Images, view: View, seed: int, plan: Plan, device: torch.device, workers: int
 ) -> Iterator[Batch]:
+    if isinstance(images, Files):
+        yield from _read(Decoder(images, view, seed), plan, device, workers)
+    elif isinstance(images, Packed) and not images.small:
+        yield from _read(Cutter(images, view, seed), plan, device, workers)
+    else:
+        yield from _cut_on_device(images, view, seed, plan, device)
+
+
+def _cut_on_device(
+    images: Arrays | Packed, view: View, seed: int, plan: Plan, device: torch.device
+) -> Iterator[Batch]:
+    """Small images, all alike: cut a batch at a time, where it will be used."""
+    view.check_channels(images.channels)
+    if isinstance(images, Arrays):
+        # Copied: pixels read from a file are not writable, which torch warns of.
+        store = torch.from_numpy(images.pixels.copy()).to(device)
+    for epoch, samples in plan:
+        sizes = np.tile(images.shape, (len(samples), 1))
+        boxes, flips = crops(view, seed, epoch, samples, sizes)
+        chosen, where, mirrored = (torch.from_numpy(a).to(device) for a in (samples, boxes, flips))
+        if isinstance(images, Arrays):
+            pixels = store[chosen]
+        else:
+            pixels = torch.from_numpy(images.batch(samples)).to(device)
+        imgs = resample(pixels, where, mirrored, view.size)
+        yield Batch(epoch or 0, samples, view.normalise(imgs.expand(-1, view.channels, -1, -1)))
+
+
+def _read(
+    reader: Decoder | Cutter, plan: Plan, device: torch.device, workers: int
+) -> Iterator[Batch]:
+    """Batches that workers put together ahead of time, as bytes; normalised on the device."""
+    view, images = reader.view, reader.images
     loader = DataLoader(
-        decoder,
-        batch_sampler=places,
+        reader,
+        batch_sampler=([Place(epoch, int(s)) for s in samples] for epoch, samples in plan),
         num_workers=workers,
         collate_fn=_collate,
         worker_init_fn=_ignore_signals,
         pin_memory=device.type == "cuda",
     )
     for epoch, samples, pixels, bad in loader:
-        imgs = decoder.view.normalise(pixels.to(device, non_blocking=True).float())
-        yield Batch(epoch, samples, imgs, tuple(decoder.images.paths[s] for s in bad))
+        pixels = pixels.to(device, non_blocking=True)
+        imgs = view.normalise(pixels.expand(-1, view.channels, -1, -1))
+        unreadable = tuple(images.paths[s] for s in bad) if isinstance(images, Files) else ()
+        yield Batch(epoch, samples, imgs, unreadable)
 
 
-def _collate(
-    items: Sequence[tuple[Place, np.ndarray | None]],
-) -> tuple[int, np.ndarray, Tensor, list[int]]:
+def _collate(items: Sequence[Seen]) -> tuple[int, np.ndarray, Tensor, list[int]]:
     epoch = items[0][0].epoch
     good = [(place.sample, pixels) for place, pixels in items if pixels is not None]
     bad = [place.sample for place, pixels in items if pixels is None]
@@ -181,35 +139,10 @@ def _collate(
         # Another image stands in for an unreadable one, so that batches keep their size.
         good = [good[i % len(good)] for i in range(len(items))]
     samples = np.array([sample for sample, _ in good])
-    return epoch or 0, samples, torch.from_numpy(np.stack([p for _, p in good])), bad
+    return epoch or 0, samples, torch.stack([pixels for _, pixels in good]), bad
 
 
 def _ignore_signals(_worker: int) -> None:
     # A supervisor signals the whole process group; the parent alone decides when to stop.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _store(images: Arrays, view: View, device: torch.device) -> Tensor:
-    channels = images.pixels.shape[1]
-    if channels not in (1, view.channels):
-        raise BadInput(
-            f"model.channels is {view.channels}, but the images have {channels}; change it"
-        )
-    # Copied: pixels read from a file are not writable, which torch warns of.
-    return torch.from_numpy(images.pixels.copy()).to(device)
-
-
-def _cropped(
-    store: Tensor, samples: np.ndarray, boxes: np.ndarray, flips: np.ndarray, view: View
-) -> Tensor:
-    chosen, where, mirrored = (
-        torch.from_numpy(a).to(store.device) for a in (samples, boxes, flips)
-    )
-    crops = resample(store[chosen], where, mirrored, view.size)
-    return view.normalise(crops.expand(-1, view.channels, -1, -1))
-
-
-def _aspect(view: View) -> tuple[float, float]:
-    aspect = view.size[1] / view.size[0]
-    return aspect, aspect

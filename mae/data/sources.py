@@ -1,4 +1,4 @@
-"""Where images come from: the bundled sample, idx files, folders. Lists them; decodes none."""
+"""Where images come from: the sample, idx files, folders, stores. Lists them; decodes none."""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mae.data.idx import find_idx, read_idx
+from mae.data.store import Packed, is_store, open_store
 from mae.errors import BadInput, nearest
 
 SAMPLE = Path(__file__).with_name("sample")
@@ -29,6 +30,15 @@ class Arrays:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    @property
+    def channels(self) -> int:
+        return self.pixels.shape[1]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of every image."""
+        return self.pixels.shape[2:]
+
 
 @dataclass(frozen=True)
 class Files:
@@ -41,7 +51,7 @@ class Files:
         return len(self.paths)
 
 
-Images = Arrays | Files
+Images = Arrays | Files | Packed
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,7 @@ class Splits:
 
     train: Images
     held_out: Images
+    classes: tuple[str, ...] = ()  # what labels stand for, where the source says so
 
 
 def locate(source: str) -> str:
@@ -63,7 +74,7 @@ def locate(source: str) -> str:
 
 
 def open_source(source: str) -> Splits:
-    """The splits of a source: "sample", "fashion-mnist", a directory of idx files or of images.
+    """The splits of a source: a known name, or a directory: packed store, idx files, or images.
 
     Raises BadInput if there is nothing usable, with what to do about it.
     """
@@ -74,8 +85,11 @@ def open_source(source: str) -> Splits:
         hint = "" if directory.exists() else nearest(source, [AUTO, *NAMED])
         raise BadInput(
             f"data source {source!r} is not a directory{hint}; "
-            f"name a folder of images or idx files, or one of: {', '.join([AUTO, *NAMED])}"
+            "name a folder of images or idx files, a packed store, or one of: "
+            f"{', '.join([AUTO, *NAMED])}"
         )
+    if is_store(directory):
+        return Splits(*open_store(directory))
     if find_idx(directory, "train-images-idx3-ubyte"):
         return Splits(_read_arrays(directory, "train"), _read_arrays(directory, "t10k"))
     return _list_files(directory)
@@ -105,6 +119,7 @@ def _list_files(directory: Path) -> Splits:
         return Splits(
             _with_labels(train, _images_below(train), classes),
             _with_labels(held_out, _images_below(held_out), classes),
+            tuple(classes),
         )
     paths = _images_below(directory)
     groups: dict[bool, list[Path]] = {False: [], True: []}
@@ -119,6 +134,7 @@ def _list_files(directory: Path) -> Splits:
     return Splits(
         _with_labels(directory, groups[False], classes),
         _with_labels(directory, groups[True], classes),
+        tuple(classes),
     )
 
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mae.data.loader import Batch, View
+from mae.data.loader import Batch
+from mae.data.view import View
 from mae.masking import held_out_noise
 from mae.model import MaskedAutoencoderViT, patch_statistics
 from mae.train.device import autocast

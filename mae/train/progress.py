@@ -18,6 +18,28 @@ def progress(total: int, start: int) -> Iterator[Show]:
 
 
 @contextmanager
+def counting(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """A function to call with how many of `total` are done, shown on stderr as fits it."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(stderr=True)) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda done: bar.update(task, completed=done)
+        return
+    last = time.monotonic()
+
+    def show(done: int) -> None:
+        nonlocal last
+        if (now := time.monotonic()) - last >= PLAIN_SECONDS:
+            last = now
+            print(f"mae: {what}: {done} of {total} {unit}", file=sys.stderr, flush=True)
+
+    yield show
+
+
+@contextmanager
 def _bar(total: int, start: int) -> Iterator[Show]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn

@@ -168,9 +168,10 @@ def test_colour_folders_become_three_channels(folder, tiny):
     assert batch.imgs.shape == (4, 3, 28, 28)
 
 
-def test_an_unreadable_image_is_named_and_stood_in_for(folder, tiny):
+@pytest.mark.parametrize("keep", [300, 0], ids=["cut short", "no image"])
+def test_an_unreadable_image_is_named_and_stood_in_for(folder, tiny, keep):
     images = open_source(str(folder)).train
-    images.paths[3].write_bytes(b"\xff\xd8 not a jpeg")
+    images.paths[3].write_bytes(images.paths[3].read_bytes()[:keep] or b"\xff\xd8 not a jpeg")
     per_epoch = steps_per_epoch(images, 16)
     batches = list(training_batches(images, view_of(tiny), 0, 16, range(per_epoch), CPU, 0))
     assert all(len(batch.imgs) == 16 for batch in batches)

@@ -1,0 +1,45 @@
+"""Cut and resize one image, decoding a JPEG no larger than the crop needs it."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+# What Pillow raises for files that are no images, or not whole ones.
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+Box = tuple[int, int, int, int]  # top, left, height, width
+Edges = tuple[float, float, float, float]  # left, top, right, bottom
+REDUCTIONS = (8, 4, 2)  # what a JPEG decoder can leave out while it decodes
+
+
+def reduction(crop: tuple[int, int], size: tuple[int, int]) -> int:
+    """By how much both sides of a crop (height, width) can be divided and still reach `size`."""
+    fits = (by for by in REDUCTIONS if crop[0] >= by * size[0] and crop[1] >= by * size[1])
+    return next(fits, 1)
+
+
+def cut(
+    image: Image.Image, box: Box, size: tuple[int, int], mode: str
+) -> tuple[Image.Image, Edges]:
+    """The part of an opened image around a box that will be resized to `size`, and where in it.
+
+    `box` is top, left, height, width in pixels of the whole image; the edges are left, top, right,
+    bottom in pixels of the part. Where the box is at least twice as large as `size`, a JPEG is
+    decoded at a half, a quarter or an eighth: the same box, to the fraction of a pixel, from fewer
+    pixels; else the part is the box. Raises what is in UNREADABLE for a damaged file.
+    """
+    top, left, height, width = box
+    by = reduction((height, width), size)
+    if by > 1 and image.draft(None, (image.width // by, image.height // by)) is None:
+        by = 1  # not a JPEG
+    edges = (left / by, top / by, (left + width) / by, (top + height) / by)
+    x, y = math.floor(edges[0]), math.floor(edges[1])
+    part = image.crop((x, y, math.ceil(edges[2]), math.ceil(edges[3]))).convert(mode)
+    return part, (edges[0] - x, edges[1] - y, edges[2] - x, edges[3] - y)
+
+
+def resized(part: Image.Image, edges: Edges, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """What lies within the edges of a part as (h, w, C) uint8 of `size`, bicubic, by Pillow."""
+    image = part.resize(size[::-1], Image.Resampling.BICUBIC, box=edges)
+    return np.asarray(image).reshape(*size, -1)

@@ -1,0 +1,122 @@
+"""Training images one batch at a time, in data workers: decoded files, and cuts of a store."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mae.data.augment import central_boxes, random_boxes, random_flips
+from mae.data.crop import UNREADABLE, Box, cut, resized
+from mae.data.sources import Files
+from mae.data.store import Packed
+from mae.data.view import View
+from mae.errors import BadInput
+
+OPEN_FILES = 64
+
+
+class Place(NamedTuple):
+    """A sample in an epoch; without an epoch it is seen plainly: central crop, no flip."""
+
+    epoch: int | None
+    sample: int
+
+
+Seen = tuple[Place, Tensor | None]
+
+
+def crops(
+    view: View, seed: int, epoch: int | None, samples: NDArray[np.int64], sizes: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Boxes (N, 4) and flips (N,) of samples whose heights and widths are `sizes` (N, 2)."""
+    if epoch is None:
+        return central_boxes(sizes, view.aspect), np.zeros(len(samples), dtype=bool)
+    boxes = random_boxes(seed, epoch, samples, sizes, view.crop_scale, view.crop_ratio)
+    return boxes, random_flips(seed, epoch, samples) & view.flip
+
+
+class Decoder(Dataset[list[Seen]]):
+    """Decodes, crops and resizes files: (C, h, w) uint8, or None where that is impossible."""
+
+    def __init__(self, images: Files, view: View, seed: int) -> None:
+        if view.channels not in (1, 3):
+            raise BadInput(
+                f"model.channels is {view.channels}, but image files have 1 or 3; change it"
+            )
+        self.images, self.view, self.seed = images, view, seed
+        self.mode = "L" if view.channels == 1 else "RGB"
+
+    def __getitems__(self, places: list[Place]) -> list[Seen]:
+        """A batch, all of one epoch; a few files at a time are open."""
+        parts = (places[n : n + OPEN_FILES] for n in range(0, len(places), OPEN_FILES))
+        return [seen for part in parts for seen in self._decoded(part)]
+
+    def _decoded(self, places: list[Place]) -> Iterator[Seen]:
+        with ExitStack() as files:
+            # Opening reads sizes only. Then all crops are drawn at once: one alone takes as long.
+            opened = [_opened(self.images.paths[place.sample], files) for place in places]
+            sizes = np.array([image.size[::-1] if image else (1, 1) for image in opened])
+            samples = np.array([place.sample for place in places])
+            boxes, flips = crops(self.view, self.seed, places[0].epoch, samples, sizes)
+            for place, image, box, flip in zip(places, opened, boxes.tolist(), flips, strict=True):
+                yield place, image and self._pixels(image, box, bool(flip))
+
+    def _pixels(self, image: Image.Image, box: Box, flip: bool) -> Tensor | None:
+        size = self.view.size
+        try:
+            part, edges = cut(image, box, size, self.mode)
+        except UNREADABLE:
+            return None
+        if edges == (0, 0, *part.size):
+            pixels = resize(torch.from_numpy(np.array(part).reshape(*part.size[::-1], -1)), size)
+        else:
+            pixels = torch.from_numpy(np.array(resized(part, edges, size).transpose(2, 0, 1)))
+        return pixels.flip(2) if flip else pixels
+
+
+def _opened(path: Path, files: ExitStack) -> Image.Image | None:
+    try:
+        return files.enter_context(Image.open(path))
+    except UNREADABLE:
+        return None
+
+
+class Cutter(Dataset[list[Seen]]):
+    """Crops and resizes images of a packed store: (C, h, w) uint8 with the store's channels."""
+
+    def __init__(self, images: Packed, view: View, seed: int) -> None:
+        view.check_channels(images.channels)
+        self.images, self.view, self.seed = images, view, seed
+
+    def __getitems__(self, places: list[Place]) -> list[Seen]:
+        """A batch at once, all of one epoch: the draws of one image cost as much as a cut."""
+        samples = np.array([place.sample for place in places])
+        sizes = self.images.sizes[samples]
+        boxes, flips = crops(self.view, self.seed, places[0].epoch, samples, sizes)
+        return [
+            (place, self._cut(place.sample, box, flip))
+            for place, box, flip in zip(places, boxes.tolist(), flips.tolist(), strict=True)
+        ]
+
+    def _cut(self, sample: int, box: Box, flip: bool) -> Tensor:
+        top, left, height, width = box
+        part = self.images.image(sample)[top : top + height, left : left + width]
+        pixels = resize(torch.from_numpy(part), self.view.size)
+        return pixels.flip(2) if flip else pixels
+
+
+def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pixels (H, W, C) uint8 as (C, h, w) of `size`, bicubic.
+
+    On bytes torch has vector code of its own: four times Pillow's speed, and at most two grey
+    levels beside it.
+    """
+    return F.interpolate(pixels.permute(2, 0, 1)[None], size, mode="bicubic", antialias=True)[0]

@@ -1,0 +1,150 @@
+"""Packed stores: images that need no decoding, in one memory map, with checksums.
+
+    STORE/
+        pixels.bin      bytes of one image after another, each (height, width, channels)
+        index.npy       (N, 4) int64: offset, height, width, label (-1: none); training images first
+        manifest.json   what they are and where from, and the SHA-256 of every chunk of pixels
+
+`mae pack` makes them: see mae.data.pack. Opening one checks everything but the pixels, whose
+checksums `mae pack --verify` reads.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mae.errors import BadInput
+
+FORMAT = 1
+KIND = "mae packed store"
+PIXELS, INDEX, MANIFEST = "pixels.bin", "index.npy", "manifest.json"
+SMALL = 48 * 48  # up to here cutting a batch by matrix products beats cutting image by image
+MEND = "pack it again, or fetch it again"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A split of a store; its pixels stay on the disk until they are asked for."""
+
+    root: Path
+    channels: int
+    table: NDArray[np.int64]  # (N, 3) offset, height, width
+    labels: NDArray[np.int64] | None  # (N,) if known
+    shape: tuple[int, int] | None  # of every image, if all are alike
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Heights and widths: (N, 2)."""
+        return self.table[:, 1:]
+
+    @property
+    def small(self) -> bool:
+        """Whether the images are alike, and so small that they are best cut a batch at a time."""
+        return self.shape is not None and self.shape[0] * self.shape[1] <= SMALL
+
+    def image(self, sample: int) -> NDArray[np.uint8]:
+        """One image, (h, w, C), where it lies in the memory map."""
+        offset, height, width = self.table[sample].tolist()
+        pixels = _memory_map(self.root)[offset : offset + height * width * self.channels]
+        return pixels.reshape(height, width, self.channels)
+
+    def batch(self, samples: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """A copy of images that are alike: (N, C, h, w)."""
+        images = np.stack([self.image(sample) for sample in samples.tolist()])
+        return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+
+@lru_cache(maxsize=4)
+def _memory_map(root: Path) -> NDArray[np.uint8]:
+    # By root, not in the split: a worker that is sent a split opens the file instead of being sent
+    # its bytes. Copy-on-write, as torch wants memory that could be written.
+    return np.memmap(root / PIXELS, dtype=np.uint8, mode="c")
+
+
+def is_store(directory: Path) -> bool:
+    """Whether a directory looks like a packed store, be it a damaged one."""
+    names = {MANIFEST, PIXELS, INDEX}
+    return sum((directory / name).is_file() for name in names) > 1
+
+
+def open_store(root: Path) -> tuple[Packed, Packed, tuple[str, ...]]:
+    """The training and the held-out split of a store, and the names of its classes.
+
+    Raises BadInput if it is of another format, or its index or sizes are not the manifest's.
+    """
+    manifest = read_manifest(root)
+    index = read_index(root, manifest)
+    found = (root / PIXELS).stat().st_size if (root / PIXELS).is_file() else 0
+    if found != manifest["bytes"]:
+        raise BadInput(f"{root / PIXELS}: {found} bytes, not {manifest['bytes']}; {MEND}")
+    _memory_map.cache_clear()  # another store may have lain here
+    shape = tuple(manifest["shape"]) if manifest["shape"] else None
+
+    def split(rows: NDArray[np.int64]) -> Packed:
+        labels = rows[:, 3].copy() if len(rows) and (rows[:, 3] >= 0).all() else None
+        return Packed(root, manifest["channels"], rows[:, :3].copy(), labels, shape)
+
+    train = manifest["train"]
+    return split(index[:train]), split(index[train:]), tuple(manifest["classes"])
+
+
+def read_manifest(root: Path) -> dict[str, Any]:
+    """What a store says of itself; raises BadInput if it is none, or of an unknown format."""
+    path = root / MANIFEST
+    try:
+        manifest = json.loads(path.read_text())
+        kind, version = manifest["kind"], manifest["format"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise BadInput(f"{path}: not the manifest of a packed store; {MEND}") from None
+    if (kind, version) != (KIND, FORMAT):
+        raise BadInput(f"{path}: format {version} of {kind!r} is not known to this mae; {MEND}")
+    return manifest
+
+
+def read_index(root: Path, manifest: dict[str, Any]) -> NDArray[np.int64]:
+    """The index (N, 4) of a store; raises BadInput if it is not the one of the manifest."""
+    path = root / INDEX
+    content = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != manifest["index"]["sha256"]:
+        raise BadInput(f"{path}: damaged: its SHA-256 is not the manifest's; {MEND}")
+    return np.load(BytesIO(content), allow_pickle=False)
+
+
+def damage(root: Path, show: Callable[[int], None]) -> Iterator[str]:
+    """What is wrong with a store's pixels, a line for each damaged chunk.
+
+    `show` is told how many bytes have been read.
+    Raises BadInput where manifest or index are wrong already.
+    """
+    manifest = read_manifest(root)
+    read_index(root, manifest)
+    done, image = 0, 0
+    try:
+        file = (root / PIXELS).open("rb")
+    except OSError as error:
+        yield f"{root / PIXELS}: {error.strerror}"
+        return
+    with file:
+        for number, chunk in enumerate(manifest["chunks"]):
+            content = file.read(chunk["bytes"])
+            last = image + chunk["images"] - 1
+            where = f"{root / PIXELS}: chunk {number} (images {image} to {last})"
+            if len(content) != chunk["bytes"]:
+                yield f"{where}: cut short"
+            elif hashlib.sha256(content).hexdigest() != chunk["sha256"]:
+                yield f"{where}: damaged: its SHA-256 is not the manifest's"
+            done, image = done + chunk["bytes"], last + 1
+            show(done)
+        if file.read(1):
+            yield f"{root / PIXELS}: more bytes than the manifest's {done}"

@@ -1,0 +1,48 @@
+"""How images become the network's input: its size and channels, the crops, the normalisation."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mae.errors import BadInput
+
+
+@dataclass(frozen=True)
+class View:
+    """How images become the network's input."""
+
+    size: tuple[int, int]  # height, width
+    channels: int
+    crop_scale: tuple[float, float]
+    crop_ratio: tuple[float, float]
+    flip: bool
+    mean: tuple[float, ...]  # per channel, for pixels in 0..1
+    std: tuple[float, ...]
+
+    @property
+    def aspect(self) -> tuple[float, float]:
+        """Width over height, as the range that a plain crop keeps within."""
+        aspect = self.size[1] / self.size[0]
+        return aspect, aspect
+
+    def check_channels(self, channels: int) -> None:
+        """Raise BadInput unless images of that many channels fit; grey ones fit any network."""
+        if channels not in (1, self.channels):
+            raise BadInput(
+                f"model.channels is {self.channels}, but the images have {channels}; change it"
+            )
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Network input (N, C, H, W) float32 of pixels in 0..255, bytes or whole floats."""
+        mean, std = (
+            pixels.new_tensor(values, dtype=torch.float32).view(-1, 1, 1)
+            for values in (self.mean, self.std)
+        )
+        # In place, but for the first: a batch's fresh memory costs more than its arithmetic.
+        return (pixels / 255.0).sub_(mean).div_(std)
+
+    def restore(self, imgs: Tensor) -> Tensor:
+        """Pixels (N, C, H, W) in 0..255, as floats, of network input: the inverse."""
+        mean, std = (imgs.new_tensor(v).view(-1, 1, 1) for v in (self.mean, self.std))
+        return (imgs * std + mean) * 255.0

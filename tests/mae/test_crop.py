@@ -1,0 +1,78 @@
+"""One image cut and resized: decoded no larger than needed, and still the same picture."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib import cbook
+from PIL import Image
+
+from mae.data.crop import cut, reduction, resized
+
+SIDES = st.integers(1, 5000)
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory) -> Path:
+    """A real photograph of 1024 x 1200 pixels as a JPEG."""
+    with cbook.get_sample_data("grace_hopper.jpg") as file, Image.open(file) as image:
+        path = tmp_path_factory.mktemp("photo") / "photo.jpg"
+        image.resize((1024, 1200), Image.Resampling.BICUBIC).save(path, quality=92)
+    return path
+
+
+def plainly(path: Path, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
+    """What a crop of the wholly decoded image looks like."""
+    top, left, height, width = box
+    with Image.open(path) as image:
+        part = image.convert("RGB").crop((left, top, left + width, top + height))
+    return np.asarray(part.resize(size[::-1], Image.Resampling.BICUBIC)).astype(int)
+
+
+def ours(path: Path, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
+    with Image.open(path) as image:
+        return resized(*cut(image, box, size, "RGB"), size).astype(int)
+
+
+@given(st.tuples(SIDES, SIDES), st.tuples(SIDES, SIDES))
+def test_what_is_left_out_is_never_missed(crop, size):
+    by = reduction(crop, size)
+    assert by == 1 or (crop[0] / by >= size[0] and crop[1] / by >= size[1])
+    assert by == 8 or crop[0] < 2 * by * size[0] or crop[1] < 2 * by * size[1]
+
+
+@pytest.mark.parametrize(
+    "box", [(0, 0, 1200, 1024), (101, 57, 700, 691), (3, 5, 900, 451), (1200 - 449, 0, 449, 1024)]
+)
+def test_a_scaled_decode_shows_the_same_pixels(photo, box):
+    size = (112, 112)
+    assert reduction(box[2:], size) >= 2
+    whole, scaled = plainly(photo, box, size), ours(photo, box, size)
+    assert np.abs(whole - scaled).mean() < 2
+    # A crop that lies one resized pixel beside is much farther away.
+    top, left, height, width = box
+    beside = (top, left, height - height // 112, width - width // 112)
+    assert (
+        np.abs(whole - scaled).mean() < 0.5 * np.abs(plainly(photo, beside, size) - scaled).mean()
+    )
+
+
+def test_a_crop_that_is_not_twice_as_large_is_decoded_whole(photo):
+    box = (100, 100, 223, 300)
+    np.testing.assert_array_equal(ours(photo, box, (112, 112)), plainly(photo, box, (112, 112)))
+
+
+def test_other_formats_are_decoded_whole(photo, tmp_path):
+    path = tmp_path / "photo.png"
+    with Image.open(photo) as image:
+        image.save(path, compress_level=1)
+    box = (0, 0, 1200, 1024)
+    np.testing.assert_array_equal(ours(path, box, (112, 112)), plainly(path, box, (112, 112)))
+
+
+def test_a_large_jpeg_is_decoded_smaller(photo):
+    with Image.open(photo) as image:
+        cut(image, (0, 0, 1200, 1024), (112, 112), "RGB")
+        assert image.size == (128, 150)
