@@ -15,6 +15,7 @@ from mae.config import read_config
 from mae.errors import TrainingFailed
 from mae.train import checkpoint as checkpoints
 from mae.train import loop
+from mae.train.campaign import Campaign, append_history
 from mae.train.events import Events
 from mae.train.keeper import Keeper
 from mae.train.stopping import Stop
@@ -106,6 +107,13 @@ def test_a_night_whose_last_checkpoint_is_refused_has_failed(tmp_path, tiny, mon
     with pytest.raises(TrainingFailed, match="the newest is of step 3: make room in"):
         night(tmp_path, tiny)
     assert steps_kept(tmp_path) == [3]
+
+
+def test_a_history_that_cannot_be_written_is_told_and_costs_no_run(tmp_path):
+    complaints: list[str] = []
+    append_history(Campaign(tmp_path / "gone"), {"step": 7, "loss": 0.5}, complaints.append)
+    (told,) = complaints
+    assert told.endswith("the loss of step 7 is not noted")
 
 
 ON_A_SMALL_DISK = """
