@@ -59,7 +59,11 @@ def _try(
             why.append(busy)
             continue
         path = named_lock_file(home, f"gpu{gpu.index}")
-        lock = acquire(path, run_id)
+        try:
+            lock = acquire(path, run_id)
+        except BaseException:
+            stack.close()
+            raise
         if lock is None:
             why.append(f"GPU {gpu.index} is taken by {holder_of(path)}")
             continue

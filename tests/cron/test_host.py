@@ -1,4 +1,4 @@
-"""Against the host's real `crontab`, in a mount namespace of its own (see private_cron)."""
+"""user_target, host and debian_listing against the real `crontab`, in a private namespace."""
 
 import json
 import subprocess

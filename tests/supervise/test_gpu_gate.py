@@ -45,6 +45,13 @@ def test_too_few_leave_none_taken(home):
     assert take(home, GpuNeed(), Gpu(0, 20, ()))[0] == [0]
 
 
+def test_a_lock_that_cannot_be_had_leaves_none_taken(home):
+    named_lock_file(home, "gpu1").mkdir(parents=True)
+    with pytest.raises(OSError, match="gpu1"):
+        take(home, GpuNeed(count=2), Gpu(0, 10, ()), Gpu(1, 10, ()))
+    assert take(home, GpuNeed(), Gpu(0, 10, ()))[0] == [0]
+
+
 def test_the_lock_gpu0_is_the_lock_of_gpu_0(home):
     lock = acquire(named_lock_file(home, "gpu0"), "b-1")
     with pytest.raises(NotNow, match="GPU 0 is taken by b-1"):
