@@ -25,6 +25,7 @@ from torchvision.datasets import ImageFolder
 from benchmarks import photos
 from mae.cli import main as mae
 from mae.config import read_config
+from mae.data.course import course_of
 from mae.data.loader import training_batches
 from mae.data.sources import open_source
 from mae.data.view import View
@@ -123,7 +124,8 @@ def _speed(batches: Iterable[object], steps: int) -> float:
 
 def _ours(bench: Bench, source: Path, workers: int) -> Iterable[object]:
     images, steps = open_source(str(source)).train, range(10_000)
-    return training_batches(images, bench.view, 0, bench.batch, steps, CPU, workers)
+    course = course_of(images, bench.batch)
+    return training_batches(images, bench.view, 0, course, steps, CPU, workers)
 
 
 def _theirs(bench: Bench, workers: int) -> Iterable[object]:

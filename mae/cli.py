@@ -98,7 +98,7 @@ def pretrain(
 ) -> None:
     """Train for a night: to the end, MAEJOBS_DEADLINE, or TERM, and leave a checkpoint.
 
-    Run it again to go on. The config is frozen in the campaign on the first night.
+    Run it again to go on: a campaign keeps its config, but for what may change between nights.
 
     \b
     mae pretrain --config fashion-tiny --output campaigns/tiny

@@ -247,12 +247,12 @@ def dump(config: Config) -> str:
     return "\n".join(lines)
 
 
-def differences(before: Section, after: Section) -> list[str]:
-    """Where two sections differ: "key = old, not new" for each key."""
+def differences(before: Section, after: Section) -> dict[str, str]:
+    """Where two sections differ: the key, and "key = old, not new"."""
     old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
-    return [
-        f"{k} = {json.dumps(old[k])}, not {json.dumps(new[k])}" for k in old if old[k] != new[k]
-    ]
+    return {
+        k: f"{k} = {json.dumps(old[k])}, not {json.dumps(new[k])}" for k in old if old[k] != new[k]
+    }
 
 
 def _toml(value: Any) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mae.data.course import Course
 from mae.data.readers import Cutter, Decoder, Place, Seen, crops
 from mae.data.resample import resample
 from mae.data.sources import Arrays, Files, Images
@@ -32,28 +33,17 @@ class Batch(NamedTuple):
     unreadable: tuple[Path, ...] = ()
 
 
-def steps_per_epoch(images: Images, batch_size: int) -> int:
-    """Whole batches in an epoch; what is left over waits for another epoch's order."""
-    if len(images) < batch_size:
-        raise BadInput(
-            f"recipe.batch_size {batch_size} is larger than the {len(images)} training images; "
-            "lower it"
-        )
-    return len(images) // batch_size
-
-
 def training_batches(
-    images: Images, view: View, seed: int, batch_size: int, steps: range, device: torch.device,
+    images: Images, view: View, seed: int, course: Course, steps: range, device: torch.device,
     workers: int,
 ) -> Iterator[Batch]:  # fmt: skip
     """The batches of these steps: a pure function of the arguments, whatever the workers."""
-    per_epoch = steps_per_epoch(images, batch_size)
     shuffled = lru_cache(maxsize=2)(lambda epoch: order(seed, epoch, len(images)))
 
     def plan() -> Iterator[tuple[int | None, np.ndarray]]:
         for step in steps:
-            epoch, position = divmod(step, per_epoch)
-            yield epoch, shuffled(epoch)[position * batch_size : (position + 1) * batch_size]
+            epoch, offset = course.place(step)
+            yield epoch, shuffled(epoch)[offset : offset + course.batch_size]
 
     yield from _batches(images, view, seed, plan(), device, workers)
 

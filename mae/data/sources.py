@@ -64,7 +64,7 @@ class Splits:
 
 
 def locate(source: str) -> str:
-    """A source as it should be frozen in a campaign: a known name, or an absolute path.
+    """A source as it a campaign keeps it: a known name, or an absolute path.
 
     "auto" is all of Fashion-MNIST where it is installed, else the bundled sample.
     """

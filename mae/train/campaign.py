@@ -1,6 +1,7 @@
 """A campaign's directory: one config, and what its nights leave behind.
 
-config.toml       frozen on the first night
+config.toml       of the first night, and what later ones were allowed to change
+config-until-step-000001500.toml   what it was before such a change
 checkpoints/      see mae.train.checkpoint
 metrics.jsonl     loss history, one line every few steps
 skipped.json      steps left out because the training went wrong there; see mae.train.divergence
@@ -13,10 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mae.config import Config, differences, dump, read_config
+from mae.config import Config, dump, read_config
 from mae.data.sources import AUTO, locate
 from mae.errors import BadInput
 from mae.files import write_atomically
+from mae.train.changes import classify
 
 
 class Campaign(NamedTuple):
@@ -54,7 +56,7 @@ class Campaign(NamedTuple):
 
 
 def open_campaign(root: Path) -> tuple[Campaign, Config]:
-    """A campaign that has begun, and its frozen config."""
+    """A campaign that has begun, and its config."""
     campaign = Campaign(root)
     if not campaign.config.is_file():
         raise BadInput(f"{root} is not a campaign: no config.toml in it; run `mae pretrain` first")
@@ -70,25 +72,32 @@ def settle_source(campaign: Campaign, asked: Config) -> Config:
     return asked.model_copy(update={"data": data})
 
 
-def frozen_config(campaign: Campaign, asked: Config, note: Callable[[str], None]) -> Config:
-    """The config to train with: the asked one, frozen on the first night and binding ever after.
+def agreed_config(campaign: Campaign, asked: Config) -> tuple[Config, list[str]]:
+    """The config to train with, and what it changes of the campaign's; writes nothing.
 
-    Another model or other data are refused. The recipe stays the frozen one, with a note if it
-    was asked to differ; the run section may change every night.
+    Raises BadInput for a change that makes it another campaign: see mae.train.changes.
     """
     if not campaign.config.exists():
-        write_atomically(campaign.config, dump(asked).encode())
-        return asked
-    frozen = read_config(str(campaign.config))
-    for section in ("model", "data"):
-        if changed := differences(getattr(frozen, section), getattr(asked, section)):
-            raise BadInput(
-                f"{campaign.config}: the campaign's {section} is frozen: {'; '.join(changed)}; "
-                "start another campaign with another --output"
-            )
-    if changed := differences(frozen.recipe, asked.recipe):
-        note(f"the campaign keeps its frozen recipe: {'; '.join(changed)} ({campaign.config})")
-    return frozen.model_copy(update={"run": asked.run})
+        return asked, []
+    before = read_config(str(campaign.config))
+    noted, refused = classify(before, asked)
+    if refused:
+        raise BadInput(
+            f"{campaign.config}: the campaign has {'; '.join(refused)}; leave that as it is, or "
+            "start another campaign with another --output"
+        )
+    return asked if noted else before.model_copy(update={"run": asked.run}), noted
+
+
+def keep_config(campaign: Campaign, config: Config, step: int, changed: list[str]) -> None:
+    """Make a config the campaign's from `step` on; the one before stays beside it."""
+    if campaign.config.exists():
+        if not changed:
+            return
+        before = campaign.root / f"config-until-step-{step:09d}.toml"
+        if not before.exists():  # a second change without a step between them
+            write_atomically(before, campaign.config.read_bytes())
+    write_atomically(campaign.config, dump(config).encode())
 
 
 def read_history(campaign: Campaign, until: int | None = None) -> list[dict[str, Any]]:

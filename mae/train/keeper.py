@@ -61,7 +61,7 @@ class Keeper:
         facts = {
             "step": trainer.step,
             "epoch": round(trainer.epoch, 4),
-            "samples": trainer.step * trainer.config.recipe.batch_size,
+            "samples": trainer.course.seen(trainer.step),
             "config_hash": trainer.config.hash,
             "code_revision": self.revision,
             "metrics": self.metrics,

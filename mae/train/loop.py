@@ -10,15 +10,17 @@ from torch import Tensor
 
 from mae.build import view_of
 from mae.config import Config
-from mae.data.loader import reporting, steps_per_epoch, training_batches
+from mae.data.course import course_of
+from mae.data.loader import reporting, training_batches
 from mae.data.sources import Images, open_source
 from mae.errors import BadInput, TrainingFailed
 from mae.files import held
 from mae.train import checkpoint as checkpoints
 from mae.train.campaign import (
     Campaign,
+    agreed_config,
     append_history,
-    frozen_config,
+    keep_config,
     read_history,
     rewind_history,
     settle_source,
@@ -75,7 +77,7 @@ def pretrain(
     campaign = Campaign(root)
     asked = settle_source(campaign, asked)
     images = open_source(asked.data.source).train
-    steps_per_epoch(images, asked.recipe.batch_size)  # refuses before there is a directory
+    course_of(images, asked.recipe.batch_size)  # refuses before there is a directory
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -83,9 +85,12 @@ def pretrain(
             f"--output {root}: {error.strerror}; name a directory that can be written"
         ) from None
     with held(campaign.lock):
-        config = frozen_config(campaign, asked, events.note)
+        config, changed = agreed_config(campaign, asked)
         checkpoints.clean(campaign.checkpoints)
         trainer = _begin(campaign, config, images, events)
+        keep_config(campaign, config, trainer.step, changed)
+        if changed:
+            events.note(f"from step {trainer.step} on the campaign changes: {'; '.join(changed)}")
         evening = trainer.step
         skipped, count = read_skipped(campaign.skipped), 0
         while True:
@@ -118,7 +123,7 @@ def _tell_what_is_left(trainer: Trainer, evening: int, events: Events) -> None:
     done = trainer.step - evening
     left = ceil((trainer.total - trainer.step) / done)
     events.metric("nights_left", trainer.step, left)
-    epochs = f"{trainer.epoch:.1f} of {trainer.total / trainer.per_epoch:.1f} epochs"
+    epochs = f"{trainer.epoch:.1f} of {trainer.epochs:.1f} epochs"
     events.note(
         f"{trainer.step} of {trainer.total} steps, {epochs}; {done} steps tonight: {left} more "
         f"{'night' if left == 1 else 'nights'} like this one"
@@ -132,11 +137,7 @@ def _begin(campaign: Campaign, config: Config, images: Images, events: Events) -
     if newest is not None:
         trainer.resume(newest)
         events.artifact("checkpoint_in", newest.path)
-        changed = newest.manifest["config_hash"] != config.hash
-        events.note(
-            f"resuming from {newest.path.name} of {trainer.total} steps"
-            + ("; config.toml has been edited since" if changed else "")
-        )
+        events.note(f"resuming from {newest.path.name} of {trainer.total} steps")
     rewind_history(campaign, trainer.step)
     return trainer
 
@@ -191,7 +192,7 @@ def _train(
         trainer.images,
         view_of(config),
         config.recipe.seed,
-        config.recipe.batch_size,
+        trainer.course,
         range(trainer.step, last),
         trainer.device,
         config.run.workers,

@@ -7,14 +7,16 @@ from typing import Any
 from torch import nn
 
 
-def learning_rate(step: int, total: int, warmup: float, peak: float, floor: float = 0.0) -> float:
-    """Learning rate of `step` (from 0) of `total`: linear from 0 to `peak`, then half a cosine.
+def learning_rate(at: float, total: float, warmup: float, peak: float, floor: float = 0.0) -> float:
+    """Learning rate after `at` of `total`: linear from 0 to `peak`, then half a cosine.
 
-    Changes with every step, as published, and so is 0 at step 0 if there is a warm-up.
+    All three in steps, or all in epochs. Changes with every step, as published, and so is 0 at
+    step 0 if there is a warm-up.
     """
-    if step < warmup:
-        return peak * step / warmup
-    done = (step - warmup) / (total - warmup)
+    if at < warmup:
+        return peak * at / warmup
+    # An epoch that another batch size cut short may end beyond the total by a part of a step.
+    done = min(1.0, (at - warmup) / (total - warmup)) if total > warmup else 1.0
     return floor + (peak - floor) * 0.5 * (1.0 + math.cos(math.pi * done))
 
 

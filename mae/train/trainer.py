@@ -8,7 +8,8 @@ from torch import Tensor
 
 from mae.build import build_model
 from mae.config import Config
-from mae.data.loader import Batch, steps_per_epoch
+from mae.data.course import Course, Since, course_of
+from mae.data.loader import Batch
 from mae.data.sources import Images
 from mae.errors import BadInput
 from mae.masking import training_noise
@@ -41,21 +42,26 @@ class Trainer:
             self.loss = torch.compile(self.loss, dynamic=False)
         groups = parameter_groups(self.model.named_parameters(), recipe.weight_decay)
         self.optimiser = torch.optim.AdamW(groups, lr=0.0, betas=recipe.betas, fused=True)
-        self.per_epoch = steps_per_epoch(self.images, recipe.batch_size)
-        self.total = recipe.steps or max(1, round(recipe.epochs * self.per_epoch))
+        self.course = course_of(self.images, recipe.batch_size)
+        self.epochs = recipe.steps / self.course.per_epoch if recipe.steps else recipe.epochs
 
     @property
     def epoch(self) -> float:
         """Epochs done."""
-        return self.step / self.per_epoch
+        return self.course.epochs(self.step)
+
+    @property
+    def total(self) -> int:
+        """Steps of the whole campaign."""
+        return max(1, self.course.steps(self.epochs))
 
     def train_on(self, batch: Batch) -> tuple[Tensor, float]:
         """One optimiser step: the loss, still on the device, and the learning rate."""
         recipe = self.config.recipe
         rate = learning_rate(
-            self.step,
-            self.total,
-            warmup=self.total * recipe.warmup_epochs / recipe.epochs,
+            self.epoch,
+            self.epochs,
+            warmup=self.epochs * recipe.warmup_epochs / recipe.epochs,
             peak=recipe.base_lr * recipe.batch_size / 256,
             floor=recipe.min_lr,
         )
@@ -97,8 +103,30 @@ class Trainer:
                 "restore the [model] section that it was trained with"
             ) from None
         if "optimiser" in state:
-            self.optimiser.load_state_dict(state["optimiser"])
+            self._resume_optimiser(state["optimiser"])
         self.step, self.night = state["step"], state["night"] + 1
+        if "course" in state:
+            self._resume_course(**state["course"])
+
+    def _resume_optimiser(self, state: dict[str, Any]) -> None:
+        """Take the moments; what the recipe says of a group may have been changed since."""
+        told = [(group["weight_decay"], group["betas"]) for group in self.optimiser.param_groups]
+        self.optimiser.load_state_dict(state)
+        for group, (weight_decay, betas) in zip(self.optimiser.param_groups, told, strict=True):
+            group["weight_decay"], group["betas"] = weight_decay, betas
+
+    def _resume_course(
+        self, batch_size: int, since: list[int], epochs: float, asked: list[float | None]
+    ) -> None:
+        """Go on where the samples are; the end stays, unless the recipe asks for another."""
+        begun = Course(len(self.images), batch_size, Since(*since))
+        self.course = begun.changed(self.step, self.course.batch_size)
+        if asked == self._asked:
+            self.epochs = epochs
+
+    @property
+    def _asked(self) -> list[float | None]:
+        return [self.config.recipe.epochs, self.config.recipe.steps]
 
     def state(self) -> dict[str, Any]:
         """What `resume` needs beside the weights. Draws are functions of the step: no RNG."""
@@ -107,4 +135,10 @@ class Trainer:
             "step": self.step,
             "night": self.night,
             "train_samples": len(self.images),
+            "course": {
+                "batch_size": self.course.batch_size,
+                "since": list(self.course.since),
+                "epochs": self.epochs,
+                "asked": self._asked,
+            },
         }

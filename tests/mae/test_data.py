@@ -7,16 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny import batches_of
 
 from mae.build import view_of
 from mae.config import read_config
 from mae.data import sources
+from mae.data.course import course_of
 from mae.data.idx import read_idx, write_idx
-from mae.data.loader import plain_batches, reporting, steps_per_epoch, training_batches
+from mae.data.loader import plain_batches, reporting
 from mae.data.make_sample import balanced
 from mae.data.sources import FASHION_MNIST, Arrays, Files, is_held_out, locate, open_source
 from mae.errors import BadInput
-from mae.train.campaign import Campaign, frozen_config, settle_source
+from mae.train.campaign import Campaign, keep_config, settle_source
 
 CPU = torch.device("cpu")
 
@@ -135,9 +137,9 @@ def test_a_flat_folder_has_no_labels(folder, tmp_path):
 
 def test_batches_do_not_depend_on_workers_or_on_where_we_begin(folder, tiny):
     images, view = open_source(str(folder)).train, view_of(tiny)
-    per_epoch = steps_per_epoch(images, 16)
-    everything = list(training_batches(images, view, 0, 16, range(2 * per_epoch), CPU, 0))
-    resumed = training_batches(images, view, 0, 16, range(per_epoch - 1, 2 * per_epoch), CPU, 2)
+    per_epoch = course_of(images, 16).per_epoch
+    everything = list(batches_of(images, view, 0, 16, range(2 * per_epoch), 0))
+    resumed = batches_of(images, view, 0, 16, range(per_epoch - 1, 2 * per_epoch), 2)
     for whole, part in zip(everything[per_epoch - 1 :], resumed, strict=True):
         assert whole.epoch == part.epoch
         np.testing.assert_array_equal(whole.samples, part.samples)
@@ -154,8 +156,8 @@ def test_arrays_and_files_of_the_same_images_give_the_same_crops(tmp_path, sampl
     arrays = Arrays(sample.pixels[:32], None)
     view = view_of(tiny)
     for ours, theirs in zip(
-        training_batches(arrays, view, 5, 8, range(8), CPU, 0),
-        training_batches(files, view, 5, 8, range(8), CPU, 0),
+        batches_of(arrays, view, 5, 8, range(8), 0),
+        batches_of(files, view, 5, 8, range(8), 0),
         strict=True,
     ):
         assert (view.restore(ours.imgs) - view.restore(theirs.imgs)).abs().max() < 1.01
@@ -172,8 +174,8 @@ def test_colour_folders_become_three_channels(folder, tiny):
 def test_an_unreadable_image_is_named_and_stood_in_for(folder, tiny, keep):
     images = open_source(str(folder)).train
     images.paths[3].write_bytes(images.paths[3].read_bytes()[:keep] or b"\xff\xd8 not a jpeg")
-    per_epoch = steps_per_epoch(images, 16)
-    batches = list(training_batches(images, view_of(tiny), 0, 16, range(per_epoch), CPU, 0))
+    per_epoch = course_of(images, 16).per_epoch
+    batches = list(batches_of(images, view_of(tiny), 0, 16, range(per_epoch), 0))
     assert all(len(batch.imgs) == 16 for batch in batches)
     seen = {path for batch in batches for path in batch.unreadable}
     assert seen <= {images.paths[3]}
@@ -203,7 +205,7 @@ def test_normalising_is_undone(sample, tiny):
 
 def test_a_batch_larger_than_the_data_is_refused(sample):
     with pytest.raises(BadInput, match="batch_size 64 is larger than the 10 training images"):
-        steps_per_epoch(Arrays(sample.pixels[:10], None), 64)
+        course_of(Arrays(sample.pixels[:10], None), 64)
 
 
 @pytest.mark.parametrize(("installed", "meant"), [(True, "fashion-mnist"), (False, "sample")])
@@ -217,6 +219,6 @@ def test_auto_is_decided_on_the_first_night(tmp_path, monkeypatch):
     asked = read_config("fashion-tiny")
     asked = asked.model_copy(update={"data": asked.data.model_copy(update={"source": "auto"})})
     monkeypatch.setattr(sources, "FASHION_MNIST", tmp_path / "none")
-    frozen_config(campaign, settle_source(campaign, asked), print)
+    keep_config(campaign, settle_source(campaign, asked), 0, [])
     monkeypatch.setattr(sources, "FASHION_MNIST", tmp_path)
     assert settle_source(campaign, asked).data.source == "sample"

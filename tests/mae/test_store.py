@@ -9,10 +9,11 @@ import torch
 from click.testing import CliRunner
 from matplotlib import cbook
 from PIL import Image
+from tiny import batches_of
 
 from mae.build import view_of
 from mae.cli import main
-from mae.data.loader import plain_batches, training_batches
+from mae.data.loader import plain_batches
 from mae.data.sources import Arrays, Splits, open_source
 from mae.data.store import Packed
 from mae.errors import BadInput
@@ -56,8 +57,8 @@ def test_images_of_any_shape_give_the_same_batches_whatever_the_workers(store, t
     images, view = open_source(str(store)).train, in_colour(tiny)
     assert isinstance(images, Packed)
     assert images.shape is None
-    everything = list(training_batches(images, view, 0, 8, range(12), CPU, 0))
-    resumed = list(training_batches(images, view, 0, 8, range(5, 12), CPU, 2))
+    everything = list(batches_of(images, view, 0, 8, range(12), 0))
+    resumed = list(batches_of(images, view, 0, 8, range(5, 12), 2))
     for whole, part in zip(everything[5:], resumed, strict=True):
         assert whole.epoch == part.epoch
         np.testing.assert_array_equal(whole.samples, part.samples)
@@ -69,7 +70,7 @@ def test_a_store_shows_the_crops_and_flips_that_the_folder_shows(photos, store, 
     """Both know a sample by its number, so both draw the same; only the pixels are fewer."""
     view = in_colour(tiny)
     batches = (
-        list(training_batches(open_source(str(source)).train, view, 0, 8, range(4), CPU, 0))
+        list(batches_of(open_source(str(source)).train, view, 0, 8, range(4), 0))
         for source in (photos, store)
     )
     for ours, theirs in zip(*batches, strict=True):
@@ -84,8 +85,8 @@ def test_small_images_are_the_same_from_a_store_and_from_idx_files(tmp_path, tin
     assert packed.small
     for ours, theirs in (
         *zip(
-            training_batches(packed, view, 3, 16, range(4), CPU, 2),
-            training_batches(sample, view, 3, 16, range(4), CPU, 0),
+            batches_of(packed, view, 3, 16, range(4), 2),
+            batches_of(sample, view, 3, 16, range(4), 0),
             strict=True,
         ),
         *zip(
