@@ -88,6 +88,7 @@ def maejobs(home: Home) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=20, help="how often tests kill real training")
+    parser.addoption("--stops", type=int, default=4, help="how often tests stop one campaign")
 
 
 def pytest_report_header() -> str:
