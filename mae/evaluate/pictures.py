@@ -19,10 +19,11 @@ METRICS = {
 
 
 def save_reconstruction(path: Path, done: Reconstruction, title: str) -> None:
-    """Input, masked input and output (visible patches pasted), one row each."""
-    rows = {"input": done.imgs, "masked": done.masked, "output": done.pasted}
+    """Input, masked input, the network's output, and it pasted into the input, one row each."""
+    rows = {"input": done.imgs, "masked": done.masked}
+    rows |= {"output": done.output, "pasted": done.pasted}
     count = len(done.imgs)
-    figure = Figure(figsize=(1 + 0.9 * count, 3.1), layout="constrained")
+    figure = Figure(figsize=(1 + 0.9 * count, 4.0), layout="constrained")
     axes = figure.subplots(len(rows), count, squeeze=False)
     for line, (name, imgs) in zip(axes, rows.items(), strict=True):
         for axis, img in zip(line, imgs, strict=True):

@@ -121,3 +121,32 @@ def bicubic_axis(line: np.ndarray, after: int) -> np.ndarray:
                 weights.append(0.0)
         out.append(sum(w * v for w, v in zip(weights, line, strict=True)) / sum(weights))
     return np.array(out)
+
+
+def structural_similarity(x: np.ndarray, y: np.ndarray) -> float:
+    """SSIM of two images (C, H, W) in 0..1 (Wang et al., 2004): the mean over whole windows."""
+    radius, sigma = 5, 1.5
+    offsets = np.arange(-radius, radius + 1)
+    line = np.exp(-(offsets**2) / (2 * sigma**2))
+    weights = np.outer(line, line) / line.sum() ** 2
+    c1, c2 = 0.01**2, 0.03**2
+    found = []
+    for channel in range(x.shape[0]):
+        for row in range(radius, x.shape[1] - radius):
+            for column in range(radius, x.shape[2] - radius):
+                window = (
+                    channel,
+                    slice(row - radius, row + radius + 1),
+                    slice(column - radius, column + radius + 1),
+                )
+                a, b = x[window].astype(np.float64), y[window].astype(np.float64)
+                mean_a, mean_b = (weights * a).sum(), (weights * b).sum()
+                var_a = (weights * (a - mean_a) ** 2).sum()
+                var_b = (weights * (b - mean_b) ** 2).sum()
+                both = (weights * (a - mean_a) * (b - mean_b)).sum()
+                found.append(
+                    (2 * mean_a * mean_b + c1)
+                    * (2 * both + c2)
+                    / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
+                )
+    return float(np.mean(found))

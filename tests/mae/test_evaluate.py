@@ -1,10 +1,12 @@
 """Evaluation: numbers that compare across nights, and pictures that show what is there."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import reference
 import torch
 from PIL import Image
 from tiny import TINY
@@ -17,7 +19,12 @@ from mae.errors import BadInput
 from mae.evaluate import run
 from mae.evaluate.knn import knn_top1
 from mae.evaluate.linear import linear_top1
-from mae.evaluate.reconstruction import reconstruct, reconstruction_metrics
+from mae.evaluate.reconstruction import (
+    reconstruct,
+    reconstruction_metrics,
+    structural_similarity,
+)
+from mae.masking import held_out_noise
 from mae.train import loop
 from mae.train.events import Events
 from mae.train.stopping import Paused, Stop
@@ -111,6 +118,63 @@ def test_metrics_of_a_known_error(sample, tiny):
     assert found["reconstruction_psnr"] == pytest.approx(20.0, rel=1e-4)
 
 
+def test_normalised_errors_are_in_deviations_of_the_true_patch(sample, tiny):
+    images = Arrays(sample.pixels[:10], None)
+    for norm_pix_loss in (True, False):
+        config = tiny.model.model_copy(update={"norm_pix_loss": norm_pix_loss})
+        view, model = view_of(tiny), build_model(config, 0)
+        batches = list(plain_batches(images, view, 4, CPU, 0))
+        found = reconstruction_metrics(
+            Painter(model, 0.5), batches, view, 0.75, torch.float32, Stop()
+        )
+        if norm_pix_loss:
+            assert found["reconstruction_normalised_mse"] == pytest.approx(0.25, rel=1e-4)
+            assert found["reconstruction_normalised_rmse"] == pytest.approx(0.5, rel=1e-4)
+            assert found["reconstruction_normalised_mae"] == pytest.approx(0.5, rel=1e-4)
+            assert found["reconstruction_normalised_sd"] == pytest.approx(0.0, abs=1e-3)
+            continue
+        squares = []
+        for batch in batches:
+            masks = model(batch.imgs, 0.75, held_out_noise(batch.samples, 49))[2]
+            for img, mask in zip(batch.imgs.numpy(), masks.numpy(), strict=True):
+                patches = reference.patchify(img, 4, 4)
+                deviation = np.sqrt(patches.var(axis=1, ddof=1) + 1e-6)
+                squares += list((0.5 / deviation[mask == 1]) ** 2)
+        expected = np.mean(squares)
+        assert found["reconstruction_normalised_mse"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_structural_similarity_is_the_published_one(sample):
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.from_numpy(sample.pixels[:3].copy()).float() / 255
+    noisy = (truth + 0.2 * torch.randn(truth.shape, generator=generator)).clamp(0, 1)
+    found = structural_similarity(noisy, truth)
+    for index in range(3):
+        expected = reference.structural_similarity(noisy[index].numpy(), truth[index].numpy())
+        assert found[index].item() == pytest.approx(expected, abs=1e-5)
+    assert structural_similarity(truth, truth).tolist() == pytest.approx([1.0] * 3, abs=1e-6)
+
+
+def test_images_smaller_than_a_window_have_no_similarity(sample, tiny):
+    config = tiny.model.model_copy(update={"image_size": 8})
+    view = dataclasses.replace(view_of(tiny), size=(8, 8))
+    batches = plain_batches(Arrays(sample.pixels[:4], None), view, 4, CPU, 0)
+    model = build_model(config, 0)
+    found = reconstruction_metrics(model, batches, view, 0.75, torch.float32, Stop())
+    assert "reconstruction_ssim" not in found
+    assert found["reconstruction_mse"] > 0
+
+
+def test_the_picture_shows_what_the_network_makes_of_visible_patches_as_well(sample, tiny):
+    view, model = view_of(tiny), build_model(tiny.model, 0)
+    batch = next(plain_batches(Arrays(sample.pixels[:5], None), view, 5, CPU, 0))
+    done = reconstruct(Painter(model, 0.5), batch, view, 0.75, torch.float32)
+    visible = done.masked != 0.5
+    inside = (done.imgs > 0) & (done.imgs < 1) & visible
+    assert (done.output[inside] != done.imgs[inside]).all()
+    torch.testing.assert_close(done.output[~visible], done.pasted[~visible])
+
+
 def test_an_images_mask_does_not_depend_on_the_batch(sample, tiny):
     view, model = view_of(tiny), build_model(tiny.model, 0)
     images = Arrays(sample.pixels[:10], None)
@@ -150,7 +214,8 @@ def test_an_evaluation_leaves_numbers_pictures_and_events(campaign, small_set, t
     assert (result["step"], result["checkpoint"], result["seed"]) == (12, "step-000000012", 0)
     assert {
         "reconstruction_mse", "reconstruction_rmse", "reconstruction_mae", "reconstruction_sd",
-        "reconstruction_psnr", "knn_top1", "linear_top1", "random_knn_top1", "random_linear_top1",
+        "reconstruction_psnr", "reconstruction_ssim", "reconstruction_normalised_mse",
+       "knn_top1", "linear_top1", "random_knn_top1", "random_linear_top1",
     } <= set(result["metrics"])  # fmt: skip
     assert all(np.isfinite(v) for v in result["metrics"].values())
     events = [json.loads(line) for line in stream.read_text().splitlines()]
