@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -35,7 +35,8 @@ class Shape:
         return (self.image // self.patch) ** 2
 
 
-BASE = Shape("Base at 224", 224, 16, 768, 12, 12, 512, 8, 16, batch=16)
+BASE = Shape("Base at 224", 224, 16, 768, 12, 12, 512, 8, 16, batch=32)
+LARGE_BATCH = replace(BASE, batch=96)
 TINY = Shape("tiny at 28", 28, 4, 96, 4, 4, 64, 2, 4, batch=256)
 
 
@@ -56,9 +57,14 @@ def serve(connection: Connection, contestant: str, shape: Shape, precision: str)
 def _step(contestant: str, shape: Shape, precision: str) -> Step:
     import torch
 
+    from mae.train.device import choose_attention, choose_device
+
+    if contestant.startswith("mae"):
+        choose_device()
     model, loss = _loss(contestant, shape)
     if contestant.startswith("mae"):
-        _choose_as_the_trainer_does(model, precision)
+        kind = torch.bfloat16 if precision == "bf16" else torch.float32
+        choose_attention(model, torch.device("cpu"), kind)
     if "recomputing" in contestant:
         model.recompute = True
     if "compiled" in contestant:
@@ -77,15 +83,6 @@ def _step(contestant: str, shape: Shape, precision: str) -> Step:
         optimiser.step()
 
     return step
-
-
-def _choose_as_the_trainer_does(model: Any, precision: str) -> None:
-    import torch
-
-    from mae.train.device import choose_attention
-
-    kind = torch.bfloat16 if precision == "bf16" else torch.float32
-    choose_attention(model, torch.device("cpu"), kind)
 
 
 def _loss(contestant: str, shape: Shape) -> tuple[Any, Callable[..., Any]]:

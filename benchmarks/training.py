@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from statistics import median
 
-from benchmarks.contestants import BASE, TINY, Shape, serve
+from benchmarks.contestants import BASE, LARGE_BATCH, TINY, Shape, serve
 
 ROUNDS, WARM_UP = 5, 2
 Key = tuple[str, str]  # contestant, precision
@@ -19,11 +19,12 @@ Key = tuple[str, str]  # contestant, precision
 
 @dataclass(frozen=True)
 class Bar:
-    """Ours must be at least `least` times as fast as theirs."""
+    """Ours must be `least` times as fast as theirs, with at most `most` times the memory."""
 
     ours: Key
     theirs: Key
     least: float
+    most: float = 1.05
 
 
 BARS = {
@@ -34,8 +35,9 @@ BARS = {
         Bar(("mae", "bf16"), ("timm", "bf16"), 1.2),
         Bar(("mae compiled", "bf16"), ("transformers", "bf16"), 1.3),
         Bar(("mae", "bf16"), ("transformers", "fp32"), 3.0),
-        Bar(("mae recomputing", "bf16"), ("transformers", "bf16"), 0.0),
     ],
+    # Where activations are most of the memory: weights and moments are not recomputed.
+    LARGE_BATCH: [Bar(("mae recomputing", "bf16"), ("transformers", "bf16"), 0.0, most=0.5)],
     TINY: [
         Bar(("mae", "fp32"), ("transformers", "fp32"), 1.03),
         Bar(("mae", "fp32"), ("timm", "fp32"), 1.03),
@@ -55,7 +57,10 @@ def main(rounds: int = ROUNDS) -> None:
                 print(f"  {' '.join(key):<22}{speed:9.2f} images/s {told.peak / 1e9:6.2f} GB")
             names = f"{' '.join(bar.ours)} / {' '.join(bar.theirs)}"
             room = ours.peak / theirs.peak
-            print(f"  {names:<42}{ratio:6.2f} x (bar {bar.least:.2f}), memory {room:.2f} x")
+            print(
+                f"  {names:<42}{ratio:6.2f} x (bar {bar.least:.2f}), "
+                f"memory {room:.2f} x (bar {bar.most:.2f})"
+            )
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """What this machine computes on, and in which precision: decided here, by what it can do."""
 
+import os
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,12 @@ NARROWEST_BF16_ON_CPU = 256
 
 
 def choose_device(threads: int | None = None) -> torch.device:
-    """The accelerator if there is one, else the CPU; it computes with that many threads."""
+    """The accelerator if there is one, else the CPU; it computes with that many threads.
+
+    Tensors in the CPU's memory lie in pages of 2 MB where the kernel has them, if none has been
+    made before: a step allocates its activations anew, and would fault in 4 kB at a time.
+    """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch asks once
     if threads is not None:
         torch.set_num_threads(threads)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
