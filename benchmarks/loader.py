@@ -31,6 +31,7 @@ from mae.data.sources import open_source
 from mae.data.view import View
 from mae.train import loop
 from mae.train.campaign import Campaign, read_history
+from mae.train.device import choose_device
 from mae.train.events import Events
 from mae.train.stopping import Stop
 
@@ -61,7 +62,7 @@ class Bench:
 
 def main(large: Path = photos.PHOTOS, small: Path | None = None) -> None:
     """Print images a second, ratios and bars, for large, small and tiny JPEGs; then data wait."""
-    torch.set_num_threads(1)
+    choose_device(threads=1)  # as training does
     whole = photos.photographs(large)
     reduced = photos.photographs(small) if small else whole
     with tempfile.TemporaryDirectory() as temporary:

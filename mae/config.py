@@ -133,7 +133,7 @@ class RecipeConfig(Section):
 class RunConfig(Section):
     """How this machine does the work; may differ from night to night."""
 
-    workers: Annotated[int, Field(ge=0)] = 2  # processes that decode image files
+    workers: Annotated[int, Field(ge=0)] = 2  # that read images ahead of their use
     threads: Positive | None = None  # of the CPU, for computing; default: all cores
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     micro_batch: Positive | None = None  # images at once; a batch's gradients are added up

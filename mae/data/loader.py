@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mae.data.ahead import ahead
 from mae.data.course import Course
 from mae.data.readers import Cutter, Decoder, Place, Seen, crops
 from mae.data.resample import resample
@@ -72,9 +73,9 @@ def _batches(
     images: Images, view: View, seed: int, plan: Plan, device: torch.device, workers: int
 ) -> Iterator[Batch]:
     if isinstance(images, Files):
-        yield from _read(Decoder(images, view, seed), plan, device, workers)
+        yield from _decode(Decoder(images, view, seed), plan, device, workers)
     elif isinstance(images, Packed) and not images.small:
-        yield from _read(Cutter(images, view, seed), plan, device, workers)
+        yield from _cut_ahead(Cutter(images, view, seed), plan, device, workers)
     else:
         yield from _cut_on_device(images, view, seed, plan, device)
 
@@ -99,13 +100,25 @@ def _cut_on_device(
         yield Batch(epoch or 0, samples, view.normalise(imgs.expand(-1, view.channels, -1, -1)))
 
 
-def _read(
-    reader: Decoder | Cutter, plan: Plan, device: torch.device, workers: int
-) -> Iterator[Batch]:
-    """Batches that workers put together ahead of time, as bytes; normalised on the device."""
-    view, images = reader.view, reader.images
+def _cut_ahead(cutter: Cutter, plan: Plan, device: torch.device, workers: int) -> Iterator[Batch]:
+    """Batches that threads cut ahead of time, as bytes; normalised on the device.
+
+    Nothing of a cut holds Python's lock for long, and what processes would have to hand over stays
+    where it is.
+    """
+
+    def cut(epoch: int | None, samples: np.ndarray) -> tuple[int, np.ndarray, Tensor]:
+        pixels = cutter.batch(epoch, samples)
+        return epoch or 0, samples, pixels.pin_memory() if device.type == "cuda" else pixels
+
+    for epoch, samples, pixels in ahead(cut, plan, workers):
+        yield Batch(epoch, samples, _on_device(pixels, cutter.view, device))
+
+
+def _decode(decoder: Decoder, plan: Plan, device: torch.device, workers: int) -> Iterator[Batch]:
+    """Batches that processes put together ahead of time, as bytes; normalised on the device."""
     loader = DataLoader(
-        reader,
+        decoder,
         batch_sampler=([Place(epoch, int(s)) for s in samples] for epoch, samples in plan),
         num_workers=workers,
         collate_fn=_collate,
@@ -113,10 +126,14 @@ def _read(
         pin_memory=device.type == "cuda",
     )
     for epoch, samples, pixels, bad in loader:
-        pixels = pixels.to(device, non_blocking=True)
-        imgs = view.normalise(pixels.expand(-1, view.channels, -1, -1))
-        unreadable = tuple(images.paths[s] for s in bad) if isinstance(images, Files) else ()
-        yield Batch(epoch, samples, imgs, unreadable)
+        unreadable = tuple(decoder.images.paths[s] for s in bad)
+        yield Batch(epoch, samples, _on_device(pixels, decoder.view, device), unreadable)
+
+
+def _on_device(pixels: Tensor, view: View, device: torch.device) -> Tensor:
+    """Bytes (N, C or 1, h, w) as the network's input."""
+    pixels = pixels.to(device, non_blocking=True)
+    return view.normalise(pixels.expand(-1, view.channels, -1, -1))
 
 
 def _collate(items: Sequence[Seen]) -> tuple[int, np.ndarray, Tensor, list[int]]:

@@ -1,4 +1,4 @@
-"""Training images one batch at a time, in data workers: decoded files, and cuts of a store."""
+"""Training images a batch at a time, ahead of their use: decoded files, and cuts of a store."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -89,28 +89,26 @@ def _opened(path: Path, files: ExitStack) -> Image.Image | None:
         return None
 
 
-class Cutter(Dataset[list[Seen]]):
-    """Crops and resizes images of a packed store: (C, h, w) uint8 with the store's channels."""
+class Cutter:
+    """Crops and resizes images of a packed store, a batch at a time."""
 
     def __init__(self, images: Packed, view: View, seed: int) -> None:
         view.check_channels(images.channels)
         self.images, self.view, self.seed = images, view, seed
 
-    def __getitems__(self, places: list[Place]) -> list[Seen]:
-        """A batch at once, all of one epoch: the draws of one image cost as much as a cut."""
-        samples = np.array([place.sample for place in places])
+    def batch(self, epoch: int | None, samples: NDArray[np.int64]) -> Tensor:
+        """The samples (N,) as (N, C, h, w) uint8 with the store's channels."""
         sizes = self.images.sizes[samples]
-        boxes, flips = crops(self.view, self.seed, places[0].epoch, samples, sizes)
-        return [
-            (place, self._cut(place.sample, box, flip))
-            for place, box, flip in zip(places, boxes.tolist(), flips.tolist(), strict=True)
-        ]
-
-    def _cut(self, sample: int, box: Box, flip: bool) -> Tensor:
-        top, left, height, width = box
-        part = self.images.image(sample)[top : top + height, left : left + width]
-        pixels = resize(torch.from_numpy(part), self.view.size)
-        return pixels.flip(2) if flip else pixels
+        boxes, flips = crops(self.view, self.seed, epoch, samples, sizes)
+        pixels = np.empty((len(samples), self.images.channels, *self.view.size), np.uint8)
+        for place, sample, box, flip in zip(
+            pixels, samples.tolist(), boxes.tolist(), flips.tolist(), strict=True
+        ):
+            top, left, height, width = box
+            part = self.images.image(sample)[top : top + height, left : left + width]
+            seen = resize(torch.from_numpy(part), self.view.size).numpy()
+            place[:] = seen[..., ::-1] if flip else seen
+        return torch.from_numpy(pixels)
 
 
 def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
