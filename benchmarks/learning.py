@@ -1,0 +1,81 @@
+"""What fifteen minutes teach a tiny network on all of Fashion-MNIST, beside raw pixels.
+
+`python -m benchmarks.learning [MINUTES] [DIRECTORY]`: the directory has the idx files, by default
+those of Debian's dataset-fashion-mnist. The steps are as many as the machine does in the time, so
+that the schedule ends with it. The bar: probe and neighbours above the random encoder's by five.
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mae.config import Config, read_config
+from mae.data.sources import Arrays, Images, open_source
+from mae.evaluate.knn import knn_top1
+from mae.evaluate.linear import linear_top1
+from mae.evaluate.run import Bench
+from mae.train import checkpoint as checkpoints
+from mae.train import loop
+from mae.train.campaign import Campaign
+from mae.train.events import Events
+from mae.train.stopping import Stop
+
+MINUTES, BAR = 15.0, 5.0
+SETTINGS = (
+    "recipe.batch_size=256", "recipe.base_lr=1e-3", "recipe.warmup_epochs=1", "run.threads=2",
+    "run.log_every_steps=50",
+)  # fmt: skip
+WARM_UP, TIMED = 20, 100  # steps
+
+
+def main(minutes: float = MINUTES, source: str = "fashion-mnist") -> None:
+    """Train for that long, then print what probe and neighbours make of each kind of features."""
+    told = read_config("fashion-tiny", (*SETTINGS, f"data.source={source}"))
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary)
+        second = _steps_per_second(root / "timed", told)
+        steps = max(1, int(minutes * 60 * second))
+        config = read_config(
+            "fashion-tiny", (*SETTINGS, f"data.source={source}", f"recipe.steps={steps}")
+        )
+        begun = time.monotonic()
+        loop.pretrain(root / "campaign", config, Stop(), Events(None))
+        took = (time.monotonic() - begun) / 60
+        splits = open_source(source)
+        per_epoch = len(splits.train) // config.recipe.batch_size
+        print(f"{steps} steps, {steps / per_epoch:.1f} epochs, {took:.1f} minutes")
+
+        bench = Bench(config, splits, Stop(), print)
+        campaign = Campaign(root / "campaign")
+        found = checkpoints.newest_valid(campaign.checkpoints, print)
+        ours, random = (bench.classification(bench.model(one)) for one in (found, None))
+        raw = _raw(splits.train, splits.held_out)
+    print(f"{'':<16}{'linear probe':>14}{'20 neighbours':>16}")
+    for name, scores in (("raw pixels", raw), ("random encoder", random), ("mae", ours)):
+        print(f"{name:<16}{scores['linear_top1']:>13.2f}%{scores['knn_top1']:>15.2f}%")
+    gains = [ours[metric] - random[metric] for metric in ("linear_top1", "knn_top1")]
+    print(f"above random: {gains[0]:+.2f} and {gains[1]:+.2f} (bar: more than {BAR:g})")
+
+
+def _steps_per_second(root: Path, config: Config) -> float:
+    loop.pretrain(root, config, Stop(), Events(None), until_step=WARM_UP)
+    begun = time.monotonic()
+    loop.pretrain(root, config, Stop(), Events(None), until_step=WARM_UP + TIMED)
+    return TIMED / (time.monotonic() - begun)
+
+
+def _raw(train: Images, test: Images) -> dict[str, float]:
+    found = []
+    for images in (train, test):
+        assert isinstance(images, Arrays)
+        pixels = torch.from_numpy(images.pixels.reshape(len(images), -1).astype(np.float32) / 255)
+        found += [pixels, torch.from_numpy(np.asarray(images.labels))]
+    return {"linear_top1": linear_top1(*found, Stop()), "knn_top1": knn_top1(*found)}
+
+
+if __name__ == "__main__":
+    main(*(kind(told) for kind, told in zip((float, str), sys.argv[1:], strict=False)))
