@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from mae.cli_pack import pack
-from mae.errors import BadInput, Busy, TrainingFailed
+from mae.errors import told
 from mae.exchange.commands import export_command, import_command
 
 
@@ -27,16 +27,12 @@ class Commands(click.Group):
         try:
             with usage_in_one_line():
                 return super().invoke(ctx)
-        except (BadInput, Busy, TrainingFailed) as error:
-            if ctx.params["debug"]:
+        except Exception as error:
+            known = told(error)
+            if known is None or ctx.params["debug"]:
                 raise
-            click.echo(f"mae: {error}", err=True)
-            ctx.exit(error.exit_code)
-        except OSError as error:  # a full disk, a directory that may not be written
-            if ctx.params["debug"]:
-                raise
-            click.echo(f"mae: {error.filename or 'system'}: {error.strerror or error}", err=True)
-            ctx.exit(1)
+            click.echo(f"mae: {known[0]}", err=True)
+            ctx.exit(known[1])
 
 
 @contextmanager
@@ -87,7 +83,12 @@ def main(context: click.Context, debug: bool) -> None:
 @click.option("--seed", type=click.IntRange(min=0), help="Decides weights, order, crops and masks.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any other setting.")
 @click.option("--until-step", type=click.IntRange(min=1), help="Pause this night at a step.")
+@click.option(
+    "--processes", type=click.IntRange(min=1), help="Train in so many, one a GPU of this host."
+)
+@click.pass_context
 def pretrain(
+    context: click.Context,
     name: str,
     output: Path,
     data: str | None,
@@ -95,6 +96,7 @@ def pretrain(
     seed: int | None,
     settings: tuple[str, ...],
     until_step: int | None,
+    processes: int | None,
 ) -> None:
     """Train for a night: to the end, MAEJOBS_DEADLINE, or TERM, and leave a checkpoint.
 
@@ -104,19 +106,28 @@ def pretrain(
     mae pretrain --config fashion-tiny --output campaigns/tiny
     mae pretrain --config my.toml --output runs/a --set recipe.epochs=30
     """
+    from mae.train.processes import is_started_here, run_all
+    from mae.train.ranks import joined, ranks_here
     from mae.train.stopping import Stop
 
-    stop = Stop.listen()  # before the slow imports: a signal must not be lost in them
+    if processes is not None and is_started_here(processes):
+        context.exit(run_all(processes, sys.argv[1:]))
+    ranks = ranks_here()
+    # Before the slow imports: a signal must not be lost in them.
+    stop = Stop.listen(alone=ranks.world == 1)
     from mae.config import read_config
     from mae.train.events import Events
 
     options = {"--data": data, "--steps": steps, "--seed": seed}
-    config = read_config(name, settings, options)
-    from mae.train.loop import pretrain as train
+    with joined(ranks, context.find_root().params["debug"]) as ranks:
+        config = ranks.decided(partial(read_config, name, settings, options))
+        from mae.train.loop import pretrain as train
 
-    status, reason = train(output, config, stop, Events.from_environment(), until_step)
-    stop.ignore()
-    click.echo(f"{status}: {reason}")
+        events = Events.from_environment() if ranks.first else Events(None, aloud=False)
+        status, reason = train(output, config, stop, events, until_step, ranks)
+        stop.ignore()
+        if ranks.first:
+            click.echo(f"{status}: {reason}")
 
 
 @main.command()

@@ -138,6 +138,7 @@ class RunConfig(Section):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     micro_batch: Positive | None = None  # images at once; a batch's gradients are added up
     compile: bool = False  # a slow start, faster steps where the network is large
+    shard: bool = False  # weights over processes, where there are several: less memory in each
     recompute: bool = False  # activations in the backward pass: half the memory, more time
     log_every_steps: Positive = 20
     most_divergences: Annotated[int, Field(ge=0)] = 3  # a night; one more fails it

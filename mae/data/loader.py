@@ -36,15 +36,15 @@ class Batch(NamedTuple):
 
 def training_batches(
     images: Images, view: View, seed: int, course: Course, steps: range, device: torch.device,
-    workers: int,
+    workers: int, share: slice = slice(None),
 ) -> Iterator[Batch]:  # fmt: skip
-    """The batches of these steps: a pure function of the arguments, whatever the workers."""
+    """The batches of these steps, or a share of each: a pure function, whatever the workers."""
     shuffled = lru_cache(maxsize=2)(lambda epoch: order(seed, epoch, len(images)))
 
     def plan() -> Iterator[tuple[int | None, np.ndarray]]:
         for step in steps:
             epoch, offset = course.place(step)
-            yield epoch, shuffled(epoch)[offset : offset + course.batch_size]
+            yield epoch, shuffled(epoch)[offset : offset + course.batch_size][share]
 
     yield from _batches(images, view, seed, plan(), device, workers)
 

@@ -91,14 +91,19 @@ def _write(
     return manifest
 
 
-def to_host(value: Any) -> Any:
-    """A copy of tensors in the host's memory, in the same dictionaries, lists and tuples."""
+def to_host(value: Any, keep: bool = True) -> Any:
+    """A copy of tensors in the host's memory, in the same dictionaries, lists and tuples.
+
+    Sharded ones become whole, one after the other, which takes all processes; those that do not
+    `keep` it get None.
+    """
     if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True)
+        whole = value.full_tensor() if hasattr(value, "full_tensor") else value
+        return whole.detach().to("cpu", copy=True) if keep else None
     if isinstance(value, dict):
-        return {key: to_host(part) for key, part in value.items()}
+        return {key: to_host(part, keep) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(map(to_host, value))
+        return type(value)(to_host(part, keep) for part in value)
     return value
 
 
@@ -142,10 +147,10 @@ def load_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
     return load_file(checkpoint.path / WEIGHTS)
 
 
-def load_state(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Optimiser and position, as given to `save`, on the CPU."""
+def load_state(checkpoint: Checkpoint, mapped: bool = False) -> dict[str, Any]:
+    """Optimiser and position, as given to `save`, on the CPU; `mapped` reads only what is used."""
     state: dict[str, Any] = torch.load(
-        checkpoint.path / STATE, map_location="cpu", weights_only=True
+        checkpoint.path / STATE, map_location="cpu", weights_only=True, mmap=mapped
     )
     return state
 

@@ -14,8 +14,9 @@ METRIC_SECONDS = 5.0
 class Events:
     """The event stream. Without a file nothing is written; a file that fails stops nothing."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, aloud: bool = True) -> None:
         self._path = path
+        self._aloud = aloud
         self._last: dict[str, float] = {}
 
     @classmethod
@@ -49,7 +50,8 @@ class Events:
 
     def note(self, text: str) -> None:
         """Something a person should know; it goes to stderr as well."""
-        print(f"mae: {text}", file=sys.stderr, flush=True)
+        if self._aloud:
+            print(f"mae: {text}", file=sys.stderr, flush=True)
         self._write("note", text=text)
 
     def outcome(self, status: str, reason: str) -> None:

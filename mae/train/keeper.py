@@ -39,24 +39,24 @@ class Keeper:
         self._writing: Future[Checkpoint] | None = None
         self._begun = 0.0
 
-    @property
-    def due(self) -> bool:
-        """Whether one should be begun now: none is while another is being written."""
-        if self._writing is not None:
+    def due(self, step: int) -> bool:
+        """Whether one should be begun at a step: none is while another is being written."""
+        if self._writing is not None or not self.trainer.ranks.first:
             return False
         run = self.trainer.config.run
-        if run.checkpoint_every_steps and self.trainer.step % run.checkpoint_every_steps == 0:
+        if run.checkpoint_every_steps and step % run.checkpoint_every_steps == 0:
             return True
         return time.monotonic() - self.saved_at >= run.checkpoint_every_seconds
 
     def begin(self) -> None:
-        """Begin to write a checkpoint of this step, unless it has one or there is no room."""
+        """Begin to write a checkpoint of this step, unless it has one or there is no room.
+
+        All processes take part, since each may have some of the weights; the first one writes.
+        """
         self.settle()
         trainer = self.trainer
-        if trainer.step == self.saved_step:
-            return
         self._begun = self.saved_at = time.monotonic()
-        if self._lacks_room():
+        if trainer.ranks.decided(lambda: trainer.step == self.saved_step or self._lacks_room()):
             return
         facts = {
             "step": trainer.step,
@@ -66,7 +66,11 @@ class Keeper:
             "code_revision": self.revision,
             "metrics": self.metrics,
         }
-        weights, state = checkpoints.to_host((trainer.model.state_dict(), trainer.state()))
+        weights, state = checkpoints.to_host(
+            (trainer.model.state_dict(), trainer.state()), keep=trainer.ranks.first
+        )
+        if not trainer.ranks.first:
+            return
         blocked = time.monotonic() - self._begun
         self.events.metric("checkpoint_blocked_seconds", trainer.step, blocked)
         self._writing = self._writer.submit(
@@ -97,7 +101,7 @@ class Keeper:
         """See the last step's checkpoint onto the disk. Raises TrainingFailed if it is refused."""
         self.begin()
         self.settle()
-        if self.saved_step != self.trainer.step:
+        if self.saved_step != self.trainer.step and self.trainer.ranks.first:
             raise TrainingFailed(
                 f"the night's last checkpoint is not on the disk: {self.trouble}; the newest is of "
                 f"step {self.saved_step}: make room in {self.campaign.root}"

@@ -1,9 +1,13 @@
 """One night of pretraining: from the newest valid checkpoint to the end, or to a reason to stop."""
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from math import ceil
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -37,6 +41,7 @@ from mae.train.events import Events
 from mae.train.flops import peak_flops, training_flops
 from mae.train.keeper import Keeper
 from mae.train.progress import Show, progress
+from mae.train.ranks import ALONE, Agreed, Ranks
 from mae.train.stopping import Stop
 from mae.train.trainer import Trainer
 
@@ -57,9 +62,9 @@ class Window:
         self.total += loss
         self.steps += 1
 
-    def close(self, batch_size: int) -> tuple[float, float, float]:
+    def close(self, batch_size: int, ranks: Ranks) -> tuple[float, float, float]:
         """Mean loss, images per second and the share of time waited for data; start anew."""
-        loss = self.total.item() / self.steps
+        loss = fmean(ranks.gathered(self.total.item() / self.steps))
         seconds = time.monotonic() - self.begun
         speed, data_wait = self.steps * batch_size / seconds, self.waited / seconds
         self.total.zero_()
@@ -68,31 +73,32 @@ class Window:
 
 
 def pretrain(
-    root: Path, asked: Config, stop: Stop, events: Events, until_step: int | None = None
+    root: Path,
+    asked: Config,
+    stop: Stop,
+    events: Events,
+    until_step: int | None = None,
+    ranks: Ranks = ALONE,
 ) -> tuple[str, str]:
     """Train a campaign for a night: its status ("completed" or "paused") and the reason.
 
-    The steps done, and so the weights, do not depend on how many nights they took.
+    The steps done, and so the weights, do not depend on how many nights they took. Where there are
+    several processes, the first of them touches the campaign's files; `events` are its alone.
     """
     campaign = Campaign(root)
-    asked = settle_source(campaign, asked)
+    asked = ranks.decided(partial(settle_source, campaign, asked))
     images = open_source(asked.data.source).train
-    course_of(images, asked.recipe.batch_size)  # refuses before there is a directory
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(
-            f"--output {root}: {error.strerror}; name a directory that can be written"
-        ) from None
-    with held(campaign.lock):
-        config, changed = agreed_config(campaign, asked)
-        checkpoints.clean(campaign.checkpoints)
-        trainer = _begin(campaign, config, images, events)
-        keep_config(campaign, config, trainer.step, changed)
+    # Refused before there is a directory.
+    course_of(images, asked.recipe.batch_size)
+    ranks.share(asked.recipe.batch_size)
+    with ExitStack() as lock:
+        config, changed = ranks.decided(lambda: _enter(campaign, asked, lock))
+        trainer = _begin(campaign, config, images, events, ranks)
+        ranks.decided(lambda: keep_config(campaign, config, trainer.step, changed))
         if changed:
             events.note(f"from step {trainer.step} on the campaign changes: {'; '.join(changed)}")
         evening = trainer.step
-        skipped, count = read_skipped(campaign.skipped), 0
+        skipped, count = ranks.decided(partial(read_skipped, campaign.skipped)), 0
         while True:
             keeper = Keeper(campaign, trainer, events, saved_step=trainer.step)
             try:
@@ -101,14 +107,14 @@ def pretrain(
                 )
                 break
             except Diverged as error:
-                skipped = note_skipped(campaign.skipped, error.divergence)
+                skipped = ranks.decided(partial(note_skipped, campaign.skipped, error.divergence))
                 count += 1
                 if count > config.run.most_divergences:
                     raise _failed(skipped[-count:], campaign) from error
                 events.note(f"{error}; going back to the last checkpoint, these steps left out")
                 keeper.settle()
                 night = trainer.night
-                trainer = _begin(campaign, config, images, events)
+                trainer = _begin(campaign, config, images, events, ranks)
                 trainer.night = night
             finally:
                 keeper.close()
@@ -130,15 +136,32 @@ def _tell_what_is_left(trainer: Trainer, evening: int, events: Events) -> None:
     )
 
 
-def _begin(campaign: Campaign, config: Config, images: Images, events: Events) -> Trainer:
+def _enter(campaign: Campaign, asked: Config, lock: ExitStack) -> tuple[Config, list[str]]:
+    """Make the campaign's directory and lock it; the config, and what it changes."""
+    try:
+        campaign.root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(
+            f"--output {campaign.root}: {error.strerror}; name a directory that can be written"
+        ) from None
+    lock.enter_context(held(campaign.lock))
+    agreed = agreed_config(campaign, asked)
+    checkpoints.clean(campaign.checkpoints)
+    return agreed
+
+
+def _begin(
+    campaign: Campaign, config: Config, images: Images, events: Events, ranks: Ranks
+) -> Trainer:
     """A trainer where the newest valid checkpoint left off, or at the start."""
-    trainer = Trainer(config, images, choose_device(config.run.threads))
-    newest = checkpoints.newest_valid(campaign.checkpoints, events.note)
+    device = choose_device(config.run.threads)
+    trainer = Trainer(config, images, device, ranks=ranks)
+    newest = ranks.decided(lambda: checkpoints.newest_valid(campaign.checkpoints, events.note))
     if newest is not None:
         trainer.resume(newest)
         events.artifact("checkpoint_in", newest.path)
         events.note(f"resuming from {newest.path.name} of {trainer.total} steps")
-    rewind_history(campaign, trainer.step)
+    ranks.decided(lambda: rewind_history(campaign, trainer.step))
     return trainer
 
 
@@ -160,24 +183,32 @@ def _train(
     skipped: list[Divergence],
     keeper: Keeper,
 ) -> tuple[str, str]:
-    config = trainer.config
-    losses = [row["loss"] for row in read_history(campaign)]
+    config, ranks = trainer.config, trainer.ranks
+    losses = ranks.decided(lambda: [row["loss"] for row in read_history(campaign)])
     if losses:
         keeper.metrics = {"loss": losses[-1]}
     window = Window(torch.zeros((), device=trainer.device))
     last = min(trainer.total, until_step or trainer.total)
     longest_step = 0.0
     flops = training_flops(config.model, config.recipe.mask_ratio)
-    peak = peak_flops(trainer.device, trainer.precision)
+    peak = ranks.decided(lambda: peak_flops(trainer.device, trainer.precision)) * ranks.world
+    unheard: list[str] = []  # notes of a process that does not speak, for the first one
+    heard: set[str] = set()
 
     def note_history(rate: float, show: Show) -> None:
         if not window.steps:
             return
         first = window.first
-        loss, speed, data_wait = window.close(config.recipe.batch_size)
+        loss, speed, data_wait = window.close(config.recipe.batch_size, ranks)
+        for text in sorted(set(chain(*ranks.gathered(unheard))) - heard):
+            events.note(text)
+            heard.add(text)
+        unheard.clear()
         if why := why_diverged(loss, losses):
             raise Diverged(Divergence(first, trainer.step, loss, why))
         losses.append(loss)
+        if not ranks.first:
+            return
         keeper.metrics = {"loss": loss}
         row = {"step": trainer.step, "epoch": round(trainer.epoch, 4), "loss": loss, "lr": rate}
         utilisation = speed * flops / peak
@@ -196,11 +227,21 @@ def _train(
         range(trainer.step, last),
         trainer.device,
         config.run.workers,
+        ranks.share(config.recipe.batch_size),
     )
-    batches = reporting(batches, events.note)
-    reason = stop.reason(keeper.seconds)
+    batches = reporting(batches, events.note if ranks.first else unheard.append)
+
+    def begin_agreeing(step: int) -> Agreed:
+        steps = 1 if ranks.world == 1 else 2  # several processes stop a step later
+
+        def why() -> str | None:
+            return stop.reason(2 * keeper.seconds + steps * longest_step + SLACK_SECONDS)
+
+        return ranks.begin_agreeing(why, lambda: keeper.due(step))
+
+    reason = ranks.decided(lambda: stop.reason(keeper.seconds))
     rate = 0.0
-    with progress(trainer.total, trainer.step) as show:
+    with progress(trainer.total, trainer.step, ranks.first) as show:
         while trainer.step < last and not reason:
             begun = time.monotonic()
             batch = next(batches)
@@ -209,6 +250,7 @@ def _train(
                 trainer.step += 1
                 continue
             window.first = window.first if window.steps else trainer.step
+            agreed = begin_agreeing(trainer.step + 1)
             loss, rate = trainer.train_on(batch)
             window.add(loss)
             if trainer.step % config.run.log_every_steps == 0:
@@ -216,10 +258,10 @@ def _train(
             events.progress(trainer.step, trainer.total, trainer.epoch)
             longest_step = max(longest_step, time.monotonic() - begun)
             keeper.look()
-            if keeper.due:
+            reason, due = agreed()
+            if due:
                 note_history(rate, show)
                 keeper.begin()
-            reason = stop.reason(2 * keeper.seconds + longest_step + SLACK_SECONDS)
         note_history(rate, show)
         keeper.finish()
     if trainer.step >= trainer.total:

@@ -11,8 +11,11 @@ Show = Callable[[int, float | None], None]
 
 
 @contextmanager
-def progress(total: int, start: int) -> Iterator[Show]:
+def progress(total: int, start: int, aloud: bool = True) -> Iterator[Show]:
     """A function to call with (steps done, latest loss), shown on stderr as fits it."""
+    if not aloud:
+        yield lambda _step, _loss: None
+        return
     with _bar(total, start) if sys.stderr.isatty() else _lines(total, start) as show:
         yield show
 

@@ -17,23 +17,26 @@ class Paused(Exception):
 class Stop:
     """Remembers that a signal came, and knows the deadline (Unix seconds)."""
 
-    def __init__(self, deadline: float | None = None) -> None:
+    def __init__(self, deadline: float | None = None, alone: bool = True) -> None:
         self.deadline = deadline
+        self._alone = alone
         self._signal: str | None = None
 
     @classmethod
-    def listen(cls) -> "Stop":
+    def listen(cls, alone: bool = True) -> "Stop":
         """Start to catch TERM and INT; the deadline is the one in MAEJOBS_DEADLINE, if any.
 
-        A second signal does what it would have done without us.
+        A second signal does what it would have done without us, unless there are other processes
+        in the run: what started them passes on a signal that they have all had already.
         """
         text = os.environ.get("MAEJOBS_DEADLINE")
         try:
-            stop = cls(float(text) if text else None)
+            stop = cls(float(text) if text else None, alone)
         except ValueError:
             raise BadInput(f"MAEJOBS_DEADLINE: {text!r} is not a time in Unix seconds") from None
         for number in SIGNALS:
             signal.signal(number, stop._remember)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # see mae.train.processes
         return stop
 
     def reason(self, margin: float = 0.0) -> str | None:
@@ -59,5 +62,6 @@ class Stop:
 
     def _remember(self, number: int, _frame: FrameType | None) -> None:
         self._signal = signal.Signals(number).name
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
+        if self._alone:
+            for each in SIGNALS:
+                signal.signal(each, signal.SIG_DFL)

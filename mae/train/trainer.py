@@ -16,7 +16,9 @@ from mae.masking import training_noise
 from mae.train import checkpoint as checkpoints
 from mae.train.checkpoint import Checkpoint
 from mae.train.device import autocast, choose_attention, choose_precision
+from mae.train.ranks import ALONE, Ranks
 from mae.train.schedule import learning_rate, parameter_groups
+from mae.train.spread import shards_of, spread
 
 
 @dataclass
@@ -28,6 +30,7 @@ class Trainer:
     device: torch.device
     step: int = 0  # steps done
     night: int = 1
+    ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
         recipe = self.config.recipe
@@ -37,9 +40,7 @@ class Trainer:
         )
         choose_attention(self.model, self.device, self.precision)
         self.model.recompute = self.config.run.recompute
-        self.loss = self.model.training_loss
-        if self.config.run.compile:
-            self.loss = torch.compile(self.loss, dynamic=False)
+        self.spread = spread(self.model, self.device, self.ranks, self.config.run)
         groups = parameter_groups(self.model.named_parameters(), recipe.weight_decay)
         self.optimiser = torch.optim.AdamW(groups, lr=0.0, betas=recipe.betas, fused=True)
         self.course = course_of(self.images, recipe.batch_size)
@@ -56,7 +57,10 @@ class Trainer:
         return max(1, self.course.steps(self.epochs))
 
     def train_on(self, batch: Batch) -> tuple[Tensor, float]:
-        """One optimiser step: the loss, still on the device, and the learning rate."""
+        """One optimiser step: the loss, still on the device, and the learning rate.
+
+        The loss is of this process's part of the batch; the gradient is of all of it.
+        """
         recipe = self.config.recipe
         rate = learning_rate(
             self.epoch,
@@ -71,13 +75,13 @@ class Trainer:
         size = self.config.run.micro_batch or len(batch.imgs)
         self.optimiser.zero_grad()
         loss = torch.zeros((), device=self.device)
-        for imgs, part in zip(
-            batch.imgs.split(size), noise.to(self.device).split(size), strict=True
-        ):
-            with autocast(self.device, self.precision):
-                share = self.loss(imgs, recipe.mask_ratio, part)
-            share = share * (len(imgs) / len(batch.imgs))
-            share.backward()
+        parts = list(zip(batch.imgs.split(size), noise.to(self.device).split(size), strict=True))
+        for number, (imgs, part) in enumerate(parts, start=1):
+            with self.spread.micro(number == len(parts)):
+                with autocast(self.device, self.precision):
+                    share = self.spread.loss(imgs, recipe.mask_ratio, part)
+                share = share * (len(imgs) / len(batch.imgs))
+                share.backward()
             loss += share.detach()
         if recipe.clip_grad is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_grad)
@@ -87,7 +91,7 @@ class Trainer:
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Continue where a checkpoint left off."""
-        state = checkpoints.load_state(checkpoint)
+        state = checkpoints.load_state(checkpoint, mapped=self.config.run.shard)
         # Imported weights have met no images yet, and no optimiser.
         if state.get("train_samples", len(self.images)) != len(self.images):
             raise BadInput(
@@ -96,7 +100,8 @@ class Trainer:
                 "campaign with another --output"
             )
         try:
-            self.model.load_state_dict(checkpoints.load_weights(checkpoint))
+            weights = checkpoints.load_weights(checkpoint)
+            self.model.load_state_dict(shards_of(weights, self.model.state_dict()))
         except RuntimeError:
             raise BadInput(
                 f"{checkpoint.path}: its weights do not fit the campaign's config.toml; "
@@ -111,7 +116,10 @@ class Trainer:
     def _resume_optimiser(self, state: dict[str, Any]) -> None:
         """Take the moments; what the recipe says of a group may have been changed since."""
         told = [(group["weight_decay"], group["betas"]) for group in self.optimiser.param_groups]
-        self.optimiser.load_state_dict(state)
+        # torch numbers the weights through all groups.
+        weights = (weight for group in self.optimiser.param_groups for weight in group["params"])
+        moments = shards_of(state["state"], dict(enumerate(weights)))
+        self.optimiser.load_state_dict(state | {"state": moments})
         for group, (weight_decay, betas) in zip(self.optimiser.param_groups, told, strict=True):
             group["weight_decay"], group["betas"] = weight_decay, betas
 

@@ -29,7 +29,7 @@ ANOTHER = {
     },
     "run": {
         "workers": 0, "threads": 2, "precision": "bf16", "micro_batch": 4, "compile": True,
-        "recompute": True, "log_every_steps": 1, "most_divergences": 0,
+        "shard": True, "recompute": True, "log_every_steps": 1, "most_divergences": 0,
         "checkpoint_every_seconds": 1.0, "checkpoint_every_steps": 7,
     },
 }  # fmt: skip
