@@ -89,7 +89,7 @@ def _cause(others: Others, error: Exception) -> tuple[str, int]:
         while time.monotonic() < give_up and not others.store.check(["cause"]):
             if dead := others.dead():
                 names = " and ".join(map(str, dead))
-                line = f"process {names} of {world} (from 0) died; start again to go on"
+                line = f"rank {names} of {world} died; start again to go on"
                 known = f"{line} from the last checkpoint", 1
                 break
             time.sleep(0.05)
@@ -97,7 +97,7 @@ def _cause(others: Others, error: Exception) -> tuple[str, int]:
         known = f"{type(error).__name__}: {_one_line(error)}; `mae --debug` shows where", 1
     line, code = known
     if told(error):
-        line = f"process {rank} of {world} (from 0): {line}"
+        line = f"rank {rank} of {world}: {line}"
     cause = others.store.compare_set("cause", "", f"{code} {line}").decode()
     code, _, line = cause.partition(" ")
     return line, int(code)

@@ -95,5 +95,5 @@ def _verdict(codes: list[int], store: Any) -> int:
         killed = [rank for rank, code in enumerate(codes) if code]
         how = signal.Signals(-codes[killed[0]]).name if codes[killed[0]] < 0 else "an error"
         names = " and ".join(map(str, killed))
-        print(f"mae: process {names} of {len(codes)} (from 0) died by {how}", file=sys.stderr)
+        print(f"mae: rank {names} of {len(codes)} died by {how}", file=sys.stderr)
     return next((code for code in codes if code > 0), 1)

@@ -61,10 +61,9 @@ class TrainingLoss(nn.Module):
 def _copied(model: MaskedAutoencoderViT, device: torch.device, run: RunConfig) -> Spread:
     from torch.nn.parallel import DistributedDataParallel
 
-    # The lean path reads this weight permuted; DDP wants gradients laid out as weights are.
-    model.patch_embed.proj.weight.register_hook(
-        lambda gradient: gradient.clone(memory_format=torch.contiguous_format)
-    )
+    # These are read permuted or expanded; DDP wants gradients laid out as weights are.
+    for weight in (model.patch_embed.proj.weight, model.cls_token):
+        weight.register_hook(lambda grad: grad.clone(memory_format=torch.contiguous_format))
     module = DistributedDataParallel(
         TrainingLoss(model),
         device_ids=[device.index] if device.type == "cuda" else None,
@@ -72,6 +71,13 @@ def _copied(model: MaskedAutoencoderViT, device: torch.device, run: RunConfig) -
         find_unused_parameters=False,
         gradient_as_bucket_view=True,
     )
+    # DDP sorts its buckets anew after its first backward pass, which changes the order of sums
+    # where there are more than two processes. After this one a night that resumes adds up as one
+    # that was not interrupted, from its first step.
+    blank = torch.zeros(1, model.patch_embed.proj.in_channels, *model.patch_embed.img_size)
+    noise = torch.zeros(1, model.patch_embed.num_patches)
+    module(blank.to(device), 0.5, noise.to(device)).backward()
+    module.zero_grad()
 
     def micro(last: bool) -> AbstractContextManager[None]:
         return nullcontext() if last else module.no_sync()
