@@ -199,11 +199,12 @@ def _train(
         if not window.steps:
             return
         first = window.first
-        loss, speed, data_wait = window.close(config.recipe.batch_size, ranks)
+        # Before the window asks the device: one that waits for a dead process does not answer.
         for text in sorted(set(chain(*ranks.gathered(unheard))) - heard):
             events.note(text)
             heard.add(text)
         unheard.clear()
+        loss, speed, data_wait = window.close(config.recipe.batch_size, ranks)
         if why := why_diverged(loss, losses):
             raise Diverged(Divergence(first, trainer.step, loss, why))
         losses.append(loss)
