@@ -66,16 +66,15 @@ def _start(count: int, arguments: list[str], port: int) -> list[subprocess.Popen
         "MASTER_PORT": str(port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",
         "WORLD_SIZE": str(count),
-        "OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // count)),
     }
+    threads = {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // count))}
+    shared = threads | dict(os.environ) | shared
     command = [sys.executable, "-m", "mae", *arguments]
     # A signal that comes before a child listens waits until it does (Stop.listen).
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         return [
-            subprocess.Popen(
-                command, env={**shared, **os.environ, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-            )
+            subprocess.Popen(command, env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
             for rank in range(count)
         ]
     finally:

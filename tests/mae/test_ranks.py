@@ -61,8 +61,8 @@ def torchrun(root: Path, *more: str) -> list[str]:
     return [*TORCHRUN, *command(root, *more)]
 
 
-def processes(root: Path, *more: str) -> list[str]:
-    return [sys.executable, *command(root, "--processes", "2", *more)]
+def processes(root: Path, *more: str, count: int = 2) -> list[str]:
+    return [sys.executable, *command(root, "--processes", str(count), *more)]
 
 
 def run(words: list[str], **environment: str) -> subprocess.CompletedProcess:
@@ -152,12 +152,15 @@ def test_only_the_first_process_writes_and_speaks(two):
 
 
 @pytest.mark.slow
-def test_two_processes_resume_bit_for_bit(tmp_path, two):
-    root = tmp_path / "campaign"
-    assert run(processes(root, "--until-step", "5")).stdout == "paused: step 5\n"
-    done = run(torchrun(root))
-    assert "resuming from step-000000005" in " ".join(told_by_mae(done.stderr))
-    assert same_weights(root, two[0])
+def test_processes_resume_bit_for_bit(tmp_path):
+    """With three of them, since the sum of three numbers depends on their order."""
+    whole, parts, size = tmp_path / "whole", tmp_path / "parts", ("--set", "recipe.batch_size=15")
+    assert run(processes(whole, *size, count=3)).returncode == 0
+    first = run(processes(parts, *size, "--until-step", "5", count=3))
+    assert first.stdout == "paused: step 5\n"
+    second = run(processes(parts, *size, count=3))
+    assert "resuming from step-000000005" in " ".join(told_by_mae(second.stderr))
+    assert same_weights(parts, whole)
 
 
 @pytest.mark.slow
@@ -208,7 +211,10 @@ def test_a_signal_that_one_process_sees_pauses_all_at_the_same_step(tmp_path):
 @pytest.mark.fault
 @pytest.mark.parametrize("words", [processes, torchrun])
 def test_term_to_the_group_pauses_at_a_checkpoint(tmp_path, words):
-    process, _ = started(words(tmp_path / "campaign", "--steps", "100000"), tmp_path)
+    """In steps so slow that the signal comes again, passed on, before they are done."""
+    settings = ("recipe.batch_size=1600", "run.micro_batch=800", "run.checkpoint_every_steps=1")
+    slow = [word for setting in settings for word in ("--set", setting)]
+    process, _ = started(words(tmp_path / "campaign", "--steps", "100000", *slow), tmp_path)
     os.killpg(process.pid, signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert out == "paused: SIGTERM\n", err
