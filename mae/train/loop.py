@@ -2,15 +2,12 @@
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from math import ceil
 from pathlib import Path
-from statistics import fmean
 
 import torch
-from torch import Tensor
 
 from mae.build import view_of
 from mae.config import Config
@@ -44,32 +41,9 @@ from mae.train.progress import Show, progress
 from mae.train.ranks import ALONE, Agreed, Ranks
 from mae.train.stopping import Stop
 from mae.train.trainer import Trainer
+from mae.train.window import Window
 
 SLACK_SECONDS = 1.5
-
-
-@dataclass
-class Window:
-    """Losses since the history's last line, summed on the device so that no step waits for it."""
-
-    total: Tensor
-    first: int = 0  # the first of its steps
-    steps: int = 0
-    waited: float = 0.0  # seconds of the host's time, for batches: no device is asked
-    begun: float = field(default_factory=time.monotonic)
-
-    def add(self, loss: Tensor) -> None:
-        self.total += loss
-        self.steps += 1
-
-    def close(self, batch_size: int, ranks: Ranks) -> tuple[float, float, float]:
-        """Mean loss, images per second and the share of time waited for data; start anew."""
-        loss = fmean(ranks.gathered(self.total.item() / self.steps))
-        seconds = time.monotonic() - self.begun
-        speed, data_wait = self.steps * batch_size / seconds, self.waited / seconds
-        self.total.zero_()
-        self.steps, self.waited, self.begun = 0, 0.0, time.monotonic()
-        return loss, speed, data_wait
 
 
 def pretrain(
