@@ -106,7 +106,7 @@ def pretrain(
     mae pretrain --config fashion-tiny --output campaigns/tiny
     mae pretrain --config my.toml --output runs/a --set recipe.epochs=30
     """
-    from mae.train.processes import is_started_here, run_all
+    from mae.train.processes import follow_parent, is_started_here, run_all
     from mae.train.ranks import joined, ranks_here
     from mae.train.stopping import Stop
 
@@ -115,6 +115,7 @@ def pretrain(
     ranks = ranks_here()
     # Before the slow imports: a signal must not be lost in them.
     stop = Stop.listen(alone=ranks.world == 1)
+    follow_parent()
     from mae.config import read_config
     from mae.train.events import Events
 

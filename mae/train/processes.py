@@ -5,6 +5,7 @@ made of it, and it has one exit code for all that may go wrong. Here a run that 
 a run that fails has the exit code that one process would have had.
 """
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -16,6 +17,8 @@ from mae.errors import BadInput
 from mae.train.stopping import SIGNALS
 
 LOOK_SECONDS = 0.1
+STARTED_BY = "MAE_STARTED_BY"  # the process id of what started this one
+SET_PARENT_DEATH_SIGNAL = 1  # prctl(2)
 # For the others, when one has failed: they find out by themselves, and may have to finish a
 # checkpoint that is being written.
 GRACE_SECONDS = 60.0
@@ -29,6 +32,19 @@ def is_started_here(count: int) -> bool:
             f"--processes {count} within {world} that were started already; leave out --processes"
         )
     return count > 1 and world is None
+
+
+def follow_parent() -> None:
+    """Be told to stop, with a checkpoint, when what started this process is gone.
+
+    Does nothing in a process that was not started by `run_all`.
+    """
+    parent = os.environ.get(STARTED_BY)
+    if parent is None:
+        return
+    ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+    if os.getppid() != int(parent):  # it went before we asked
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run_all(count: int, arguments: list[str]) -> int:
@@ -66,6 +82,7 @@ def _start(count: int, arguments: list[str], port: int) -> list[subprocess.Popen
         "MASTER_PORT": str(port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",
         "WORLD_SIZE": str(count),
+        STARTED_BY: str(os.getpid()),
     }
     threads = {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // count))}
     shared = threads | dict(os.environ) | shared

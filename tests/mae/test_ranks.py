@@ -249,6 +249,18 @@ def test_a_process_that_is_killed_ends_the_run_with_one_line(tmp_path, words, vi
 
 
 @pytest.mark.slow
+@pytest.mark.fault
+def test_processes_whose_starter_is_killed_pause_at_a_checkpoint(tmp_path):
+    process, ranks = started(processes(tmp_path / "campaign", "--steps", "100000"), tmp_path)
+    process.kill()
+    process.communicate(timeout=60)  # until the last of them has closed its output
+    assert psutil.wait_procs(ranks, timeout=30)[1] == []
+    (outcome,) = events(tmp_path, "outcome")
+    assert (outcome["status"], outcome["reason"]) == ("paused", "SIGTERM")
+    assert newest(tmp_path / "campaign", []) == events(tmp_path, "checkpoint")[-1]["step"]
+
+
+@pytest.mark.slow
 def test_what_only_the_second_process_finds_wrong_is_told_by_the_first(tmp_path, folder):
     images = open_source(str(folder)).train
     for sample in order(0, 0, len(images))[16 + 8 : 32]:  # the second half of the second batch
