@@ -45,11 +45,18 @@ def random_boxes(
     return boxes
 
 
-def central_boxes(sizes: NDArray[np.integer], ratio: tuple[float, float]) -> NDArray[np.int64]:
-    """The largest central crops whose width over height is within `ratio`: (N, 4)."""
+def central_boxes(
+    sizes: NDArray[np.integer], ratio: tuple[float, float], share: float = 1.0
+) -> NDArray[np.int64]:
+    """The largest central crops whose width over height is within `ratio`: (N, 4).
+
+    Of both their sides, only the central `share` is taken.
+    """
     height, width = sizes[:, 0], sizes[:, 1]
     widths = np.clip(np.minimum(width, np.rint(height * ratio[1])), 1, None)
     heights = np.clip(np.minimum(height, np.rint(width / ratio[0])), 1, None)
+    if share < 1:
+        heights, widths = (np.clip(np.rint(side * share), 1, None) for side in (heights, widths))
     top, left = (height - heights) // 2, (width - widths) // 2
     return np.stack([top, left, heights, widths], axis=1).astype(np.int64)
 

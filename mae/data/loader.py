@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from mae.data.ahead import ahead
 from mae.data.course import Course
-from mae.data.readers import Cutter, Decoder, Place, Seen, crops
+from mae.data.readers import Augment, Cutter, Decoder, Place, Seen, crops
 from mae.data.resample import resample
 from mae.data.sources import Arrays, Files, Images
 from mae.data.store import Packed
@@ -36,17 +36,21 @@ class Batch(NamedTuple):
 
 def training_batches(
     images: Images, view: View, seed: int, course: Course, steps: range, device: torch.device,
-    workers: int, share: slice = slice(None),
+    workers: int, share: slice = slice(None), parts: int = 1, augment: Augment | None = None,
 ) -> Iterator[Batch]:  # fmt: skip
-    """The batches of these steps, or a share of each: a pure function, whatever the workers."""
+    """The batches of these steps, or a share of each: a pure function, whatever the workers.
+
+    Each comes in so many equal parts, one after the other.
+    """
     shuffled = lru_cache(maxsize=2)(lambda epoch: order(seed, epoch, len(images)))
 
     def plan() -> Iterator[tuple[int | None, np.ndarray]]:
         for step in steps:
             epoch, offset = course.place(step)
-            yield epoch, shuffled(epoch)[offset : offset + course.batch_size][share]
+            samples = shuffled(epoch)[offset : offset + course.batch_size][share]
+            yield from ((epoch, part) for part in np.split(samples, parts))
 
-    yield from _batches(images, view, seed, plan(), device, workers)
+    yield from _batches(images, view, seed, plan(), device, workers, augment)
 
 
 def plain_batches(
@@ -70,19 +74,21 @@ def reporting(
 
 
 def _batches(
-    images: Images, view: View, seed: int, plan: Plan, device: torch.device, workers: int
-) -> Iterator[Batch]:
+    images: Images, view: View, seed: int, plan: Plan, device: torch.device, workers: int,
+    augment: Augment | None = None,
+) -> Iterator[Batch]:  # fmt: skip
     if isinstance(images, Files):
-        yield from _decode(Decoder(images, view, seed), plan, device, workers)
+        yield from _decode(Decoder(images, view, seed, augment), plan, device, workers)
     elif isinstance(images, Packed) and not images.small:
-        yield from _cut_ahead(Cutter(images, view, seed), plan, device, workers)
+        yield from _cut_ahead(Cutter(images, view, seed), plan, device, workers, augment)
     else:
-        yield from _cut_on_device(images, view, seed, plan, device)
+        yield from _cut_on_device(images, view, seed, plan, device, augment)
 
 
 def _cut_on_device(
-    images: Arrays | Packed, view: View, seed: int, plan: Plan, device: torch.device
-) -> Iterator[Batch]:
+    images: Arrays | Packed, view: View, seed: int, plan: Plan, device: torch.device,
+    augment: Augment | None,
+) -> Iterator[Batch]:  # fmt: skip
     """Small images, all alike: cut a batch at a time, where it will be used."""
     view.check_channels(images.channels)
     if isinstance(images, Arrays):
@@ -97,10 +103,15 @@ def _cut_on_device(
         else:
             pixels = torch.from_numpy(images.batch(samples)).to(device)
         imgs = resample(pixels, where, mirrored, view.size)
+        if augment is not None:
+            pixels = imgs.to("cpu", torch.uint8)
+            imgs = _augmented(augment, epoch or 0, samples, pixels).to(device)
         yield Batch(epoch or 0, samples, view.normalise(imgs.expand(-1, view.channels, -1, -1)))
 
 
-def _cut_ahead(cutter: Cutter, plan: Plan, device: torch.device, workers: int) -> Iterator[Batch]:
+def _cut_ahead(
+    cutter: Cutter, plan: Plan, device: torch.device, workers: int, augment: Augment | None
+) -> Iterator[Batch]:
     """Batches that threads cut ahead of time, as bytes; normalised on the device.
 
     Nothing of a cut holds Python's lock for long, and what processes would have to hand over stays
@@ -112,7 +123,16 @@ def _cut_ahead(cutter: Cutter, plan: Plan, device: torch.device, workers: int) -
         return epoch or 0, samples, pixels.pin_memory() if device.type == "cuda" else pixels
 
     for epoch, samples, pixels in ahead(cut, plan, workers):
+        if augment is not None:
+            # Not in the threads: libraries that augment draw from generators that all of them share.
+            pixels = _augmented(augment, epoch, samples, pixels)
         yield Batch(epoch, samples, _on_device(pixels, cutter.view, device))
+
+
+def _augmented(augment: Augment, epoch: int, samples: np.ndarray, pixels: Tensor) -> Tensor:
+    """Pixels (N, C, h, w) uint8 of samples (N,) as they are to be learnt from."""
+    seen = zip(samples.tolist(), pixels, strict=True)
+    return torch.stack([augment(epoch, *each) for each in seen])
 
 
 def _decode(decoder: Decoder, plan: Plan, device: torch.device, workers: int) -> Iterator[Batch]:

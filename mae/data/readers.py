@@ -1,6 +1,6 @@
 """Training images a batch at a time, ahead of their use: decoded files, and cuts of a store."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +31,8 @@ class Place(NamedTuple):
 
 
 Seen = tuple[Place, Tensor | None]
+# What else is done to a training image: epoch, sample and cropped pixels (C, h, w) uint8 to pixels.
+Augment = Callable[[int, int, Tensor], Tensor]
 
 
 def crops(
@@ -38,7 +40,7 @@ def crops(
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Boxes (N, 4) and flips (N,) of samples whose heights and widths are `sizes` (N, 2)."""
     if epoch is None:
-        return central_boxes(sizes, view.aspect), np.zeros(len(samples), dtype=bool)
+        return central_boxes(sizes, view.aspect, view.central), np.zeros(len(samples), dtype=bool)
     boxes = random_boxes(seed, epoch, samples, sizes, view.crop_scale, view.crop_ratio)
     return boxes, random_flips(seed, epoch, samples) & view.flip
 
@@ -46,18 +48,20 @@ def crops(
 class Decoder(Dataset[list[Seen]]):
     """Decodes, crops and resizes files: (C, h, w) uint8, or None where that is impossible."""
 
-    def __init__(self, images: Files, view: View, seed: int) -> None:
+    def __init__(
+        self, images: Files, view: View, seed: int, augment: Augment | None = None
+    ) -> None:
         if view.channels not in (1, 3):
             raise BadInput(
                 f"model.channels is {view.channels}, but image files have 1 or 3; change it"
             )
-        self.images, self.view, self.seed = images, view, seed
+        self.images, self.view, self.seed, self.augment = images, view, seed, augment
         self.mode = "L" if view.channels == 1 else "RGB"
 
     def __getitems__(self, places: list[Place]) -> list[Seen]:
         """A batch, all of one epoch; a few files at a time are open."""
         parts = (places[n : n + OPEN_FILES] for n in range(0, len(places), OPEN_FILES))
-        return [seen for part in parts for seen in self._decoded(part)]
+        return _augmented([seen for part in parts for seen in self._decoded(part)], self.augment)
 
     def _decoded(self, places: list[Place]) -> Iterator[Seen]:
         with ExitStack() as files:
@@ -109,6 +113,15 @@ class Cutter:
             seen = resize(torch.from_numpy(part), self.view.size).numpy()
             place[:] = seen[..., ::-1] if flip else seen
         return torch.from_numpy(pixels)
+
+
+def _augmented(seen: list[Seen], augment: Augment | None) -> list[Seen]:
+    if augment is None:
+        return seen
+    return [
+        (place, pixels if pixels is None else augment(place.epoch or 0, place.sample, pixels))
+        for place, pixels in seen
+    ]
 
 
 def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:

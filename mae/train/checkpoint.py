@@ -9,7 +9,9 @@ A checkpoint grows under `.tmp-step-...`, every file is fsynced, and one rename 
 newest valid one is found by reading manifests: there is no pointer that could dangle.
 """
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -27,6 +30,7 @@ from mae.files import sha256_of, sync
 FORMAT = 1
 WEIGHTS, STATE, MANIFEST = "weights.safetensors", "state.pt", "manifest.json"
 TEMPORARY = ".tmp-"
+FULL = 2**20  # bytes free, or fewer: then it was for want of room that a write failed
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,16 @@ def _write(
     temporary: Path, weights: dict[str, Tensor], state: dict[str, Any], facts: dict[str, Any]
 ) -> dict[str, Any]:
     """Fill a checkpoint's directory and put it on the disk; its manifest."""
-    save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, temporary / WEIGHTS)
-    torch.save(state, temporary / STATE)
+    try:
+        save_file(
+            {k: v.detach().cpu().contiguous() for k, v in weights.items()}, temporary / WEIGHTS
+        )
+        torch.save(state, temporary / STATE)
+    except (RuntimeError, SafetensorError) as error:
+        # Neither library says what the system told it.
+        full = shutil.disk_usage(temporary).free < FULL
+        code = errno.ENOSPC if full else errno.EIO
+        raise OSError(code, os.strerror(code), str(temporary)) from error
     files = {
         name: {"bytes": (temporary / name).stat().st_size, "sha256": sha256_of(temporary / name)}
         for name in (WEIGHTS, STATE)
@@ -153,6 +165,13 @@ def load_state(checkpoint: Checkpoint, mapped: bool = False) -> dict[str, Any]:
         checkpoint.path / STATE, map_location="cpu", weights_only=True, mmap=mapped
     )
     return state
+
+
+def remove_before(checkpoint: Checkpoint) -> None:
+    """Remove the other checkpoints beside one, where only the last counts."""
+    for path in checkpoint.path.parent.glob("step-*"):
+        if path != checkpoint.path:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def clean(directory: Path) -> None:
