@@ -230,12 +230,12 @@ def settle(
     """The config that tables from `file` mean, with settings and options as in `read_config`."""
     places = {}  # which words of the command line set a key
     for setting in settings:
-        key, value = _parse_setting(setting)
-        _put(told, key, value)
+        key, value = parse_setting(setting)
+        put(told, key, value)
         places[key] = f"--set {key}"
     for option, value in (options or {}).items():
         if value is not None:
-            _put(told, OPTIONS[option], value)
+            put(told, OPTIONS[option], value)
             places[OPTIONS[option]] = option
     return _check(told, file, places)
 
@@ -261,11 +261,12 @@ def _toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _parse_setting(setting: str) -> tuple[str, Any]:
+def parse_setting(setting: str, example: str = "recipe.epochs=30") -> tuple[str, Any]:
+    """Key and value of "section.key=value"; what is no TOML is a string."""
     key, equals, text = setting.partition("=")
     section, dot, name = key.strip().partition(".")
     if not equals or not dot:
-        raise BadInput(f"--set {setting}: write it as section.key=value, e.g. recipe.epochs=30")
+        raise BadInput(f"--set {setting}: write it as section.key=value, e.g. {example}")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -273,7 +274,8 @@ def _parse_setting(setting: str) -> tuple[str, Any]:
     return f"{section}.{name}", value
 
 
-def _put(told: dict[str, Any], key: str, value: Any) -> None:
+def put(told: dict[str, Any], key: str, value: Any) -> None:
+    """Set "section.key" in nested tables."""
     section, _, name = key.partition(".")
     table = told.setdefault(section, {})
     if isinstance(table, dict):  # else the file is wrong, and is told so

@@ -33,6 +33,11 @@ def order(seed: int, epoch: int, size: int) -> NDArray[np.int64]:
     return np.argsort(uniforms(seed, "order", epoch, np.arange(size), 1)[:, 0], kind="stable")
 
 
+def seed_for(seed: int, purpose: str, epoch: int, sample: int) -> int:
+    """A seed of 32 bits for a library that draws from generators of its own."""
+    return int(uniforms(seed, purpose, epoch, [sample], 1)[0, 0] * 2**32)
+
+
 def _mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -1,19 +1,31 @@
 """How pretrained encoders are measured: the published recipes for fine-tuning and linear probing.
 
 Read from TOML and checked, as pretraining's config is. Only the numbers are here: what trains by
-them takes its network from a campaign. Appendix A of He et al., 2021.
+them, mae.evaluate.head, takes its network from a campaign. Appendix A of He et al., 2021.
 """
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from mae.config import PRESETS, Positive, Section, Share, first_comment, read_toml
+from mae.config import (
+    PRESETS,
+    Positive,
+    Section,
+    Share,
+    first_comment,
+    parse_setting,
+    put,
+    read_toml,
+)
 from mae.errors import BadInput, nearest
 
 NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Magnitude = Annotated[int, Field(ge=0, le=10)]
 KINDS = ("finetune", "linear")
 
 
@@ -46,11 +58,17 @@ class Augmentation(Section):
 
     crop_scale: tuple[Share, Annotated[float, Field(gt=0, le=1)]] = (0.08, 1.0)
     flip: bool = True
-    rand_augment: tuple[NotNegative, NotNegative] | None = None  # magnitude of 10 and its deviation
+    rand_augment: tuple[Magnitude, NotNegative] | None = None  # magnitude and its deviation
     mixup: NotNegative = 0.0  # alpha
     cutmix: NotNegative = 0.0  # alpha
     erase: Fraction = 0.0  # probability of random erasing
     label_smoothing: Fraction = 0.0
+    central_crop: Annotated[float, Field(gt=0, le=1)] = 1.0  # of a held-out image's sides
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed in pairs."""
+        return self.mixup > 0 or self.cutmix > 0
 
 
 class Head(Section):
@@ -61,6 +79,12 @@ class Head(Section):
     frozen: bool  # the encoder
     drop_path: Fraction = 0.0  # of the last block; rises linearly from 0
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Head":
+        if self.frozen and self.drop_path:
+            raise ValueError("a frozen encoder drops no paths: drop_path must be 0")
+        return self
+
 
 class Recipe(Section):
     """All of it."""
@@ -69,6 +93,12 @@ class Recipe(Section):
     augmentation: Augmentation = Augmentation()
     head: Head
 
+    @property
+    def hash(self) -> str:
+        """Identity of the recipe: a hash of all its numbers."""
+        told = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
 
 def recipes() -> dict[str, str]:
     """The recipes that ship with mae: "finetune/vit_base" and the like to summary."""
@@ -76,13 +106,19 @@ def recipes() -> dict[str, str]:
     return {f"{f.parent.name}/{f.stem}": first_comment(f) for f in files}
 
 
-def read_recipe(name: str) -> Recipe:
-    """The recipe that ships under a name, or that lies in a TOML file.
+def read_recipe(name: str, settings: tuple[str, ...] = ()) -> Recipe:
+    """The recipe that ships under a name or lies in a TOML file, with "section.key=value" on top.
 
-    Raises BadInput for anything unknown, malformed or out of range; it names the file and the key.
+    Raises BadInput for anything unknown, malformed or out of range; it names the key and the file,
+    or what was set.
     """
     path = PRESETS / f"{name}.toml" if name in recipes() else Path(name)
     told = read_toml(path, name, recipes())
+    places = {}
+    for setting in settings:
+        key, value = parse_setting(setting, "learning.epochs=5")
+        put(told, key, value)
+        places[key] = f"--set {key}"
     try:
         return Recipe.model_validate(told)
     except ValidationError as error:
@@ -91,7 +127,9 @@ def read_recipe(name: str) -> Recipe:
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             message = f"unknown key{_hint([str(part) for part in first['loc']])}"
-        raise BadInput(f"{path}: {place}: {message}") from None
+        # A pair's members have a third part.
+        key = ".".join(str(part) for part in first["loc"][:2])
+        raise BadInput(f"{places.get(key, f'{path}: {place}')}: {message}") from None
 
 
 def _hint(location: list[str]) -> str:

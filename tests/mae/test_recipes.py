@@ -62,6 +62,7 @@ def test_fine_tuning_is_as_published(size):
             cutmix=1.0,
             erase=0.25,
             label_smoothing=0.1,
+            central_crop=0.875,
         ),
         head=Head(pool="mean", norm="layer", frozen=False, drop_path=drop_path),
     )
@@ -89,6 +90,7 @@ def test_linear_probing_is_as_published(size):
             cutmix=0.0,
             erase=0.0,
             label_smoothing=0.0,
+            central_crop=0.875,
         ),
         head=Head(pool="cls", norm="batch", frozen=True, drop_path=0.0),
     )
@@ -103,7 +105,20 @@ def test_every_key_is_documented():
 
 def test_all_that_ships_is_in_the_table():
     shipped = [f"{kind}/vit_{size}" for kind in ("finetune", "linear") for size in SIZES]
-    assert sorted(recipes()) == sorted(shipped)
+    assert sorted(recipes()) == sorted([*shipped, "finetune/fashion-tiny", "linear/fashion-tiny"])
+
+
+@pytest.mark.parametrize("size", [*(f"vit_{size}" for size in SIZES), "fashion-tiny"])
+def test_a_setting_replaces_a_number_and_is_named_if_it_is_wrong(size):
+    recipe = read_recipe(f"finetune/{size}", ("learning.epochs=7", "augmentation.mixup=0.0"))
+    assert (recipe.learning.epochs, recipe.augmentation.mixup) == (7, 0.0)
+    assert recipe.hash != read_recipe(f"finetune/{size}").hash
+    with pytest.raises(BadInput, match=r"^--set learning\.epochs: .*valid integer"):
+        read_recipe(f"finetune/{size}", ("learning.epochs=few",))
+    with pytest.raises(BadInput, match=r"^--set learning\.epocs: unknown key .*'epochs'"):
+        read_recipe(f"finetune/{size}", ("learning.epocs=7",))
+    with pytest.raises(BadInput, match=r"--set epochs=7: .*e\.g\. learning\.epochs=5"):
+        read_recipe(f"finetune/{size}", ("epochs=7",))
 
 
 @pytest.mark.parametrize(
