@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from mae.cli_evaluate import evaluate, features_command
 from mae.cli_pack import pack
 from mae.errors import told
 from mae.exchange.commands import export_command, import_command
@@ -132,44 +133,6 @@ def pretrain(
 
 
 @main.command()
-@click.argument("campaign", type=click.Path(file_okay=False, path_type=Path))
-@click.option(
-    "--checkpoint", type=click.Path(path_type=Path), help="Default: the newest valid one."
-)
-@click.option("--data", help="Other images than the campaign's.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def evaluate(campaign: Path, checkpoint: Path | None, data: str | None, as_json: bool) -> None:
-    """Score a checkpoint on held-out images and draw pictures.
-
-    \b
-    mae evaluate campaigns/tiny
-    mae evaluate campaigns/tiny --checkpoint step-000001500 --json
-    """
-    from mae.train.stopping import Paused, Stop
-
-    stop = Stop.listen()
-    from mae.evaluate.run import evaluate as score
-    from mae.train.events import Events
-
-    events = Events.from_environment()
-    try:
-        result = score(campaign, stop, events, checkpoint, data)
-    except Paused as reason:
-        events.outcome("paused", str(reason))
-        stop.ignore()
-        click.echo(f"paused: {reason}", err=True)
-        return
-    events.outcome("completed", f"{result['checkpoint']} is evaluated")
-    stop.ignore()
-    if as_json:
-        click.echo(json.dumps(result, indent=2))
-        return
-    click.echo(f"{result['checkpoint']} on {result['data']}")
-    for metric, value in result["metrics"].items():
-        click.echo(f"  {metric:<22}{value:>10.4f}")
-
-
-@main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def presets(as_json: bool) -> None:
     """List the configs that ship with mae, and the recipes that measure what was learnt.
@@ -188,7 +151,9 @@ def presets(as_json: bool) -> None:
         click.echo(f"{name:<20}{summary}")
 
 
+main.add_command(evaluate)
 main.add_command(export_command)
+main.add_command(features_command)
 main.add_command(import_command)
 main.add_command(pack)
 

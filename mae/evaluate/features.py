@@ -1,6 +1,7 @@
 """What the encoder makes of whole images."""
 
 from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,11 +15,16 @@ from mae.train.stopping import Stop
 
 @torch.inference_mode()
 def features(
-    model: MaskedAutoencoderViT, batches: Iterable[Batch], precision: torch.dtype, stop: Stop
+    model: MaskedAutoencoderViT,
+    batches: Iterable[Batch],
+    precision: torch.dtype,
+    stop: Stop,
+    pool: Literal["mean", "cls"] = "mean",
 ) -> tuple[Tensor, np.ndarray]:
     """Features (N, D) float32 of all images, and which samples (N,) they are of.
 
-    The mean of the patch tokens: nothing in pretraining asks the class token to mean anything.
+    The mean of the patch tokens: nothing in pretraining asks the class token to mean anything. Or
+    that token all the same.
     """
     found: list[Tensor] = []
     samples: list[np.ndarray] = []
@@ -26,6 +32,6 @@ def features(
         stop.check()
         with autocast(batch.imgs.device, precision):
             tokens = model.forward_features(batch.imgs)
-        found.append(tokens[:, 1:].float().mean(dim=1))
+        found.append(tokens[:, 1:].float().mean(dim=1) if pool == "mean" else tokens[:, 0].float())
         samples.append(batch.samples)
     return torch.cat(found), np.concatenate(samples)

@@ -39,7 +39,7 @@ def evaluate(
     Raises Paused when there is a reason to stop; then nothing has been written.
     """
     campaign, config = open_campaign(root)
-    checkpoint = _choose(campaign, chosen, events)
+    checkpoint = choose_checkpoint(campaign, chosen, events.note)
     source = locate(data) if data else config.data.source
     bench = Bench(config, open_source(source), stop, events.note)
 
@@ -59,7 +59,7 @@ def evaluate(
         "data": source,
         "metrics": metrics,
     }
-    _write_json(campaign.evaluations / f"{checkpoint.path.name}.json", result)
+    write_json(campaign.evaluations / f"{checkpoint.path.name}.json", result)
     curves = campaign.pictures / "loss.png"
     from mae.evaluate.pictures import save_curves
 
@@ -150,11 +150,14 @@ def read_evaluations(campaign: Campaign, source: str) -> list[dict[str, Any]]:
     return found
 
 
-def _choose(campaign: Campaign, chosen: Path | None, events: Events) -> Checkpoint:
+def choose_checkpoint(
+    campaign: Campaign, chosen: Path | None, note: Callable[[str], None]
+) -> Checkpoint:
+    """The chosen checkpoint, a path or a name in the campaign, or else the newest valid one."""
     if chosen is not None:
         named = campaign.checkpoints / chosen.name
         return checkpoints.read(chosen if chosen.exists() else named, hashes=True)
-    newest = checkpoints.newest_valid(campaign.checkpoints, events.note)
+    newest = checkpoints.newest_valid(campaign.checkpoints, note)
     if newest is None:
         raise BadInput(f"{campaign.checkpoints}: no valid checkpoint yet; run `mae pretrain` first")
     return newest
@@ -172,10 +175,11 @@ def _random_init(campaign: Campaign, bench: Bench, source: str) -> dict[str, flo
         pass
     scores = bench.classification(bench.model(None))
     metrics = {f"random_{name}": value for name, value in scores.items()}
-    _write_json(path, {**identity, "metrics": metrics})
+    write_json(path, {**identity, "metrics": metrics})
     return metrics
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file, whole or not at all, making its directory if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())

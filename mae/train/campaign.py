@@ -7,6 +7,7 @@ metrics.jsonl     loss history, one line every few steps
 skipped.json      steps left out because the training went wrong there; see mae.train.divergence
 evaluations/      one JSON file a checkpoint evaluated
 pictures/         reconstructions, loss curve
+heads/            what was trained to evaluate checkpoints; see mae.evaluate.head_plan
 """
 
 import json
@@ -49,6 +50,10 @@ class Campaign(NamedTuple):
     @property
     def pictures(self) -> Path:
         return self.root / "pictures"
+
+    @property
+    def heads(self) -> Path:
+        return self.root / "heads"
 
     @property
     def lock(self) -> Path:

@@ -37,7 +37,8 @@ def test_every_command_and_preset_is_in_the_documentation():
 def test_help_and_presets_import_neither_torch_nor_timm():
     code = (
         "import sys; from mae.cli import main\n"
-        "for a in (['--help'], ['presets'], ['pretrain', '--help'], ['export', '--help']):\n"
+        "for a in (['--help'], ['presets'], ['pretrain', '--help'], ['export', '--help'],\n"
+        "          ['evaluate', '--help'], ['features', '--help']):\n"
         "    main(a, standalone_mode=False)\n"
         "assert not {'torch', 'timm', 'numpy', 'matplotlib'} & set(sys.modules), 'slow imports'"
     )
@@ -59,6 +60,7 @@ def test_presets_are_listed():
         (["pretrain", "--config", "fashion-tiny", "--seed", str(2**63)], "mae: --seed: "),
         (["pretrain", "--config", "fashion-tiny", "--data", "/nowhere"], "/nowhere"),
         (["pretrain", "--config", "nothing"], "fashion-tiny"),
+        (["evaluate", "--recipe", "linear/fashion-tiny"], "not a campaign"),
         (["evaluate"], "not a campaign"),
     ],
 )
@@ -79,6 +81,8 @@ def test_bad_input_is_one_line_and_exit_2(tmp_path, arguments, complaint):
         (["pretrain", "--config", "x", "--output", "c", "--steps", "0"], "'--steps': 0 is not in"),
         (["pretrain", "--confg", "x"], "--confg"),
         (["evaluate"], "Missing argument 'CAMPAIGN'; see `mae evaluate --help`"),
+        (["evaluate", "c", "--dry-run"], "--set and --dry-run go with --recipe"),
+        (["features", "c"], "Missing option '--output'; see `mae features --help`"),
         (["pretrian"], "No such command 'pretrian'"),
         (["--debgu", "presets"], "see `mae --help`"),
     ],

@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from mae.config import read_config
+from mae.evaluate.head import train_head
+from mae.evaluate.head_request import Request
 from mae.train import checkpoint as checkpoints
+from mae.train import loop
+from mae.train.events import Events
+from mae.train.stopping import Stop
 
 COMMAND = [sys.executable, "-m", "mae"]
 SETTINGS = [
@@ -146,6 +152,68 @@ def test_term_while_evaluating_pauses_and_writes_no_result(tmp_path):
     assert process.returncode == 0, err
     assert events(tmp_path, "outcome")[-1]["reason"] == "SIGTERM"
     assert not list(root.glob("evaluations/step-*"))
+
+
+HEAD = ("learning.batch_size=64", "learning.epochs=2", "learning.warmup_epochs=1")
+
+
+def train_here(root: Path, *settings: str) -> dict:
+    return train_head(Request(root, "linear/fashion-tiny", settings), Stop(), Events(None))
+
+
+@pytest.mark.slow
+@pytest.mark.fault
+def test_term_and_a_kill_while_a_head_is_trained_lose_nothing(tmp_path, capsys):
+    root = tmp_path / "campaign"
+    config = read_config("fashion-tiny", (*SETTINGS, "recipe.steps=2"))
+    loop.pretrain(root, config, Stop(), Events(None))
+    expected = (root / train_here(root, *HEAD)["weights"]).read_bytes()
+    for made in ("evaluations", "heads"):
+        (root / made).rename(tmp_path / made)
+
+    often = (*HEAD, "run.checkpoint_every_seconds=0.1")
+    command = [*COMMAND, "evaluate", str(root), "--recipe", "linear/fashion-tiny"]
+    command += [part for setting in often for part in ("--set", setting)]
+    process = start(command, tmp_path)
+    wait_for(lambda: list(root.glob("heads/*/*/state/step-*")), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    (killed,) = root.glob("heads/*/*/state/step-*")
+    process = start(command, tmp_path)
+    wait_for(lambda: list(root.glob("heads/*/*/state/step-*")) != [killed], process)
+    os.killpg(process.pid, signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, ""), err
+    assert f"resuming from step {int(killed.name[5:])} of 124" in err
+    assert "paused: SIGTERM, at step" in err
+    assert events(tmp_path, "outcome")[-1]["status"] == "paused"
+    assert not list(root.glob("evaluations/*"))
+
+    assert (root / train_here(root, *often)["weights"]).read_bytes() == expected
+    assert "resuming from step" in capsys.readouterr().err
+
+
+@pytest.mark.fault
+def test_a_full_disk_while_a_head_is_trained_is_told_in_a_line(tmp_path):
+    root, disk = tmp_path / "campaign", tmp_path / "disk"
+    config = read_config("fashion-tiny", (*SETTINGS, "recipe.steps=2"))
+    loop.pretrain(root, config, Stop(), Events(None))
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=192k", "none", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("needs to mount a small disk")
+    try:
+        (root / "heads").symlink_to(disk)
+        command = [*COMMAND, "evaluate", str(root), "--recipe", "finetune/fashion-tiny"]
+        often = (*HEAD, "run.checkpoint_every_seconds=0.5")
+        command += [part for setting in often for part in ("--set", setting)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 1, done.stderr
+        assert "the state of step" in done.stderr
+        assert "No space left on device" in done.stderr.splitlines()[-1]
+        assert not list(disk.glob("*/*/state/.tmp-*"))
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 @pytest.mark.slow
