@@ -15,7 +15,7 @@ from maejobs.shipped import shipped
 
 PATH = Path("jobs.d/night.toml")
 GOOD = 'command = ["true"]\n'
-SHIPPED = ["backup", "cleanup", "evaluate", "pretrain", "rotate"]
+SHIPPED = ["backup", "cleanup", "evaluate", "finetune", "linear", "pretrain", "rotate"]
 
 
 def problems_of(text: str) -> list[tuple[int, str]]:
@@ -24,7 +24,7 @@ def problems_of(text: str) -> list[tuple[int, str]]:
     return [(problem.line, problem.text) for problem in raised.value.problems]
 
 
-def test_we_ship_five_jobs():
+def test_we_ship_seven_jobs():
     assert job_names(shipped("jobs.d")) == SHIPPED
 
 
