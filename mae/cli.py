@@ -148,7 +148,7 @@ def presets(as_json: bool) -> None:
         click.echo(json.dumps(known, indent=2))
         return
     for name, summary in known.items():
-        click.echo(f"{name:<20}{summary}")
+        click.echo(f"{name:<22}{summary}")
 
 
 main.add_command(evaluate)

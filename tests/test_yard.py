@@ -47,7 +47,7 @@ def test_the_wheel_carries_jobs_migrations_and_the_image_sample(wheel: zipfile.Z
         for path in (ROOT / "migrations/versions").glob("*.py")
     }
     sample = {f"mae/data/sample/{path.name}" for path in (ROOT / "mae/data/sample").iterdir()}
-    assert len(jobs) == 5
+    assert len(jobs) == 7
     assert jobs | migrations | sample | {"maejobs/shipped/migrations/env.py"} <= names
     presets = {str(path.relative_to(ROOT)) for path in (ROOT / "mae/presets").rglob("*.toml")}
     assert "mae/presets/linear/vit_huge.toml" in presets
@@ -72,7 +72,7 @@ def test_what_the_wheel_installs_works_without_the_checkout(
             check=False,
         )
         assert done.returncode == 0, done.stderr
-    assert len(list((tmp_path / "home/jobs.d").iterdir())) == 5
+    assert len(list((tmp_path / "home/jobs.d").iterdir())) == 7
 
 
 def test_the_image_sample_is_small_and_says_where_it_is_from() -> None:
