@@ -124,7 +124,7 @@ def _cut_ahead(
 
     for epoch, samples, pixels in ahead(cut, plan, workers):
         if augment is not None:
-            # Not in the threads: libraries that augment draw from generators that all of them share.
+            # Not in the threads: timm draws from generators that all of them would share.
             pixels = _augmented(augment, epoch, samples, pixels)
         yield Batch(epoch, samples, _on_device(pixels, cutter.view, device))
 

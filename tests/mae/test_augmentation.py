@@ -5,8 +5,11 @@ import random
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
+from PIL import Image
 
 from mae.build import view_of
+from mae.cli import main
 from mae.config import read_config
 from mae.data.course import course_of
 from mae.data.loader import plain_batches, training_batches
@@ -72,6 +75,28 @@ def test_workers_and_devices_augment_alike(tiny, folder, tmp_path):
     assert torch.equal(alone, batches(2, parts=4))
     bare = training_batches(splits.train, view, 0, course, range(3, 7), CPU, 0)
     assert not torch.equal(alone, torch.cat([batch.imgs for batch in bare]))
+
+
+def test_packed_stores_are_augmented_alike_by_any_number_of_threads(tiny, sample, tmp_path):
+    for index in range(40):
+        image = Image.fromarray(sample.pixels[index, 0].copy()).resize((64, 56))
+        name = tmp_path / "images" / f"class-{sample.labels[index]}" / f"{index}.png"
+        name.parent.mkdir(parents=True, exist_ok=True)
+        image.save(name)
+    store = tmp_path / "store"
+    command = ["pack", str(tmp_path / "images"), "--output", str(store), "--channels", "1"]
+    assert CliRunner().invoke(main, [*command, "--workers", "0"]).exit_code == 0
+    view, images = view_of(tiny), open_source(str(store)).train
+    assert not images.small
+    augment, course = RandAugment(0, 9, 0.5, view), course_of(images, 16)
+    alone, threads = (
+        [b.imgs for b in training_batches(
+            images, view, 0, course, range(6), CPU, workers, 2, augment
+        )]
+        for workers in (0, 2)
+    )  # fmt: skip
+    assert len(alone) == 12
+    assert all(map(torch.equal, alone, threads))
 
 
 def test_mixing_shares_images_and_labels_alike():
