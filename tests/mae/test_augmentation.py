@@ -91,7 +91,7 @@ def test_packed_stores_are_augmented_alike_by_any_number_of_threads(tiny, sample
     augment, course = RandAugment(0, 9, 0.5, view), course_of(images, 16)
     alone, threads = (
         [b.imgs for b in training_batches(
-            images, view, 0, course, range(6), CPU, workers, 2, augment
+            images, view, 0, course, range(6), CPU, workers, parts=2, augment=augment
         )]
         for workers in (0, 2)
     )  # fmt: skip
