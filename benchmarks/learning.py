@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mae.config import Config, read_config
+from mae.config import Config
+from mae.config_file import read_config
 from mae.data.sources import Arrays, Images, open_source
 from mae.evaluate.knn import knn_top1
 from mae.evaluate.linear import linear_top1

@@ -24,7 +24,7 @@ from torchvision.datasets import ImageFolder
 
 from benchmarks import photos
 from mae.cli import main as mae
-from mae.config import read_config
+from mae.config_file import read_config
 from mae.data.course import course_of
 from mae.data.loader import training_batches
 from mae.data.sources import open_source

@@ -117,7 +117,7 @@ def pretrain(
     # Before the slow imports: a signal must not be lost in them.
     stop = Stop.listen(alone=ranks.world == 1)
     follow_parent()
-    from mae.config import read_config
+    from mae.config_file import read_config
     from mae.train.events import Events
 
     options = {"--data": data, "--steps": steps, "--seed": seed}
@@ -140,7 +140,7 @@ def presets(as_json: bool) -> None:
     \b
     mae presets
     """
-    from mae.config import presets as configs
+    from mae.config_file import presets as configs
     from mae.recipes import recipes
 
     known = configs() | recipes()

@@ -11,16 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from mae.config import (
-    PRESETS,
-    Positive,
-    Section,
-    Share,
-    first_comment,
-    parse_setting,
-    put,
-    read_toml,
-)
+from mae.config import Positive, Section, Share
+from mae.config_file import PRESETS, first_comment, parse_setting, put, read_toml
 from mae.errors import BadInput, nearest
 
 NotNegative = Annotated[float, Field(ge=0)]

@@ -8,7 +8,7 @@ from math import gcd
 from pathlib import Path
 from typing import Any
 
-from mae.config import read_config
+from mae.config_file import read_config
 from mae.data.sources import Splits, locate, open_source
 from mae.errors import BadInput
 from mae.evaluate.head_plan import PLAN, Facts, Plan, read_facts, result_path

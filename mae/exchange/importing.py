@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from mae.build import build_model
-from mae.config import Config, dump, read_tables, settle
+from mae.config import Config
+from mae.config_file import dump, read_tables, settle
 from mae.errors import BadInput
 from mae.exchange.export import Exchanged
 from mae.exchange.keys import Form

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mae.config import Config, dump, read_config
+from mae.config import Config
+from mae.config_file import dump, read_config
 from mae.data.sources import AUTO, locate
 from mae.errors import BadInput
 from mae.files import write_atomically

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from tiny import TINY
 
-from mae.config import Config, read_config
+from mae.config import Config
+from mae.config_file import read_config
 from mae.data.sources import SAMPLE, Arrays, open_source
 
 # Networks this small only lose by waiting for a second thread, the more so on a busy machine.

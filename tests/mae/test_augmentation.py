@@ -10,7 +10,7 @@ from PIL import Image
 
 from mae.build import view_of
 from mae.cli import main
-from mae.config import read_config
+from mae.config_file import read_config
 from mae.data.course import course_of
 from mae.data.loader import plain_batches, training_batches
 from mae.data.sources import open_source

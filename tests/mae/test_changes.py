@@ -6,7 +6,8 @@ import pytest
 import torch
 from test_resume import changed, files_of, night
 
-from mae.config import Config, read_config
+from mae.config import Config
+from mae.config_file import read_config
 from mae.errors import BadInput
 from mae.train.campaign import Campaign, read_history
 from mae.train.changes import HARMLESS, NOTED, classify

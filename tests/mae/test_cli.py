@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from tiny import TINY
 
 from mae.cli import main
-from mae.config import presets
+from mae.config_file import presets
 from mae.recipes import recipes
 
 

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mae.build import build_model
-from mae.config import Config, dump, presets, read_config
+from mae.config import Config
+from mae.config_file import dump, presets, read_config
 from mae.errors import BadInput
 
 RECIPES = st.fixed_dictionaries(

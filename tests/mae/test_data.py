@@ -10,7 +10,7 @@ import torch
 from tiny import batches_of
 
 from mae.build import view_of
-from mae.config import read_config
+from mae.config_file import read_config
 from mae.data import sources
 from mae.data.course import course_of
 from mae.data.idx import read_idx, write_idx

@@ -12,7 +12,7 @@ from PIL import Image
 from tiny import TINY
 
 from mae.build import build_model, view_of
-from mae.config import read_config
+from mae.config_file import read_config
 from mae.data.loader import plain_batches
 from mae.data.sources import Arrays
 from mae.errors import BadInput

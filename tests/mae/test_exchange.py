@@ -23,7 +23,8 @@ from transformers import (
 
 from mae.build import build_model
 from mae.cli import main
-from mae.config import Config, dump, read_config
+from mae.config import Config
+from mae.config_file import dump, read_config
 from mae.errors import BadInput
 from mae.exchange import commands
 from mae.exchange.export import export

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from tiny import TINY
 
 from mae.cli import main
-from mae.config import read_config
+from mae.config_file import read_config
 from mae.data.sources import open_source
 from mae.errors import BadInput
 from mae.evaluate.extract import Wanted, extract

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mae.config import ModelConfig, read_config
+from mae.config import ModelConfig
+from mae.config_file import read_config
 from mae.train.flops import peak_flops, training_flops
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from tiny import TINY
 
-from mae.config import read_config
+from mae.config_file import read_config
 from mae.data.sources import Arrays, Splits
 from mae.errors import BadInput, Busy, TrainingFailed
 from mae.evaluate import head_request

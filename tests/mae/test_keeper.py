@@ -11,7 +11,7 @@ import pytest
 from test_resume import changed, night
 from tiny import TINY
 
-from mae.config import read_config
+from mae.config_file import read_config
 from mae.errors import TrainingFailed
 from mae.train import checkpoint as checkpoints
 from mae.train import loop

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mae.config import read_config
+from mae.config_file import read_config
 from mae.evaluate.head import train_head
 from mae.evaluate.head_request import Request
 from mae.train import checkpoint as checkpoints

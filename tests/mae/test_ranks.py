@@ -17,7 +17,8 @@ from test_resume import STEPS, night
 from tiny import TINY
 
 from mae.build import build_model
-from mae.config import Config, read_config
+from mae.config import Config
+from mae.config_file import read_config
 from mae.data.sources import open_source
 from mae.draws import order
 from mae.errors import BadInput

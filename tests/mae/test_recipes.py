@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mae.config import PRESETS, read_config
+from mae.config_file import PRESETS, read_config
 from mae.errors import BadInput
 from mae.recipes import Augmentation, Head, Learning, Recipe, read_recipe, recipes
 

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny import TINY
 
-from mae.config import Config, read_config
+from mae.config import Config
+from mae.config_file import read_config
 from mae.errors import BadInput, Busy, TrainingFailed
 from mae.files import held
 from mae.train import loop
