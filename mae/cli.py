@@ -109,9 +109,10 @@ def pretrain(
     """
     from mae.train.processes import follow_parent, is_started_here, run_all
     from mae.train.ranks import joined, ranks_here
-    from mae.train.stopping import Stop
+    from mae.train.stopping import Stop, deadline
 
     if processes is not None and is_started_here(processes):
+        deadline()  # refused once, and not by each of them
         context.exit(run_all(processes, sys.argv[1:]))
     ranks = ranks_here()
     # Before the slow imports: a signal must not be lost in them.

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Positive = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, lt=2**31)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Range = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 
@@ -16,7 +16,7 @@ def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelConfig(Section):
@@ -64,6 +64,10 @@ class ModelConfig(Section):
             raise ValueError(
                 f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}"
             )
+        if self.norm_pix_loss and self.channels * self.patch[0] * self.patch[1] == 1:
+            raise ValueError(
+                "norm_pix_loss needs patch_size or channels above 1: one value has no deviation"
+            )
         for prefix in ("", "decoder_"):
             width, heads = getattr(self, f"{prefix}width"), getattr(self, f"{prefix}heads")
             if width % 4 or width % heads:
@@ -82,6 +86,13 @@ class DataConfig(Section):
     flip: bool = True
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[Annotated[float, Field(gt=0)], ...] = (0.229, 0.224, 0.225)
+
+    @field_validator("source")
+    @classmethod
+    def _can_be_a_path(cls, value: str) -> str:
+        if "\0" in value:
+            raise ValueError("a path cannot have a NUL in it")
+        return value
 
     @field_validator("crop_scale", "crop_ratio")
     @classmethod
@@ -124,7 +135,9 @@ class RunConfig(Section):
     """How this machine does the work; may differ from night to night."""
 
     workers: Annotated[int, Field(ge=0)] = 2  # that read images ahead of their use
-    threads: Positive | None = None  # of the CPU, for computing; default: all cores
+    threads: Annotated[int, Field(gt=0, le=4096)] | None = (
+        None  # of the CPU, for computing; default: all cores
+    )
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     micro_batch: Positive | None = None  # images at once; a batch's gradients are added up
     compile: bool = False  # a slow start, faster steps where the network is large
@@ -134,6 +147,12 @@ class RunConfig(Section):
     most_divergences: Annotated[int, Field(ge=0)] = 3  # a night; one more fails it
     checkpoint_every_seconds: Annotated[float, Field(gt=0)] = 900.0
     checkpoint_every_steps: Positive | None = None
+
+    @model_validator(mode="after")
+    def _go_together(self) -> "RunConfig":
+        if self.shard and self.compile:
+            raise ValueError("shard and compile do not go together; leave one of them out")
+        return self
 
 
 class Config(Section):

@@ -56,6 +56,8 @@ def read_toml(path: Path, name: str, shipped: Mapping[str, str]) -> dict[str, An
             f"config {name!r}: {error.strerror}{nearest(name, shipped)}; "
             f"name a TOML file or one of: {', '.join(shipped)}"
         ) from None
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

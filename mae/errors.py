@@ -1,7 +1,13 @@
 """What can go wrong in ways a user can mend."""
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+# Where a place was named that cannot be what it should be, not where a machine failed.
+OF_THE_PLACE = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
+}  # fmt: skip
 
 
 class BadInput(Exception):
@@ -27,7 +33,10 @@ def told(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, BadInput | Busy | TrainingFailed):
         return str(error), error.exit_code
     if isinstance(error, OSError):  # a full disk, a directory that may not be written
-        return f"{error.filename or 'system'}: {error.strerror or error}", 1
+        line = f"{error.filename or 'system'}: {error.strerror or error}"
+        return line, 2 if error.errno in OF_THE_PLACE else 1
+    if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
+        return "the memory is not enough; set run.micro_batch, run.recompute or a smaller model", 1
     return None
 
 

@@ -34,6 +34,14 @@ class Batch(NamedTuple):
     unreadable: tuple[Path, ...] = ()
 
 
+def check_channels(images: Images, view: View) -> None:
+    """Raise BadInput unless images of this kind can be seen so."""
+    if isinstance(images, Files):
+        view.check_files()
+    else:
+        view.check_channels(images.channels)
+
+
 def training_batches(
     images: Images, view: View, seed: int, course: Course, steps: range, device: torch.device,
     workers: int, share: slice = slice(None), parts: int = 1, augment: Augment | None = None,

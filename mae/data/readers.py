@@ -18,7 +18,6 @@ from mae.data.crop import UNREADABLE, Box, cut, resized
 from mae.data.sources import Files
 from mae.data.store import Packed
 from mae.data.view import View
-from mae.errors import BadInput
 
 OPEN_FILES = 64
 
@@ -51,10 +50,7 @@ class Decoder(Dataset[list[Seen]]):
     def __init__(
         self, images: Files, view: View, seed: int, augment: Augment | None = None
     ) -> None:
-        if view.channels not in (1, 3):
-            raise BadInput(
-                f"model.channels is {view.channels}, but image files have 1 or 3; change it"
-            )
+        view.check_files()
         self.images, self.view, self.seed, self.augment = images, view, seed, augment
         self.mode = "L" if view.channels == 1 else "RGB"
 

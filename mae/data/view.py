@@ -34,6 +34,13 @@ class View:
                 f"model.channels is {self.channels}, but the images have {channels}; change it"
             )
 
+    def check_files(self) -> None:
+        """Raise BadInput unless image files can be decoded so."""
+        if self.channels not in (1, 3):
+            raise BadInput(
+                f"model.channels is {self.channels}, but image files have 1 or 3; change it"
+            )
+
     def normalise(self, pixels: Tensor) -> Tensor:
         """Network input (N, C, H, W) float32 of pixels in 0..255, bytes or whole floats."""
         mean, std = (

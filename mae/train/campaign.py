@@ -109,14 +109,14 @@ def keep_config(campaign: Campaign, config: Config, step: int, changed: list[str
 def read_history(campaign: Campaign, until: int | None = None) -> list[dict[str, Any]]:
     """The loss history up to step `until`, oldest first; broken lines are left out."""
     try:
-        lines = campaign.history.read_text().splitlines()
+        lines = campaign.history.read_text(errors="replace").splitlines()
     except FileNotFoundError:
         return []
     rows = []
     for line in lines:
         try:
             row = json.loads(line)
-            if until is None or row["step"] <= until:
+            if (until is None or row["step"] <= until) and row["loss"] + row["night"] is not None:
                 rows.append(row)
         except (ValueError, KeyError, TypeError):
             continue

@@ -12,6 +12,7 @@ newest valid one is found by reading manifests: there is no pointer that could d
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from mae.files import sha256_of, sync
 FORMAT = 1
 WEIGHTS, STATE, MANIFEST = "weights.safetensors", "state.pt", "manifest.json"
 TEMPORARY = ".tmp-"
+NAME = re.compile(r"step-\d+")
 FULL = 2**20  # bytes free, or fewer: then it was for want of room that a write failed
 
 
@@ -146,12 +148,29 @@ def newest_valid(
     directory: Path, complain: Callable[[str], None], hashes: bool = True
 ) -> Checkpoint | None:
     """The newest checkpoint that is what its manifest says; complains of newer ones."""
-    for path in sorted(directory.glob("step-*"), reverse=True):
+    for path in reversed(numbered(directory)):
         try:
             return read(path, hashes)
         except BadInput as error:
             complain(f"checkpoint {path.name} is damaged and left out: {error}")
     return None
+
+
+def numbered(directory: Path) -> list[Path]:
+    """What has a checkpoint's name, valid or not, oldest first."""
+    steps = {path: NAME.fullmatch(path.name) for path in directory.glob("step-*")}
+    return sorted(
+        (path for path, name in steps.items() if name), key=lambda path: int(path.name[5:])
+    )
+
+
+def set_aside(checkpoint: Checkpoint) -> Path:
+    """Give a checkpoint that is of no use a name that nobody goes on from: where it is now."""
+    aside = checkpoint.path.with_name(f"{checkpoint.path.name}.diverged")
+    shutil.rmtree(aside, ignore_errors=True)
+    checkpoint.path.rename(aside)
+    sync(aside.parent)
+    return aside
 
 
 def load_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:

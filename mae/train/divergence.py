@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-from mae.errors import BadInput
+from mae.data.course import Course
+from mae.errors import BadInput, TrainingFailed
 from mae.files import write_atomically
 
 ENOUGH, MOST = 8, 32  # windows that a new one is compared with
@@ -29,12 +30,23 @@ class Divergence:
     last: int
     loss: float
     why: str
+    begin: tuple[int, int]  # epoch, and place in its order, of the first sample
+    end: tuple[int, int]  # and behind the last one
+
+    @classmethod
+    def of(cls, course: Course, first: int, last: int, loss: float, why: str) -> "Divergence":
+        """Those steps, and the samples that they learnt from."""
+        epoch, offset = course.place(last - 1)
+        end = (epoch, offset + course.batch_size)
+        return cls(first, last, loss, why, course.place(first), end)
 
     def __str__(self) -> str:
         return f"steps {self.first} to {self.last - 1}: {self.why}"
 
-    def __contains__(self, step: int) -> bool:
-        return self.first <= step < self.last
+    def meets(self, course: Course, step: int) -> bool:
+        """Whether a step would learn from any of the samples, in whatever batches."""
+        epoch, offset = course.place(step)
+        return (epoch, offset) < self.end and self.begin < (epoch, offset + course.batch_size)
 
 
 class Diverged(Exception):
@@ -66,15 +78,39 @@ def why_diverged(loss: float, before: Sequence[float]) -> str | None:
 def read_skipped(path: Path) -> list[Divergence]:
     """The divergences noted at `path`, oldest first. Raises BadInput for another file."""
     try:
-        return [Divergence(**row) for row in json.loads(path.read_text())]
+        return [_divergence(**row) for row in json.loads(path.read_text())]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError) as error:
         raise BadInput(f"{path}: not the skipped steps of a campaign: {error}") from None
 
 
-def note_skipped(path: Path, divergence: Divergence) -> list[Divergence]:
-    """Add a divergence to those at `path`; all of them."""
-    found = [*read_skipped(path), divergence]
+def note_skipped(
+    path: Path, divergence: Divergence, instead_from: int | None = None
+) -> list[Divergence]:
+    """Add a divergence to those at `path`, or put it in place of those from a step on; all."""
+    found = [one for one in read_skipped(path) if instead_from is None or one.first < instead_from]
+    found.append(divergence)
     write_atomically(path, json.dumps([asdict(one) for one in found], indent=2).encode())
     return found
+
+
+def failed(divergences: list[Divergence], path: Path) -> TrainingFailed:
+    """What a night fails with that went wrong too often; `path` has the steps."""
+    told = "; ".join(map(str, divergences))
+    return TrainingFailed(
+        f"the training went wrong {len(divergences)} times ({told}); {path} has the steps: lower "
+        "recipe.base_lr or set recipe.clip_grad"
+    )
+
+
+def _divergence(
+    first: int, last: int, loss: float, why: str, begin: list[int], end: list[int]
+) -> Divergence:
+    epochs, places = zip(begin, end, strict=True)
+    numbers = (first, last, *epochs, *places)
+    if not all(isinstance(number, int) for number in numbers):
+        raise ValueError(f"{numbers} are not all whole numbers")
+    return Divergence(
+        first, last, float(loss), str(why), (epochs[0], places[0]), (epochs[1], places[1])
+    )

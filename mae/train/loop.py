@@ -12,24 +12,21 @@ import torch
 from mae.build import view_of
 from mae.config import Config
 from mae.data.course import course_of
-from mae.data.loader import reporting, training_batches
-from mae.data.sources import Images, open_source
-from mae.errors import BadInput, TrainingFailed
-from mae.files import held
-from mae.train import checkpoint as checkpoints
+from mae.data.loader import check_channels, reporting, training_batches
+from mae.data.sources import open_source
+from mae.errors import TrainingFailed
+from mae.train.beginning import begin, begin_again, enter
 from mae.train.campaign import (
     Campaign,
-    agreed_config,
     append_history,
     keep_config,
     read_history,
-    rewind_history,
     settle_source,
 )
-from mae.train.device import choose_device
 from mae.train.divergence import (
     Diverged,
     Divergence,
+    failed,
     note_skipped,
     read_skipped,
     why_diverged,
@@ -64,15 +61,17 @@ def pretrain(
     images = open_source(asked.data.source).train
     # Refused before there is a directory.
     course_of(images, asked.recipe.batch_size)
+    check_channels(images, view_of(asked))
     ranks.share(asked.recipe.batch_size)
     with ExitStack() as lock:
-        config, changed = ranks.decided(lambda: _enter(campaign, asked, lock))
-        trainer = _begin(campaign, config, images, events, ranks)
+        config, changed = ranks.decided(lambda: enter(campaign, asked, lock))
+        trainer = begin(campaign, config, images, events, ranks)
         ranks.decided(lambda: keep_config(campaign, config, trainer.step, changed))
         if changed:
             events.note(f"from step {trainer.step} on the campaign changes: {'; '.join(changed)}")
         evening = trainer.step
-        skipped, count = ranks.decided(partial(read_skipped, campaign.skipped)), 0
+        skipped = ranks.decided(partial(read_skipped, campaign.skipped))
+        tonight: list[Divergence] = []
         while True:
             keeper = Keeper(campaign, trainer, events, saved_step=trainer.step)
             try:
@@ -81,17 +80,17 @@ def pretrain(
                 )
                 break
             except Diverged as error:
-                skipped = ranks.decided(partial(note_skipped, campaign.skipped, error.divergence))
-                count += 1
-                if count > config.run.most_divergences:
-                    raise _failed(skipped[-count:], campaign) from error
-                events.note(f"{error}; going back to the last checkpoint, these steps left out")
-                keeper.settle()
-                night = trainer.night
-                trainer = _begin(campaign, config, images, events, ranks)
-                trainer.night = night
+                tonight.append(error.divergence)
             finally:
                 keeper.close()
+            skipped = ranks.decided(partial(note_skipped, campaign.skipped, tonight[-1]))
+            if len(tonight) > config.run.most_divergences:
+                raise failed(tonight, campaign.skipped)
+            events.note(f"{tonight[-1]}; going back to the last checkpoint, these steps left out")
+            night = trainer.night
+            del trainer, keeper  # a GPU may not have the room for two
+            trainer, skipped = begin_again(campaign, config, images, events, ranks, skipped)
+            trainer.night = night
     events.progress(trainer.step, trainer.total, trainer.epoch, last=True)
     if status == "paused" and trainer.step > evening:
         _tell_what_is_left(trainer, evening, events)
@@ -107,44 +106,6 @@ def _tell_what_is_left(trainer: Trainer, evening: int, events: Events) -> None:
     events.note(
         f"{trainer.step} of {trainer.total} steps, {epochs}; {done} steps tonight: {left} more "
         f"{'night' if left == 1 else 'nights'} like this one"
-    )
-
-
-def _enter(campaign: Campaign, asked: Config, lock: ExitStack) -> tuple[Config, list[str]]:
-    """Make the campaign's directory and lock it; the config, and what it changes."""
-    try:
-        campaign.root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(
-            f"--output {campaign.root}: {error.strerror}; name a directory that can be written"
-        ) from None
-    lock.enter_context(held(campaign.lock))
-    agreed = agreed_config(campaign, asked)
-    checkpoints.clean(campaign.checkpoints)
-    return agreed
-
-
-def _begin(
-    campaign: Campaign, config: Config, images: Images, events: Events, ranks: Ranks
-) -> Trainer:
-    """A trainer where the newest valid checkpoint left off, or at the start."""
-    device = choose_device(config.run.threads)
-    trainer = Trainer(config, images, device, ranks=ranks)
-    newest = ranks.decided(lambda: checkpoints.newest_valid(campaign.checkpoints, events.note))
-    if newest is not None:
-        trainer.resume(newest)
-        events.artifact("checkpoint_in", newest.path)
-        events.note(f"resuming from {newest.path.name} of {trainer.total} steps")
-    ranks.decided(lambda: rewind_history(campaign, trainer.step))
-    return trainer
-
-
-def _failed(divergences: list[Divergence], campaign: Campaign) -> TrainingFailed:
-    told = "; ".join(map(str, divergences))
-    return TrainingFailed(
-        f"the training went wrong {len(divergences)} times ({told}); the last checkpoint is from "
-        f"before, and {campaign.skipped} has the steps: lower recipe.base_lr or set "
-        "recipe.clip_grad"
     )
 
 
@@ -180,7 +141,8 @@ def _train(
         unheard.clear()
         loss, speed, data_wait = window.close(config.recipe.batch_size, ranks)
         if why := why_diverged(loss, losses):
-            raise Diverged(Divergence(first, trainer.step, loss, why))
+            divergence = Divergence.of(trainer.course, first, trainer.step, loss, why)
+            raise Diverged(divergence)
         losses.append(loss)
         if not ranks.first:
             return
@@ -221,7 +183,7 @@ def _train(
             begun = time.monotonic()
             batch = next(batches)
             window.waited += time.monotonic() - begun
-            if any(trainer.step in divergence for divergence in skipped):
+            if any(divergence.meets(trainer.course, trainer.step) for divergence in skipped):
                 trainer.step += 1
                 continue
             window.first = window.first if window.steps else trainer.step
@@ -238,7 +200,11 @@ def _train(
                 note_history(rate, show)
                 keeper.begin()
         note_history(rate, show)
+        if trainer.step >= trainer.total and not losses:
+            raise TrainingFailed(
+                f"no step has taught anything: {campaign.skipped} says why each was left out"
+            )
         keeper.finish()
     if trainer.step >= trainer.total:
-        return "completed", f"all {trainer.total} steps are done"
-    return "paused", reason or f"step {until_step}"
+        return "completed", f"all {trainer.step} steps are done"
+    return "paused", reason or f"step {trainer.step}"

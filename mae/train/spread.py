@@ -42,8 +42,6 @@ def spread(
         return Spread(_compiled(loss) if run.compile else loss, lambda last: nullcontext())
     if not run.shard:
         return _copied(model, device, run)
-    if run.compile:
-        raise BadInput("run.shard and run.compile do not go together; leave one of them out")
     return _sharded(model, device, ranks)
 
 

@@ -1,5 +1,6 @@
 """Reasons to stop early: a signal, or a deadline that comes near."""
 
+import math
 import os
 import signal
 import time
@@ -12,6 +13,18 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 class Paused(Exception):
     """Work was left off before its end; the message says why."""
+
+
+def deadline() -> float | None:
+    """The deadline in the environment, in Unix seconds. Raises BadInput if it is not one."""
+    text = os.environ.get("MAEJOBS_DEADLINE")
+    try:
+        seconds = float(text) if text else None
+    except ValueError:
+        seconds = math.nan
+    if seconds is not None and not math.isfinite(seconds):
+        raise BadInput(f"MAEJOBS_DEADLINE: {text!r} is not a time in Unix seconds")
+    return seconds
 
 
 class Stop:
@@ -29,11 +42,7 @@ class Stop:
         A second signal does what it would have done without us, unless there are other processes
         in the run: what started them passes on a signal that they have all had already.
         """
-        text = os.environ.get("MAEJOBS_DEADLINE")
-        try:
-            stop = cls(float(text) if text else None, alone)
-        except ValueError:
-            raise BadInput(f"MAEJOBS_DEADLINE: {text!r} is not a time in Unix seconds") from None
+        stop = cls(deadline(), alone)
         for number in SIGNALS:
             signal.signal(number, stop._remember)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # see mae.train.processes

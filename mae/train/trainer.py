@@ -31,6 +31,7 @@ class Trainer:
     step: int = 0  # steps done
     night: int = 1
     ranks: Ranks = ALONE
+    origin: Checkpoint | None = None  # where it went on from
 
     def __post_init__(self) -> None:
         recipe = self.config.recipe
@@ -89,6 +90,14 @@ class Trainer:
         self.step += 1
         return loss, rate
 
+    @torch.no_grad()
+    def loss_of(self, batch: Batch) -> float:
+        """The loss of a batch, from which nothing is learnt."""
+        recipe = self.config.recipe
+        noise = training_noise(recipe.seed, batch.epoch, batch.samples, self.config.model.patches)
+        with autocast(self.device, self.precision):
+            return float(self.spread.loss(batch.imgs, recipe.mask_ratio, noise.to(self.device)))
+
     def resume(self, checkpoint: Checkpoint) -> None:
         """Continue where a checkpoint left off."""
         state = checkpoints.load_state(checkpoint, mapped=self.config.run.shard)
@@ -109,7 +118,7 @@ class Trainer:
             ) from None
         if "optimiser" in state:
             self._resume_optimiser(state["optimiser"])
-        self.step, self.night = state["step"], state["night"] + 1
+        self.step, self.night, self.origin = state["step"], state["night"] + 1, checkpoint
         if "course" in state:
             self._resume_course(**state["course"])
 
@@ -131,6 +140,8 @@ class Trainer:
         self.course = begun.changed(self.step, self.course.batch_size)
         if asked == self._asked:
             self.epochs = epochs
+        elif self.config.recipe.steps:  # a number of all steps, those in other batches as well
+            self.epochs = self.course.epochs(max(self.step, self.config.recipe.steps))
 
     @property
     def _asked(self) -> list[float | None]:

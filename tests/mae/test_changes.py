@@ -144,3 +144,23 @@ def test_images_may_move_but_not_become_others(tmp_path, tiny, folder):
     with pytest.raises(BadInput, match="now there are 4000"):
         night(tmp_path / "c", changed(tiny, "data", source="sample"))
     assert (tmp_path / "c/config.toml").read_text() == config
+
+
+def test_a_number_of_steps_is_of_all_of_them_after_another_batch_size_as_well(tmp_path, tiny):
+    night(tmp_path, tiny, until=8)
+    larger = changed(tiny, "recipe", batch_size=32, steps=20)
+    assert night(tmp_path, larger, until=10)[0] == "paused"
+    assert night(tmp_path, larger) == ("completed", "all 20 steps are done")
+    fewer = changed(tiny, "recipe", batch_size=32, steps=6)
+    assert night(tmp_path, fewer) == ("completed", "all 20 steps are done")
+
+
+def test_images_that_the_network_cannot_take_are_refused_before_anything_is_written(
+    tmp_path, tiny, folder
+):
+    half = (0.5,) * 4
+    model = changed(tiny, "model", channels=4)
+    four = changed(changed(model, "data", mean=half, std=half), "data", source=str(folder))
+    with pytest.raises(BadInput, match="image files have 1 or 3"):
+        night(tmp_path / "c", four)
+    assert not (tmp_path / "c").exists()

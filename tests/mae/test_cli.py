@@ -1,5 +1,6 @@
 """The command line: quick help with examples, and one clear line for what is wrong."""
 
+import errno
 import json
 import os
 import subprocess
@@ -8,11 +9,13 @@ from pathlib import Path
 
 import click
 import pytest
+import torch
 from click.testing import CliRunner
 from tiny import TINY
 
 from mae.cli import main
 from mae.config_file import presets
+from mae.errors import told
 from mae.recipes import recipes
 
 
@@ -72,6 +75,25 @@ def test_bad_input_is_one_line_and_exit_2(tmp_path, arguments, complaint):
     assert done.stderr.count("\n") == 1
     assert complaint in done.stderr
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/full"), 1),
+        (OSError(errno.EIO, "Input/output error", "/broken"), 1),
+        (PermissionError(errno.EACCES, "Permission denied", "/theirs"), 2),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/file/below"), 2),
+        (OSError(errno.EROFS, "Read-only file system", "/cdrom"), 2),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you …"), 1),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate …"), 1),
+    ],
+)
+def test_what_the_system_refuses_is_told_by_whose_fault_it_is(error, code):
+    line, told_code = told(error)
+    assert told_code == code
+    assert "\n" not in line
+    assert told(KeyError("a bug")) is None
 
 
 @pytest.mark.parametrize(

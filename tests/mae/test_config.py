@@ -27,7 +27,10 @@ RECIPES = st.fixed_dictionaries(
 SIZES = ["tiny", "small", "base", "large", "huge"]
 
 
-@given(RECIPES, st.text(max_size=20), st.booleans())
+SOURCES = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=20)
+
+
+@given(RECIPES, SOURCES, st.booleans())
 def test_a_written_config_reads_back_the_same(tmp_path_factory, recipe, source, flip):
     config = Config.model_validate({"recipe": recipe, "data": {"source": source, "flip": flip}})
     path = tmp_path_factory.getbasetemp() / "config.toml"
@@ -162,3 +165,26 @@ def test_the_hash_is_of_what_is_learnt_and_not_of_how_the_machine_does_it():
     config = read_config("fashion-tiny")
     assert read_config("fashion-tiny", ("run.workers=7",)).hash == config.hash
     assert read_config("fashion-tiny", ("recipe.epochs=7",)).hash != config.hash
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ("recipe.epochs=inf", "finite number"),
+        ("data.mean=[nan]", "finite number"),
+        ("run.threads=99999999999", "less than or equal to 4096"),
+        ("run.micro_batch=100000000000000000000000", "less than 2147483648"),
+        ('data.source="a\\u0000b"', "NUL"),
+        ("run.shard=true", "leave one of them out"),
+        ("model.patch_size=1", "one value has no deviation"),
+    ],
+)
+def test_values_that_no_run_could_use_are_refused(setting, complaint):
+    with pytest.raises(BadInput, match=complaint):
+        read_config("fashion-tiny", ("run.compile=true", setting))
+
+
+def test_a_config_that_is_not_utf_8_is_told_so(tmp_path):
+    (tmp_path / "c.toml").write_bytes(b"[recipe]\n# caf\xe9\n")
+    with pytest.raises(BadInput, match=r"c\.toml: not UTF-8 at byte 14"):
+        read_config(str(tmp_path / "c.toml"))

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_resume import changed, files_of, night
 
+from mae.data.course import Course
 from mae.errors import BadInput, TrainingFailed
 from mae.train.checkpoint import load_weights, read
 from mae.train.divergence import Divergence, read_skipped, why_diverged
@@ -115,5 +117,72 @@ def test_a_damaged_record_is_not_guessed_at(tmp_path, text):
         read_skipped(tmp_path / "skipped.json")
 
 
-def test_a_divergence_holds_its_steps():
-    assert [step for step in range(10) if step in Divergence(3, 5, math.nan, "")] == [3, 4]
+def test_a_divergence_holds_its_samples_in_whatever_batches():
+    course = Course(100, 10)
+    found = Divergence.of(course, 8, 12, math.nan, "")  # the last 20 of an epoch, 20 of the next
+    assert [step for step in range(20) if found.meets(course, step)] == [8, 9, 10, 11]
+    smaller = course.changed(4, 5)
+    assert [s for s in range(4, 40) if found.meets(smaller, s)] == list(range(12, 20))
+    larger = course.changed(4, 15)  # four of an epoch that has 60 left: the last from 85 on
+    assert [s for s in range(4, 20) if found.meets(larger, s)] == [6, 7, 8, 9]
+
+
+def test_steps_left_out_are_the_same_samples_after_another_batch_size(tmp_path, watchful, poisoned):
+    poisoned(6)
+    watchful = changed(watchful, "run", checkpoint_every_steps=2)
+    night(tmp_path, watchful, until=10)
+    (skipped,) = read_skipped(tmp_path / "skipped.json")
+    assert (skipped.begin, skipped.end) == ((0, 96), (0, 128))
+    for path in (tmp_path / "checkpoints").glob("step-*"):
+        if int(path.name[5:]) > 4:
+            shutil.rmtree(path)
+    learnt = []
+    train_on = Trainer.train_on
+
+    def told(self, batch):
+        learnt.append(self.course.place(self.step))
+        return train_on(self, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "train_on", told)
+        night(tmp_path, changed(watchful, "recipe", batch_size=8))
+    assert learnt[:4] == [(0, 64), (0, 72), (0, 80), (0, 88)]
+    assert learnt[4] == (0, 128)
+
+
+def test_a_checkpoint_that_the_guard_let_pass_is_not_gone_on_from(tmp_path, watchful, monkeypatch):
+    """The loss of a step is that before its update: here the weights are ruined behind it."""
+    watchful = changed(watchful, "run", checkpoint_every_steps=2)
+    train_on = Trainer.train_on
+
+    def ruins(self, batch):
+        result = train_on(self, batch)
+        if self.step == 6:
+            with torch.no_grad():
+                self.model.cls_token.fill_(math.nan)
+        return result
+
+    monkeypatch.setattr(Trainer, "train_on", ruins)
+    assert night(tmp_path, watchful)[0] == "completed"
+    (skipped,) = read_skipped(tmp_path / "skipped.json")
+    assert (skipped.first, skipped.last) == (4, 6)
+    names = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    assert "step-000000006.diverged" in names
+    newest = read(tmp_path / "checkpoints" / "step-000000012")
+    assert all(weight.isfinite().all() for weight in load_weights(newest).values())
+
+
+def test_a_campaign_that_learns_nothing_does_not_complete(tmp_path, watchful, poisoned):
+    poisoned(*range(12))
+    with pytest.raises(TrainingFailed, match="no step has taught anything"):
+        night(tmp_path, changed(watchful, "run", log_every_steps=20, checkpoint_every_steps=None))
+
+
+@pytest.mark.parametrize(
+    "row", [{"first": "1"}, {"begin": [0, 1.5]}, {"loss": None}, {"end": [1]}, {"why": {}, "x": 1}]
+)
+def test_a_record_of_other_kinds_is_not_guessed_at_either(tmp_path, row):
+    good = {"first": 1, "last": 2, "loss": 1.0, "why": "", "begin": [0, 1], "end": [0, 2]}
+    (tmp_path / "skipped.json").write_text(json.dumps([good | row]))
+    with pytest.raises(BadInput, match=r"skipped\.json: not the skipped steps"):
+        read_skipped(tmp_path / "skipped.json")

@@ -99,6 +99,9 @@ def test_the_first_signal_is_remembered_and_the_second_kills(number, handlers, m
 
 
 def test_a_deadline_that_is_no_time_is_named(monkeypatch, handlers):
+    monkeypatch.setenv("MAEJOBS_DEADLINE", "nan")
+    with pytest.raises(BadInput, match="MAEJOBS_DEADLINE: 'nan'"):
+        Stop.listen()
     monkeypatch.setenv("MAEJOBS_DEADLINE", "tomorrow")
     with pytest.raises(BadInput, match="MAEJOBS_DEADLINE: 'tomorrow'"):
         Stop.listen()

@@ -16,7 +16,6 @@ from test_process import events, newest, start, wait_for
 from test_resume import STEPS, night
 from tiny import TINY
 
-from mae.build import build_model
 from mae.config import Config
 from mae.config_file import read_config
 from mae.data.sources import open_source
@@ -26,7 +25,6 @@ from mae.files import held
 from mae.train.campaign import Campaign, read_history
 from mae.train.processes import is_started_here
 from mae.train.ranks import ALONE, Ranks, ranks_here
-from mae.train.spread import spread
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 # Two layers each, so that the last block of the decoder is not the only one; parts of micro
@@ -292,11 +290,11 @@ def test_a_campaign_that_is_at_work_is_told_once(tmp_path):
     assert "another mae process is at work here" in line
 
 
-def test_shards_are_not_compiled(config):
-    run = config.run.model_copy(update={"shard": True, "compile": True})
-    model = build_model(config.model, 0)
-    with pytest.raises(BadInput, match="leave one of them out"):
-        spread(model, torch.device("cpu"), Ranks(0, 2), run)
+def test_a_deadline_that_is_none_is_refused_before_any_process_is_started(tmp_path):
+    done = run(processes(tmp_path / "campaign"), MAEJOBS_DEADLINE="foo")
+    assert done.returncode == 2
+    assert done.stderr == "mae: MAEJOBS_DEADLINE: 'foo' is not a time in Unix seconds\n"
+    assert not (tmp_path / "campaign").exists()
 
 
 def test_shares_make_up_the_batch():

@@ -1,6 +1,7 @@
 """A campaign in many nights ends with the weights of one in a single night, bit for bit."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,30 @@ def test_a_loss_that_is_not_a_number_fails_and_keeps_the_last_checkpoint(tmp_pat
 def test_a_deadline_that_has_passed_trains_nothing(tmp_path, tiny):
     assert loop.pretrain(tmp_path, tiny, Stop(deadline=1.0), Events(None)) == ("paused", "deadline")
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_only_a_number_makes_a_checkpoints_name(tmp_path, tiny, uninterrupted):
+    night(tmp_path, tiny, until=2)
+    shutil.copytree(tmp_path / "checkpoints/step-000000002", tmp_path / "checkpoints/step-best")
+    night(tmp_path, tiny, until=4)
+    night(tmp_path, tiny)
+    assert files_of(tmp_path)["weights.safetensors"] == uninterrupted["weights.safetensors"]
+    assert (tmp_path / "checkpoints/step-000000004").exists()
+
+
+def test_a_campaign_none_of_whose_checkpoints_is_valid_does_not_begin_anew(tmp_path, tiny):
+    night(tmp_path, tiny, until=2)
+    history = (tmp_path / "metrics.jsonl").read_text()
+    (tmp_path / "checkpoints/step-000000002/state.pt").write_text("")
+    with pytest.raises(TrainingFailed, match="none of 1 checkpoints is valid"):
+        night(tmp_path, tiny)
+    assert (tmp_path / "metrics.jsonl").read_text() == history
+
+
+@pytest.mark.parametrize("row", [b'{"step": 1}', b"\xff\xfe", b"[1]", b'{"step": 1, "loss": "x"}'])
+def test_a_line_of_the_history_that_makes_no_sense_is_passed_over(tmp_path, tiny, row):
+    night(tmp_path, tiny, until=2)
+    before = read_history(Campaign(tmp_path))
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        file.write(row + b"\n")
+    assert read_history(Campaign(tmp_path)) == before
