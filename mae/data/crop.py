@@ -10,6 +10,7 @@ from PIL import Image
 UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 Box = tuple[int, int, int, int]  # top, left, height, width
 Edges = tuple[float, float, float, float]  # left, top, right, bottom
+SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # grey modes, by Pillow's names
 REDUCTIONS = (8, 4, 2)  # what a JPEG decoder can leave out while it decodes
 
 
@@ -35,8 +36,24 @@ def cut(
         by = 1  # not a JPEG
     edges = (left / by, top / by, (left + width) / by, (top + height) / by)
     x, y = math.floor(edges[0]), math.floor(edges[1])
-    part = image.crop((x, y, math.ceil(edges[2]), math.ceil(edges[3]))).convert(mode)
-    return part, (edges[0] - x, edges[1] - y, edges[2] - x, edges[3] - y)
+    part = in_bytes(image.crop((x, y, math.ceil(edges[2]), math.ceil(edges[3]))))
+    return part.convert(mode), (edges[0] - x, edges[1] - y, edges[2] - x, edges[3] - y)
+
+
+def in_bytes(image: Image.Image) -> Image.Image:
+    """The same picture in a mode of bytes: of 16 bits a pixel the 8 that a screen would show.
+
+    Pillow would clip them: nearly all of such a picture would become white. Raises ValueError where
+    nothing says which number is white, as for floats.
+    """
+    if image.mode == "F":
+        raise ValueError("floats, which have no white; make it 8 or 16 bits a pixel")
+    if image.mode not in SIXTEEN_BITS:
+        return image
+    levels = np.asarray(image).astype(np.int64)
+    if levels.min() < 0 or levels.max() > 65535:
+        raise ValueError("numbers beyond 16 bits a pixel; make it 8 or 16 bits a pixel")
+    return Image.fromarray(((levels + 128) // 257).astype(np.uint8))
 
 
 def resized(part: Image.Image, edges: Edges, size: tuple[int, int]) -> NDArray[np.uint8]:

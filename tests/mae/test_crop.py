@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from matplotlib import cbook
 from PIL import Image
 
-from mae.data.crop import cut, reduction, resized
+from mae.data.crop import UNREADABLE, cut, reduction, resized
 
 SIDES = st.integers(1, 5000)
 
@@ -76,3 +76,35 @@ def test_a_large_jpeg_is_decoded_smaller(photo):
     with Image.open(photo) as image:
         cut(image, (0, 0, 1200, 1024), (112, 112), "RGB")
         assert image.size == (128, 150)
+
+
+def deep(levels: np.ndarray, path: Path, mode: str) -> Path:
+    """A picture of (64, 96) numbers as a file; Pillow tells the mode of a TIFF, and of a PNG."""
+    Image.fromarray(levels).save(path)
+    with Image.open(path) as image:
+        assert image.mode == mode
+    return path
+
+
+@pytest.mark.parametrize(
+    ("dtype", "suffix", "mode"),
+    [(">u2", "tiff", "I;16B"), ("<u2", "png", "I;16"), ("<i4", "tiff", "I")],
+)
+def test_sixteen_bits_a_pixel_show_the_picture_that_eight_show(tmp_path, dtype, suffix, mode):
+    eight = np.arange(64 * 96).reshape(64, 96) % 256
+    path = deep((eight * 257).astype(dtype), tmp_path / f"deep.{suffix}", mode)
+    box = (3, 5, 50, 80)
+    np.testing.assert_array_equal(
+        ours(path, box, (50, 80))[..., 0], eight[3:53, 5:85], err_msg="not clipped to white"
+    )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "mode", "complaint"),
+    [("<f4", "F", "floats"), ("<i4", "I", "beyond 16 bits")],
+)
+def test_numbers_without_a_white_are_unreadable(tmp_path, dtype, mode, complaint):
+    path = deep(np.full((64, 96), 70_000, dtype), tmp_path / "deep.tiff", mode)
+    with pytest.raises(ValueError, match=complaint) as caught:
+        ours(path, (0, 0, 64, 96), (32, 48))
+    assert isinstance(caught.value, UNREADABLE)
