@@ -1,6 +1,7 @@
 """Where images come from: the sample, idx files, folders, stores. Lists them; decodes none."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,13 +147,22 @@ def is_held_out(relative: Path) -> bool:
 
 def _images_below(directory: Path) -> list[Path]:
     paths = sorted(
-        path
-        for path in directory.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+        Path(folder, name)
+        for folder, _, names in os.walk(directory, onerror=_refuse)
+        for name in names
+        if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
     )
     if not paths:
         raise BadInput(f"{directory}: no JPEG or PNG images in it; name a folder that has some")
     return paths
+
+
+def _refuse(error: OSError) -> None:
+    # Left out, the images of a folder would be missed by nobody: labels and splits would move.
+    raise BadInput(
+        f"{error.filename}: a folder that cannot be read ({error.strerror}); "
+        "give the user that trains leave to read it, or take it away"
+    )
 
 
 def _folders(directory: Path) -> set[str]:

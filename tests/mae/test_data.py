@@ -1,6 +1,8 @@
 """Images from idx files and folders, in batches that depend on nothing but their step."""
 
+import errno
 import gzip
+import os
 import warnings
 from pathlib import Path
 
@@ -222,3 +224,23 @@ def test_auto_is_decided_on_the_first_night(tmp_path, monkeypatch):
     keep_config(campaign, settle_source(campaign, asked), 0, [])
     monkeypatch.setattr(sources, "FASHION_MNIST", tmp_path)
     assert settle_source(campaign, asked).data.source == "sample"
+
+
+@pytest.fixture
+def locked(folder, monkeypatch) -> Path:
+    """A class whose folder may not be read; root would be let in all the same."""
+    path, scandir = folder / "class-3", os.scandir
+
+    def refusing(place="."):
+        if Path(place) == path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    return path
+
+
+def test_a_folder_that_may_not_be_read_is_refused_by_name(folder, locked):
+    with pytest.raises(BadInput, match="cannot be read .Permission denied.; give the user") as told:
+        open_source(str(folder))
+    assert str(told.value).startswith(f"{locked}: ")
