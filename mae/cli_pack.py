@@ -120,7 +120,7 @@ def _verify(context: click.Context, store: Path, as_json: bool) -> None:
         for line in found:
             click.echo(line, err=True)
         verdict = f"damaged in {len(found)} places; pack it again" if found else "sound"
-        click.echo(f"{store}: {verdict}")
+        click.echo(f"{click.format_filename(store)}: {verdict}")
     context.exit(1 if found else 0)
 
 
@@ -140,7 +140,7 @@ def _print(report: dict[str, Any], as_json: bool) -> None:
         click.echo(f"would pack {told}{done}: about {size} of {free} free")
         return
     left_out = f"; {len(report['bad'])} unreadable left out" if report["bad"] else ""
-    click.echo(f"{report['store']}: {told}, {size}{left_out}")
+    click.echo(f"{click.format_filename(report['store'])}: {told}, {size}{left_out}")
 
 
 def parse_size(text: str) -> int | tuple[int, int]:

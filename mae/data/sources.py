@@ -141,7 +141,8 @@ def _list_files(directory: Path) -> Splits:
 
 def is_held_out(relative: Path) -> bool:
     """Whether an image of an unsplit folder is held out: by its name, so additions move nothing."""
-    digest = hashlib.blake2b(relative.as_posix().encode(), digest_size=4).digest()
+    # The bytes on the disk: a name may be no UTF-8.
+    digest = hashlib.blake2b(os.fsencode(relative.as_posix()), digest_size=4).digest()
     return int.from_bytes(digest) / 2**32 < HELD_OUT_SHARE
 
 

@@ -244,3 +244,16 @@ def test_a_folder_that_may_not_be_read_is_refused_by_name(folder, locked):
     with pytest.raises(BadInput, match="cannot be read .Permission denied.; give the user") as told:
         open_source(str(folder))
     assert str(told.value).startswith(f"{locked}: ")
+
+
+NAMES = {"{}.png": [6, 26, 27, 35, 38, 40], "é-{}.png": [10, 27, 41, 44]}
+
+
+def test_names_that_are_not_utf_8_are_held_out_or_not_as_any_other(folder):
+    held_out = {name: [n for n in range(50) if is_held_out(Path(name.format(n)))] for name in NAMES}
+    assert held_out == NAMES, "those of campaigns that began earlier"
+    for n, path in enumerate(sorted(folder.rglob("*.png"))):
+        path.rename(path.with_name(f"caf\udce9-{n:02d}.png"))  # b"caf\xe9-..." on the disk
+    splits = open_source(str(folder))
+    assert len(splits.train) + len(splits.held_out) == 120
+    assert any("\udce9" in path.name for path in splits.held_out.paths)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import random
 import shutil
 import signal
@@ -184,6 +185,34 @@ def test_unreadable_images_are_named_and_left_out(folder, tmp_path):
     assert manifest["train"] + manifest["held_out"] == 119
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_names_that_are_not_utf_8_are_packed_and_told_of(folder, tmp_path, workers):
+    for n, path in enumerate(sorted(folder.glob("class-[0-4]"))):
+        path.rename(path.with_name(f"caf\udce9-{n}"))  # b"caf\xe9-..." on the disk
+    for path in sorted(folder.rglob("*.jpg"))[::9]:
+        path.write_bytes(b"no image")
+    command = [sys.executable, "-m", "mae", "pack", folder, "--output", tmp_path / "store"]
+    done = subprocess.run([*command, "--workers", str(workers)], capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+    splits = open_source(str(tmp_path / "store"))
+    assert len([name for name in splits.classes if "\udce9" in name]) == 5
+    assert mae("pack", "--verify", tmp_path / "store").exit_code == 0
+
+
+def test_a_place_whose_name_is_not_utf_8_can_be_packed_and_printed(folder, tmp_path):
+    source, store = tmp_path / "caf\udce9", tmp_path / "caf\udce9-store"
+    folder.rename(source)
+    strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}  # as in most locales
+    command = [sys.executable, "-m", "mae", "pack", source, "--output", store]
+    for more in ([], ["--json"], ["--dry-run"]):
+        done = subprocess.run([*command, *more], capture_output=True, env=strict)
+        assert done.returncode == 0, done.stderr
+    verify = [*command[:4], "--verify", store]
+    done = subprocess.run(verify, capture_output=True, env=strict)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_unreadable_images_are_refused_if_asked(folder, tmp_path):
     bad = sorted(folder.rglob("*.jpg"))[5]
     bad.write_bytes(b"no image")
@@ -320,8 +349,6 @@ def test_another_size_begins_anew(folder, tmp_path, small_chunks):
 
 
 def test_a_worker_that_is_killed_is_told_of(folder, tmp_path, monkeypatch):
-    import os
-
     monkeypatch.setattr("mae.data.packing.pack_image", lambda *_: os._exit(9))
     task = Task(list_source(str(folder)), tmp_path / "store", 20, 3)
     with pytest.raises(TrainingFailed, match="a worker was killed"):
