@@ -30,6 +30,52 @@ SMALL = 48 * 48  # up to here cutting a batch by matrix products beats cutting i
 MEND = "pack it again, or fetch it again"
 
 
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_count, value))
+
+
+def _is_chunk(value: Any) -> bool:
+    # A chunk's images may all have been unreadable.
+    return (
+        isinstance(value, dict)
+        and all(type(value.get(key)) is int and value[key] >= 0 for key in ("images", "bytes"))
+        and isinstance(value.get("sha256"), str)
+    )
+
+
+def _is_bad(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(value.get(key), str) for key in ("name", "reason")
+    )
+
+
+def _all(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(fits, value))
+
+
+def _has_sha256(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("sha256"), str)
+
+
+# What a manifest has beside its kind and format, as far as anything here reads it.
+FIELDS: dict[str, Callable[[Any], bool]] = {
+    "source": _has_sha256,
+    "channels": lambda value: type(value) is int and value in (1, 3),
+    "train": _is_count,
+    "held_out": _is_count,
+    "classes": _all(lambda name: isinstance(name, str)),
+    "shape": lambda value: value is None or _is_shape(value),
+    "bytes": _is_count,
+    "index": _has_sha256,
+    "chunks": _all(_is_chunk),
+    "bad": _all(_is_bad),
+}
+
+
 @dataclass(frozen=True)
 class Packed:
     """A split of a store; its pixels stay on the disk until they are asked for."""
@@ -100,25 +146,70 @@ def open_store(root: Path) -> tuple[Packed, Packed, tuple[str, ...]]:
 
 
 def read_manifest(root: Path) -> dict[str, Any]:
-    """What a store says of itself; raises BadInput if it is none, or of an unknown format."""
+    """What a store says of itself.
+
+    Raises BadInput if it is none, of an unknown format, or says what cannot be.
+    """
     path = root / MANIFEST
     try:
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(path.read_text(encoding="utf-8"))
         kind, version = manifest["kind"], manifest["format"]
     except (OSError, ValueError, KeyError, TypeError):
         raise BadInput(f"{path}: not the manifest of a packed store; {MEND}") from None
     if (kind, version) != (KIND, FORMAT):
         raise BadInput(f"{path}: format {version} of {kind!r} is not known to this mae; {MEND}")
+    if wrong := next(_wrong_in_manifest(manifest), None):
+        raise BadInput(f"{path}: damaged: {wrong}; {MEND}")
     return manifest
 
 
+def _wrong_in_manifest(manifest: dict[str, Any]) -> Iterator[str]:
+    """What in a manifest is missing, of another type, or at odds with the rest, worst first."""
+    for key, fits in FIELDS.items():
+        if key not in manifest:
+            yield f"{key} is missing"
+        elif not fits(manifest[key]):
+            yield f"{key} is {json.dumps(manifest[key])[:60]}"
+    chunks = manifest["chunks"]
+    if (found := sum(chunk["bytes"] for chunk in chunks)) != manifest["bytes"]:
+        yield f"bytes is {manifest['bytes']}, but its chunks have {found}"
+    told = manifest["train"] + manifest["held_out"]
+    if (found := sum(chunk["images"] for chunk in chunks)) != told:
+        yield f"train + held_out are {told} images, but its chunks have {found}"
+
+
 def read_index(root: Path, manifest: dict[str, Any]) -> NDArray[np.int64]:
-    """The index (N, 4) of a store; raises BadInput if it is not the one of the manifest."""
+    """The index (N, 4) of a store.
+
+    Raises BadInput if it is not the one of the manifest, or does not fit what that says.
+    """
     path = root / INDEX
     content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content).hexdigest() != manifest["index"]["sha256"]:
         raise BadInput(f"{path}: damaged: its SHA-256 is not the manifest's; {MEND}")
-    return np.load(BytesIO(content), allow_pickle=False)
+    index = np.load(BytesIO(content), allow_pickle=False)
+    if wrong := next(_wrong_between(manifest, index), None):
+        raise BadInput(f"{root / MANIFEST}: damaged: {wrong}; {MEND}")
+    return index
+
+
+def _wrong_between(manifest: dict[str, Any], index: NDArray[np.int64]) -> Iterator[str]:
+    """Where a manifest and the index that it names say different things, worst first."""
+    told = manifest["train"] + manifest["held_out"]
+    if index.shape != (told, 4) or index.dtype != np.int64:
+        yield f"train + held_out are {told} images, but {INDEX} is {index.dtype} {index.shape}"
+    offsets, sizes, labels = index[:, 0], index[:, 1:3], index[:, 3]
+    lengths = sizes.prod(axis=1) * manifest["channels"]
+    ends = np.cumsum(lengths)
+    if (sizes < 1).any() or (offsets != ends - lengths).any() or ends[-1] != manifest["bytes"]:
+        yield (
+            f"{manifest['channels']} channels and the sizes in {INDEX} do not make "
+            f"{manifest['bytes']} bytes, one image after another"
+        )
+    if manifest["shape"] and (sizes != manifest["shape"]).any():
+        yield f"shape is {manifest['shape']}, but not of all images in {INDEX}"
+    if labels.min() < -1 or (manifest["classes"] and labels.max() >= len(manifest["classes"])):
+        yield f"classes are {len(manifest['classes'])}, but labels go up to {labels.max()}"
 
 
 def damage(root: Path, show: Callable[[int], None]) -> Iterator[str]:

@@ -15,8 +15,9 @@ from mae.build import view_of
 from mae.cli import main
 from mae.data.loader import plain_batches
 from mae.data.sources import Arrays, Splits, open_source
-from mae.data.store import Packed
+from mae.data.store import FIELDS, Packed
 from mae.errors import BadInput
+from mae.files import sha256_of
 
 CPU = torch.device("cpu")
 
@@ -186,6 +187,50 @@ def test_a_damaged_store_is_named(store, name, content, complaint):
         open_source(str(store))
     assert str(store) in str(caught.value)
     assert mae("pack", "--verify", store).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        *(({key: None}, f"{key} is missing") for key in (*FIELDS,)),
+        ({"train": "30"}, 'train is "30"'),
+        ({"train": True}, "train is true"),
+        ({"train": 0, "held_out": 40}, "train is 0"),
+        ({"train": 7}, "train [+] held_out are [0-9]+ images, but its chunks have 40"),
+        ({"channels": 1}, "1 channels and the sizes in index.npy do not make [0-9]+ bytes"),
+        ({"channels": 4}, "channels is 4"),
+        ({"shape": [96, 96]}, "shape is .96, 96., but not of all images"),
+        ({"shape": 96}, "shape is 96"),
+        ({"classes": ["one"]}, "classes are 1, but labels go up to 1"),
+        ({"classes": 2}, "classes is 2"),
+        ({"bytes": 12}, "bytes is 12, but its chunks have"),
+        ({"chunks": [{"images": 40}]}, "chunks is"),
+        ({"index": []}, "index is"),
+    ],
+    ids=str,
+)
+def test_a_manifest_that_says_what_cannot_be_is_named(store, tmp_path, change, complaint):
+    path = store / "manifest.json"
+    manifest = {**json.loads(path.read_text()), **change}
+    if complaint.endswith(" is missing"):
+        manifest = {k: v for k, v in manifest.items() if k not in change}
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(BadInput, match=f"manifest.json: damaged: {complaint}.*; pack it again"):
+        open_source(str(store))
+    done = mae("pack", "--verify", store)
+    assert (done.exit_code, done.stderr.count("\n"), done.stdout) == (2, 1, "")
+
+
+def test_another_stores_index_is_not_taken_for_this_ones(store):
+    """Its checksum may be right, and its offsets beyond the pixels."""
+    index = np.load(store / "index.npy")
+    index[3, 0] += 1
+    np.save(store / "index.npy", index)
+    manifest = json.loads((store / "manifest.json").read_text())
+    manifest["index"]["sha256"] = sha256_of(store / "index.npy")
+    (store / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BadInput, match="one image after another"):
+        open_source(str(store))
 
 
 def test_arrays_know_their_shape(sample):
