@@ -74,12 +74,19 @@ def _list_files(root: Path, parts: tuple[Images, ...], classes: tuple[str, ...])
         source=str(root),
         names=[path.relative_to(root).as_posix() for path in paths],
         labels=labels,
-        weights=[str(path.stat().st_size) for path in paths],
+        weights=[_size_of(path) for path in paths],
         classes=classes if labels[0] >= 0 else (),
         train=len(parts[0]),
         channels=3,
         open=lambda n: Image.open(paths[n]),
     )
+
+
+def _size_of(path: Path) -> str:
+    try:
+        return str(path.stat().st_size)
+    except OSError:
+        return "none"  # a link to nothing, say: one of the unreadable images, when it is its turn
 
 
 def _list_arrays(root: Path, parts: tuple[Images, ...]) -> Listing:

@@ -103,6 +103,8 @@ def _read_arrays(directory: Path, split: str) -> Arrays:
     pixels = read_idx(images)
     if pixels.ndim != 3:
         raise BadInput(f"{images}: expected images in 3 dimensions, found {pixels.ndim}")
+    if not pixels.size:
+        raise BadInput(f"{images}: no images in it, its shape is {pixels.shape}; fetch it again")
     path = find_idx(directory, f"{split}-labels-idx1-ubyte")
     labels = None if path is None else read_idx(path).astype(np.int64)
     if labels is not None and labels.shape != pixels.shape[:1]:

@@ -257,3 +257,23 @@ def test_names_that_are_not_utf_8_are_held_out_or_not_as_any_other(folder):
     splits = open_source(str(folder))
     assert len(splits.train) + len(splits.held_out) == 120
     assert any("\udce9" in path.name for path in splits.held_out.paths)
+
+
+@pytest.mark.parametrize("split", ["train", "t10k"])
+@pytest.mark.parametrize("shape", [(0, 28, 28), (3, 0, 28)])
+def test_idx_files_without_images_are_refused_by_name(tmp_path, sample, split, shape):
+    for name in ("train", "t10k"):
+        pixels = np.zeros(shape, np.uint8) if name == split else sample.pixels[:30, 0]
+        write_idx(tmp_path / f"{name}-images-idx3-ubyte.gz", pixels)
+    with pytest.raises(BadInput, match=f"{split}-images-idx3-ubyte.gz: no images in it, its shape"):
+        open_source(str(tmp_path))
+
+
+def test_a_link_to_nothing_is_an_unreadable_image(folder, tiny):
+    path = next(open_source(str(folder)).train.paths[3].parent.glob("*.png"))
+    path.unlink()
+    path.symlink_to("nowhere.png")
+    splits = open_source(str(folder))
+    batches = [b for s in (splits.train, splits.held_out) for b in plain_batches(s, view_of(tiny), 16, CPU, 0)]
+    assert [p for batch in batches for p in batch.unreadable] == [path]
+    assert sum(len(batch.imgs) for batch in batches) == 119

@@ -23,6 +23,7 @@ from mae.cli import main
 from mae.cli_pack import parse_size
 from mae.data import pack as packing
 from mae.data import pack_plan
+from mae.data.idx import write_idx
 from mae.data.listing import list_source
 from mae.data.pack_plan import Task, sound_lines
 from mae.data.packing import packed_view
@@ -229,6 +230,34 @@ def test_images_that_are_all_unreadable_are_refused(folder, tmp_path):
     done = mae("pack", folder, "--output", tmp_path / "store")
     assert done.exit_code == 2
     assert "120 images cannot be read" in done.stderr
+
+
+def test_idx_files_without_held_out_images_are_refused_before_anything_is_written(sample, tmp_path):
+    source = tmp_path / "idx"
+    source.mkdir()
+    write_idx(source / "train-images-idx3-ubyte.gz", sample.pixels[:30, 0])
+    write_idx(source / "t10k-images-idx3-ubyte.gz", sample.pixels[:0, 0])
+    done = mae("pack", source, "--output", tmp_path / "store")
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert "t10k-images-idx3-ubyte.gz: no images in it" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["idx"]
+
+
+@pytest.mark.parametrize("target", ["nowhere.png", "{}"], ids=["to nothing", "to itself"])
+def test_a_dangling_link_is_left_out_or_refused_as_asked(folder, tmp_path, target):
+    path = sorted(folder.rglob("*.png"))[7]
+    path.unlink()
+    path.symlink_to(target.format(path.name))
+    name = f"{path.parent.name}/{path.name}"
+    asked = ["pack", folder, "--output", tmp_path / "store"]
+    done = mae(*asked, "--on-bad", "fail")
+    assert done.exit_code == 2
+    assert f"{name}: " in done.stderr
+    assert not (tmp_path / "store").exists()
+    done = mae(*asked, "--on-bad", "skip")
+    assert done.exit_code == 0
+    assert f"mae: {name}: " in done.stderr
+    assert "1 unreadable left out" in done.stdout
 
 
 def test_a_dry_run_tells_and_writes_nothing(folder, tmp_path):
