@@ -63,7 +63,7 @@ def evaluate(
     curves = campaign.pictures / "loss.png"
     from mae.evaluate.pictures import save_curves
 
-    save_curves(curves, read_history(campaign), read_evaluations(campaign, source))
+    save_curves(curves, read_losses(campaign), read_evaluations(campaign, source))
     for name, value in metrics.items():
         events.metric(name, checkpoint.step, value)
     events.artifact("reconstruction", picture)
@@ -138,16 +138,33 @@ class Bench:
 
 
 def read_evaluations(campaign: Campaign, source: str) -> list[dict[str, Any]]:
-    """What has been evaluated on these data, by step."""
-    found = []
-    for path in sorted(campaign.evaluations.glob("step-*.json")):
-        try:
-            result = json.loads(path.read_text())
-        except ValueError:
-            continue
-        if result.get("data") == source:
-            found.append(result)
-    return found
+    """What has been evaluated on these data, by step; files of another shape are passed over."""
+    results = map(_read_scores, sorted(campaign.evaluations.glob("step-*.json")))
+    return [r for r in results if r.get("data") == source and _is_number(r.get("step"))]
+
+
+def read_losses(campaign: Campaign) -> list[dict[str, Any]]:
+    """The loss history as far as it can be drawn; rows that lack a number are left out."""
+    wanted = ("step", "night", "loss")
+    return [
+        row
+        for row in read_history(campaign)
+        if isinstance(row, dict) and all(_is_number(row.get(key)) for key in wanted)
+    ]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+def _read_scores(path: Path) -> dict[str, Any]:
+    """A JSON object that has metrics, as `write_json` left it; empty if there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    metrics = found.get("metrics") if isinstance(found, dict) else None
+    return found if isinstance(metrics, dict) and all(map(_is_number, metrics.values())) else {}
 
 
 def choose_checkpoint(
@@ -167,12 +184,9 @@ def _random_init(campaign: Campaign, bench: Bench, source: str) -> dict[str, flo
     """What the network scores before it learns anything; measured once a campaign."""
     path = campaign.evaluations / "random-init.json"
     identity = {"config_hash": bench.config.hash, "data": source}
-    try:
-        cached = json.loads(path.read_text())
-        if {k: cached[k] for k in identity} == identity:
-            return dict(cached["metrics"])
-    except (OSError, ValueError, KeyError):
-        pass
+    cached = _read_scores(path)
+    if identity.items() <= cached.items() and cached["metrics"]:
+        return dict(cached["metrics"])
     scores = bench.classification(bench.model(None))
     metrics = {f"random_{name}": value for name, value in scores.items()}
     write_json(path, {**identity, "metrics": metrics})

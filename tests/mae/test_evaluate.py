@@ -26,6 +26,7 @@ from mae.evaluate.reconstruction import (
 )
 from mae.masking import held_out_noise
 from mae.train import loop
+from mae.train.campaign import open_campaign
 from mae.train.events import Events
 from mae.train.stopping import Paused, Stop
 
@@ -246,6 +247,34 @@ def test_the_baseline_is_measured_once_a_campaign(campaign, small_set, monkeypat
     content["metrics"]["random_knn_top1"] = 12.5
     cached.write_text(json.dumps(content))
     assert run.evaluate(campaign, Stop(), Events(None))["metrics"]["random_knn_top1"] == 12.5
+
+
+OTHER_SHAPES = ["[1, 2]", "7", "null", "{", '{"data": 1}', '{"metrics": [3]}']
+
+
+@pytest.mark.parametrize(
+    "content", [*OTHER_SHAPES, '{"data": "sample", "metrics": {"knn_top1": "high"}, "step": 3}']
+)
+def test_results_of_another_shape_are_passed_over(campaign, small_set, content):
+    for name in ("step-000000003.json", "random-init.json"):
+        (campaign / "evaluations").mkdir(exist_ok=True)
+        (campaign / "evaluations" / name).write_text(content)
+    metrics = run.evaluate(campaign, Stop(), Events(None))["metrics"]
+    assert 0 < metrics["random_knn_top1"] <= 100
+    kept = run.read_evaluations(open_campaign(campaign)[0], "sample")
+    assert [result["step"] for result in kept] == [12]
+
+
+def test_rows_of_the_history_without_a_loss_are_not_drawn(campaign, small_set):
+    history = campaign / "metrics.jsonl"
+    whole, rows = history.read_text(), run.read_losses(open_campaign(campaign)[0])
+    assert rows
+    history.write_text(whole + '{"step": 13, "night": 1}\n[3]\n{"step": 14, "loss": null}\n')
+    try:
+        assert run.read_losses(open_campaign(campaign)[0]) == rows
+        run.evaluate(campaign, Stop(), Events(None))
+    finally:
+        history.write_text(whole)
 
 
 def test_images_without_labels_are_only_reconstructed(campaign, small_set, monkeypatch, sample):
