@@ -1,5 +1,6 @@
 """Files that are either whole or not there."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -9,7 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from mae.errors import BadInput, Busy
+
+FULL = 2**20  # bytes free, or fewer: then it was for want of room that a write failed
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -45,6 +50,18 @@ def appearing(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary)
         temporary.unlink(missing_ok=True)
     sync(path.parent)
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """A block in which torch and safetensors write to `path`: a disk's refusal is an OSError."""
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:
+        # Neither library says what the system told it.
+        full = shutil.disk_usage(path.parent).free < FULL
+        code = errno.ENOSPC if full else errno.EIO
+        raise OSError(code, os.strerror(code), str(path)) from error
 
 
 def refuse_existing(path: Path) -> None:

@@ -15,7 +15,7 @@ from mae.errors import BadInput
 from mae.exchange.keys import Form, from_ours
 from mae.exchange.load import load_state
 from mae.exchange.shapes import timm_config, transformers_config
-from mae.files import appearing, refuse_existing
+from mae.files import appearing, disk_errors, refuse_existing
 from mae.train import checkpoint as checkpoints
 from mae.train.campaign import open_campaign
 from mae.train.checkpoint import MANIFEST, Checkpoint
@@ -55,7 +55,7 @@ def export(source: Path, form: Form, output: Path, dry_run: bool = False) -> Exc
         notes.append("timm's VisionTransformer is an encoder: the decoder stays behind")
     refuse_existing(output)
     if not dry_run:
-        with appearing(output) as path:
+        with appearing(output) as path, disk_errors(output):
             _write(path, output.suffix, state, documents)
     files = (*documents, WEIGHTS) if documents else (output.name,)
     parameters = sum(tensor.numel() for tensor in state.values())

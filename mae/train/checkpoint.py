@@ -9,9 +9,7 @@ A checkpoint grows under `.tmp-step-...`, every file is fsynced, and one rename 
 newest valid one is found by reading manifests: there is no pointer that could dangle.
 """
 
-import errno
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -21,18 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mae.errors import BadInput
-from mae.files import sha256_of, sync
+from mae.files import disk_errors, sha256_of, sync
 
 FORMAT = 1
 WEIGHTS, STATE, MANIFEST = "weights.safetensors", "state.pt", "manifest.json"
 TEMPORARY = ".tmp-"
 NAME = re.compile(r"step-\d+")
-FULL = 2**20  # bytes free, or fewer: then it was for want of room that a write failed
 
 
 @dataclass(frozen=True)
@@ -83,16 +79,11 @@ def _write(
     temporary: Path, weights: dict[str, Tensor], state: dict[str, Any], facts: dict[str, Any]
 ) -> dict[str, Any]:
     """Fill a checkpoint's directory and put it on the disk; its manifest."""
-    try:
+    with disk_errors(temporary):
         save_file(
             {k: v.detach().cpu().contiguous() for k, v in weights.items()}, temporary / WEIGHTS
         )
         torch.save(state, temporary / STATE)
-    except (RuntimeError, SafetensorError) as error:
-        # Neither library says what the system told it.
-        full = shutil.disk_usage(temporary).free < FULL
-        code = errno.ENOSPC if full else errno.EIO
-        raise OSError(code, os.strerror(code), str(temporary)) from error
     files = {
         name: {"bytes": (temporary / name).stat().st_size, "sha256": sha256_of(temporary / name)}
         for name in (WEIGHTS, STATE)

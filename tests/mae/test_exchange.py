@@ -560,6 +560,32 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path, monkeypatch):
     assert {p.name for p in tmp_path.iterdir()} == {"c"}
 
 
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [*((form, "o") for form in FORMS), ("published", "o.safetensors"), (None, "o")],
+    ids=str,
+)
+def test_a_disk_that_refuses_a_file_is_told_of_in_one_line(tmp_path, form, name):
+    campaign(tmp_path / "c", shaped())
+    source = tmp_path / "c"
+    if form is None:
+        export(source, "published", source / "mae.pth")
+        source = source / "mae.pth"
+    verb = ["import", "--from", "published"] if form is None else ["export", "--to", form]
+    settings = [f"--set={known}" for known in KNOWN] if form is None else []
+    command = [*verb, *settings, str(source), "--output", str(tmp_path / name)]
+    limited = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        f"from mae.cli import main; main({command!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", limited], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.rstrip().endswith(("Input/output error", "File too large"))
+    assert {p.name for p in tmp_path.iterdir()} == {"c"}
+
+
 def test_exporting_needs_no_transformers(tmp_path):
     campaign(tmp_path / "c", shaped())
     code = (
