@@ -105,15 +105,17 @@ def _cut_on_device(
     for epoch, samples in plan:
         sizes = np.tile(images.shape, (len(samples), 1))
         boxes, flips = crops(view, seed, epoch, samples, sizes)
-        chosen, where, mirrored = (torch.from_numpy(a).to(device) for a in (samples, boxes, flips))
+        chosen, where, mirrored = (
+            sent(torch.from_numpy(array), device) for array in (samples, boxes, flips)
+        )
         if isinstance(images, Arrays):
             pixels = store[chosen]
         else:
-            pixels = torch.from_numpy(images.batch(samples)).to(device)
+            pixels = sent(torch.from_numpy(images.batch(samples)), device)
         imgs = resample(pixels, where, mirrored, view.size)
         if augment is not None:
             pixels = imgs.to("cpu", torch.uint8)
-            imgs = _augmented(augment, epoch or 0, samples, pixels).to(device)
+            imgs = sent(_augmented(augment, epoch or 0, samples, pixels), device)
         yield Batch(epoch or 0, samples, view.normalise(imgs.expand(-1, view.channels, -1, -1)))
 
 
@@ -160,8 +162,14 @@ def _decode(decoder: Decoder, plan: Plan, device: torch.device, workers: int) ->
 
 def _on_device(pixels: Tensor, view: View, device: torch.device) -> Tensor:
     """Bytes (N, C or 1, h, w) as the network's input."""
-    pixels = pixels.to(device, non_blocking=True)
-    return view.normalise(pixels.expand(-1, view.channels, -1, -1))
+    return view.normalise(sent(pixels, device).expand(-1, view.channels, -1, -1))
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device; a GPU fetches it while we go on, which takes pinned memory."""
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def _collate(items: Sequence[Seen]) -> tuple[int, np.ndarray, Tensor, list[int]]:

@@ -5,6 +5,7 @@ import gzip
 import os
 import warnings
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from mae.config_file import read_config
 from mae.data import sources
 from mae.data.course import course_of
 from mae.data.idx import read_idx, write_idx
-from mae.data.loader import plain_batches, reporting
+from mae.data.loader import plain_batches, reporting, sent, training_batches
 from mae.data.make_sample import balanced
 from mae.data.sources import FASHION_MNIST, Arrays, Files, is_held_out, locate, open_source
 from mae.errors import BadInput
@@ -241,7 +242,7 @@ def locked(folder, monkeypatch) -> Path:
 
 
 def test_a_folder_that_may_not_be_read_is_refused_by_name(folder, locked):
-    with pytest.raises(BadInput, match="cannot be read .Permission denied.; give the user") as told:
+    with pytest.raises(BadInput, match=r"cannot be read \(Permission denied\); give") as told:
         open_source(str(folder))
     assert str(told.value).startswith(f"{locked}: ")
 
@@ -274,6 +275,61 @@ def test_a_link_to_nothing_is_an_unreadable_image(folder, tiny):
     path.unlink()
     path.symlink_to("nowhere.png")
     splits = open_source(str(folder))
-    batches = [b for s in (splits.train, splits.held_out) for b in plain_batches(s, view_of(tiny), 16, CPU, 0)]
+    batches = [
+        b
+        for s in (splits.train, splits.held_out)
+        for b in plain_batches(s, view_of(tiny), 16, CPU, 0)
+    ]
     assert [p for batch in batches for p in batch.unreadable] == [path]
     assert sum(len(batch.imgs) for batch in batches) == 119
+
+
+def test_normalising_sends_its_numbers_once(sample, tiny, monkeypatch):
+    """A GPU is waited for by each copy of memory that is not pinned."""
+    view, pixels = view_of(tiny), torch.from_numpy(sample.pixels[:8].copy())
+    with torch.inference_mode():
+        wanted = view.normalise(pixels)
+
+    def refuse(*_, **__):
+        raise AssertionError("sent again")
+
+    monkeypatch.setattr(torch, "tensor", refuse)
+    monkeypatch.setattr(torch.Tensor, "new_tensor", refuse)
+    assert torch.equal(view.normalise(pixels), wanted)
+    imgs = wanted.clone().requires_grad_()
+    view.restore(imgs).sum().backward()
+    assert imgs.grad is not None
+
+
+def test_a_gpu_is_sent_pinned_memory_and_not_waited_for():
+    class Recorder:
+        told: ClassVar[list] = []
+
+        def pin_memory(self):
+            self.told.append("pinned")
+            return self
+
+        def to(self, device, non_blocking):
+            self.told.append((device.type, non_blocking))
+            return self
+
+    for kind in ("cuda", "cpu"):
+        sent(Recorder(), torch.device(kind))
+    assert Recorder.told == ["pinned", ("cuda", True), ("cpu", True)]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_small_images_reach_a_gpu_without_its_being_waited_for(sample, tiny):
+    device, view = torch.device("cuda"), view_of(tiny)
+    images = Arrays(sample.pixels[:64], None)
+    course = course_of(images, 16)
+    batches = training_batches(images, view, 0, course, range(8), device, 0)
+    first = next(batches)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = [first, *batches]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for ours, theirs in zip(found, batches_of(images, view, 0, 16, range(8)), strict=True):
+        off = view.restore(ours.imgs).cpu() - view.restore(theirs.imgs)
+        assert off.abs().max() < 1.01
