@@ -9,7 +9,7 @@ from torch import Tensor
 from mae.build import build_model
 from mae.config import Config
 from mae.data.course import Course, Since, course_of
-from mae.data.loader import Batch
+from mae.data.loader import Batch, sent
 from mae.data.sources import Images
 from mae.errors import BadInput
 from mae.masking import training_noise
@@ -76,7 +76,7 @@ class Trainer:
         size = self.config.run.micro_batch or len(batch.imgs)
         self.optimiser.zero_grad()
         loss = torch.zeros((), device=self.device)
-        parts = list(zip(batch.imgs.split(size), noise.to(self.device).split(size), strict=True))
+        parts = list(zip(batch.imgs.split(size), sent(noise, self.device).split(size), strict=True))
         for number, (imgs, part) in enumerate(parts, start=1):
             with self.spread.micro(number == len(parts)):
                 with autocast(self.device, self.precision):
