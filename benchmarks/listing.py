@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
+from benchmarks.bars import bar, verdict
 from benchmarks.timing import alternate
 
 LINES = 1000
@@ -60,8 +61,10 @@ def measure(home: Path) -> None:
     print(f"maejobs list, {LINES} lines: {median(ours) * 1000:.0f} ms")
     both = f"{median(click) * 1000:.0f} + {median(theirs) * 1000:.0f} ms"
     print(f"import click + {' '.join(lister[:2])}: {both}")
-    print(f"ratio: {median(ratios):.2f} (bar: at most 2)")
+    ratio = median(ratios)
+    print(f"ratio: {ratio:.2f} {bar('list', ratio, most=2)}")
 
 
 if __name__ == "__main__":
     main() if INSIDE not in os.environ else measure(Path(sys.argv[1]))
+    sys.exit(verdict())

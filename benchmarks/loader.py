@@ -23,6 +23,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from benchmarks import photos
+from benchmarks.bars import bar, verdict
 from mae.cli import main as mae
 from mae.config_file import read_config
 from mae.data.course import course_of
@@ -108,9 +109,10 @@ def _compare(bench: Bench, root: Path, workers: int) -> None:
     print(f"{bench.name}, {each}, {f'{workers} workers' if workers else 'in one process'}:")
     for name, found in speeds.items():
         line = f"  {name}: {median(found):.0f} images/s"
-        if bar := bench.bars.get(name):
+        if least := bench.bars.get(name):
             ratio = median(a / b for a, b in zip(found, speeds["ImageFolder"], strict=True))
-            line += f", {ratio:.2f} times ImageFolder's (bar: at least {bar:g})"
+            told = bar(f"{bench.name}, {name}", ratio, least=least)
+            line += f", {ratio:.2f} times ImageFolder's {told}"
         print(line)
 
 
@@ -157,9 +159,10 @@ def _data_wait(root: Path) -> None:
     campaign = Campaign(root / "campaign")
     loop.pretrain(campaign.root, config, Stop(), Events(None))
     waits = [row["data_wait"] for row in read_history(campaign)]
-    share = f"{median(waits):.1%} of the time"
-    print(f"fashion-tiny at 28, end to end: waits for data {share} (bar: less than 5%)")
+    told = bar("data wait at 28", median(waits), most=0.05)
+    print(f"fashion-tiny at 28, end to end: waits for data {median(waits):.1%} of the time {told}")
 
 
 if __name__ == "__main__":
     main(*map(Path, sys.argv[1:3]))
+    sys.exit(verdict())

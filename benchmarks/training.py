@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from statistics import median
 
+from benchmarks.bars import bar, verdict
 from benchmarks.contestants import BASE, LARGE_BATCH, TINY, Shape, serve
 
 ROUNDS, WARM_UP = 5, 2
@@ -49,17 +50,17 @@ def main(rounds: int = ROUNDS) -> None:
     """Print each bar beside what was reached, a pair of processes at a time."""
     for shape, bars in BARS.items():
         print(f"\ntraining step, {shape.name}, batch {shape.batch}")
-        for bar in bars:
-            ours, theirs = _measure(shape, (bar.ours, bar.theirs), rounds)
+        for one in bars:
+            ours, theirs = _measure(shape, (one.ours, one.theirs), rounds)
             ratio = median(t / o for o, t in zip(ours.seconds, theirs.seconds, strict=True))
-            for key, told in ((bar.ours, ours), (bar.theirs, theirs)):
+            for key, told in ((one.ours, ours), (one.theirs, theirs)):
                 speed = shape.batch / median(told.seconds)
                 print(f"  {' '.join(key):<22}{speed:9.2f} images/s {told.peak / 1e9:6.2f} GB")
-            names = f"{' '.join(bar.ours)} / {' '.join(bar.theirs)}"
+            names = f"{' '.join(one.ours)} / {' '.join(one.theirs)}"
             room = ours.peak / theirs.peak
             print(
-                f"  {names:<42}{ratio:6.2f} x (bar {bar.least:.2f}), "
-                f"memory {room:.2f} x (bar {bar.most:.2f})"
+                f"  {names:<42}{ratio:6.2f} x {bar(names, ratio, least=one.least)}, memory "
+                f"{room:.2f} x {bar(f'{names}, memory', room, most=one.most)}"
             )
 
 
@@ -94,3 +95,4 @@ def _measure(shape: Shape, keys: tuple[Key, Key], rounds: int) -> list[Told]:
 
 if __name__ == "__main__":
     main(*map(int, sys.argv[1:]))
+    sys.exit(verdict())
