@@ -233,6 +233,8 @@ def test_runs_are_told_to_programs(write_job, maejobs, inside):
 
 def test_exec_is_quiet_where_all_is_well(write_job, maejobs):
     write_job("quick", 'command = ["echo", "hello"]\n')
+    if (left := 60 - time.time() % 60) < 20:
+        time.sleep(left)  # both calls have to be of one minute, which is their slot
     done = maejobs("exec", "quick")
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
     again = maejobs("exec", "quick")
