@@ -1,5 +1,6 @@
 """Linear probing and fine-tuning as published: from the last state to a result, or to a stop."""
 
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -9,7 +10,6 @@ from typing import Any
 
 import torch
 from safetensors.torch import save
-from torch import Tensor
 
 from mae.data.loader import reporting
 from mae.errors import TrainingFailed
@@ -22,7 +22,9 @@ from mae.train import checkpoint as checkpoints
 from mae.train.events import Events
 from mae.train.keeper import DISK_BYTES_PER_SECOND
 from mae.train.progress import progress
+from mae.train.ranks import ALONE
 from mae.train.stopping import Paused, Stop
+from mae.train.window import Window
 
 SLACK_SECONDS = 1.5
 
@@ -71,7 +73,8 @@ def _train(trainer: HeadTrainer, stop: Stop, events: Events) -> None:
     weights = sum(w.numel() * w.element_size() for w in trainer.model.learnt().values())
     saving = 3 * weights / DISK_BYTES_PER_SECOND  # seconds; AdamW has two numbers a weight
     longest_step = 0.0
-    window = Window(trainer)
+    window = Window(torch.zeros((), device=trainer.device))
+    batch_size = plan.recipe.learning.batch_size
     batches = reporting(trainer.batches(), events.note)
     reason = stop.reason(saving)
 
@@ -82,7 +85,8 @@ def _train(trainer: HeadTrainer, stop: Stop, events: Events) -> None:
             window.add(loss)
             due = time.monotonic() - saved_at >= run.checkpoint_every_seconds
             if trainer.step % run.log_every_steps == 0 or due or trainer.step == plan.total:
-                mean, speed = window.close()
+                mean, speed, _ = window.close(batch_size, ALONE)
+                _finite(mean, trainer)
                 told = {"loss": mean, "lr": rate, "images_per_second": speed}
                 events.training_metrics(trainer.step, told)
                 show(trainer.step, mean)
@@ -94,7 +98,7 @@ def _train(trainer: HeadTrainer, stop: Stop, events: Events) -> None:
                     saved_step, saving = trainer.step, time.monotonic() - saved_at
             reason = stop.reason(2 * saving + longest_step + SLACK_SECONDS)
         if window.steps:
-            show(trainer.step, window.close()[0])
+            show(trainer.step, _finite(window.close(batch_size, ALONE)[0], trainer))
     events.progress(trainer.step, plan.total, trainer.epoch, last=True)
     if trainer.step != saved_step:
         trainer.save()
@@ -102,31 +106,14 @@ def _train(trainer: HeadTrainer, stop: Stop, events: Events) -> None:
         raise Paused(f"{reason}, at step {trainer.step} of {plan.total}")
 
 
-class Window:
-    """Losses since they were last looked at, summed on the device so that no step waits for it."""
-
-    def __init__(self, trainer: HeadTrainer) -> None:
-        self.trainer = trainer
-        self.total = torch.zeros((), device=trainer.device)
-        self.steps, self.begun = 0, time.monotonic()
-
-    def add(self, loss: Tensor) -> None:
-        self.total += loss
-        self.steps += 1
-
-    def close(self) -> tuple[float, float]:
-        """Mean loss and images a second; start anew. Raises TrainingFailed for no number."""
-        trainer, loss = self.trainer, self.total.item() / self.steps
-        if loss != loss or loss in (float("inf"), -float("inf")):
-            raise TrainingFailed(
-                f"the loss is {loss} by step {trainer.step}: --set learning.base_lr=… to less than "
-                f"{trainer.plan.recipe.learning.base_lr}; the state of before is kept"
-            )
-        images = self.steps * trainer.plan.recipe.learning.batch_size
-        speed = images / (time.monotonic() - self.begun)
-        self.total.zero_()
-        self.steps, self.begun = 0, time.monotonic()
-        return loss, speed
+def _finite(loss: float, trainer: HeadTrainer) -> float:
+    """The same loss. Raises TrainingFailed for one that is no number."""
+    if not math.isfinite(loss):
+        raise TrainingFailed(
+            f"the loss is {loss} by step {trainer.step}: --set learning.base_lr=… to less than "
+            f"{trainer.plan.recipe.learning.base_lr}; the state of before is kept"
+        )
+    return loss
 
 
 def _saved(trainer: HeadTrainer, note: Callable[[str], None]) -> bool:

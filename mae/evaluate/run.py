@@ -63,7 +63,7 @@ def evaluate(
     curves = campaign.pictures / "loss.png"
     from mae.evaluate.pictures import save_curves
 
-    save_curves(curves, read_losses(campaign), read_evaluations(campaign, source))
+    save_curves(curves, read_history(campaign), read_evaluations(campaign, source))
     for name, value in metrics.items():
         events.metric(name, checkpoint.step, value)
     events.artifact("reconstruction", picture)
@@ -141,16 +141,6 @@ def read_evaluations(campaign: Campaign, source: str) -> list[dict[str, Any]]:
     """What has been evaluated on these data, by step; files of another shape are passed over."""
     results = map(_read_scores, sorted(campaign.evaluations.glob("step-*.json")))
     return [r for r in results if r.get("data") == source and _is_number(r.get("step"))]
-
-
-def read_losses(campaign: Campaign) -> list[dict[str, Any]]:
-    """The loss history as far as it can be drawn; rows that lack a number are left out."""
-    wanted = ("step", "night", "loss")
-    return [
-        row
-        for row in read_history(campaign)
-        if isinstance(row, dict) and all(_is_number(row.get(key)) for key in wanted)
-    ]
 
 
 def _is_number(value: Any) -> bool:

@@ -93,7 +93,8 @@ def ruined(
 ) -> Divergence | None:
     """What made a checkpoint worthless, by its loss on what it learnt last; None: it is sound."""
     course, ranks, config = trainer.course, trainer.ranks, trainer.config
-    learnt = range(trainer.step - 1, -1, -1)
+    since = course.since.step  # what was learnt in other batches has no place in this course
+    learnt = range(trainer.step - 1, since - 1, -1)
     last = next((s for s in learnt if not any(d.meets(course, s) for d in skipped)), None)
     if last is None:
         return None
@@ -111,5 +112,5 @@ def ruined(
     why = ranks.decided(lambda: why_diverged(loss, [row["loss"] for row in history]))
     if why is None:
         return None
-    first = max(0, trainer.step - config.run.log_every_steps)
+    first = max(since, trainer.step - config.run.log_every_steps)
     return Divergence.of(course, first, trainer.step, loss, f"after them {why}")

@@ -107,7 +107,7 @@ def keep_config(campaign: Campaign, config: Config, step: int, changed: list[str
 
 
 def read_history(campaign: Campaign, until: int | None = None) -> list[dict[str, Any]]:
-    """The loss history up to step `until`, oldest first; broken lines are left out."""
+    """The loss history up to step `until`, oldest first; lines that lack a number are left out."""
     try:
         lines = campaign.history.read_text(errors="replace").splitlines()
     except FileNotFoundError:
@@ -116,10 +116,11 @@ def read_history(campaign: Campaign, until: int | None = None) -> list[dict[str,
     for line in lines:
         try:
             row = json.loads(line)
-            if (until is None or row["step"] <= until) and row["loss"] + row["night"] is not None:
-                rows.append(row)
+            whole = all(isinstance(row[key], int | float) for key in ("step", "loss", "night"))
         except (ValueError, KeyError, TypeError):
             continue
+        if whole and (until is None or row["step"] <= until):
+            rows.append(row)
     return rows
 
 

@@ -26,7 +26,7 @@ from mae.evaluate.reconstruction import (
 )
 from mae.masking import held_out_noise
 from mae.train import loop
-from mae.train.campaign import open_campaign
+from mae.train.campaign import Campaign, read_history
 from mae.train.events import Events
 from mae.train.stopping import Paused, Stop
 
@@ -261,17 +261,17 @@ def test_results_of_another_shape_are_passed_over(campaign, small_set, content):
         (campaign / "evaluations" / name).write_text(content)
     metrics = run.evaluate(campaign, Stop(), Events(None))["metrics"]
     assert 0 < metrics["random_knn_top1"] <= 100
-    kept = run.read_evaluations(open_campaign(campaign)[0], "sample")
+    kept = run.read_evaluations(Campaign(campaign), "sample")
     assert [result["step"] for result in kept] == [12]
 
 
 def test_rows_of_the_history_without_a_loss_are_not_drawn(campaign, small_set):
     history = campaign / "metrics.jsonl"
-    whole, rows = history.read_text(), run.read_losses(open_campaign(campaign)[0])
+    whole, rows = history.read_text(), read_history(Campaign(campaign))
     assert rows
     history.write_text(whole + '{"step": 13, "night": 1}\n[3]\n{"step": 14, "loss": null}\n')
     try:
-        assert run.read_losses(open_campaign(campaign)[0]) == rows
+        assert read_history(Campaign(campaign)) == rows
         run.evaluate(campaign, Stop(), Events(None))
     finally:
         history.write_text(whole)
