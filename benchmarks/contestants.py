@@ -57,14 +57,14 @@ def serve(connection: Connection, contestant: str, shape: Shape, precision: str)
 def _step(contestant: str, shape: Shape, precision: str) -> Step:
     import torch
 
-    from mae.train.device import choose_attention, choose_device
+    from mae.train.device import choose_device, choose_kernels
 
     if contestant.startswith("mae"):
         choose_device()
     model, loss = _loss(contestant, shape)
     if contestant.startswith("mae"):
         kind = torch.bfloat16 if precision == "bf16" else torch.float32
-        choose_attention(model, torch.device("cpu"), kind)
+        choose_kernels(model, torch.device("cpu"), kind)
     if "recomputing" in contestant:
         model.recompute = True
     if "compiled" in contestant:

@@ -19,6 +19,7 @@ from timm.models.vision_transformer import Attention, Block
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mae.layers import product_of
 from mae.masking import Masking, pick
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def lean_loss(model: "MaskedAutoencoderViT", imgs: Tensor, split: Masking) -> Te
 def _encode(model: "MaskedAutoencoderViT", visible: Tensor, split: Masking) -> Tensor:
     projection = model.patch_embed.proj
     weight = projection.weight.permute(0, 2, 3, 1).flatten(1)  # [D, p*q*C], as patches are ordered
-    tokens = F.linear(visible, weight, projection.bias)
+    tokens = product_of(model.decoder_embed)(visible, weight, projection.bias)
     return model.encode(tokens + model.pos_embed[0, 1:][split.ids_keep])
 
 
@@ -83,10 +84,11 @@ def _attend(attention: Attention, queries: Tensor, tokens: Tensor) -> Tensor:
     """Attention of some tokens (N, Q, d) to all of them (N, T, d): (N, Q, d)."""
     width = queries.shape[-1]
     weight, bias = attention.qkv.weight, attention.qkv.bias
-    q = _heads(F.linear(queries, weight[:width], bias[:width]), attention.num_heads)
+    product = product_of(attention.qkv)
+    q = _heads(product(queries, weight[:width], bias[:width]), attention.num_heads)
     k, v = (
         _heads(part, attention.num_heads)
-        for part in F.linear(tokens, weight[width:], bias[width:]).chunk(2, dim=-1)
+        for part in product(tokens, weight[width:], bias[width:]).chunk(2, dim=-1)
     )
     if attention.fused_attn:
         mixed = F.scaled_dot_product_attention(q, k, v)

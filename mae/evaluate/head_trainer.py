@@ -21,7 +21,7 @@ from mae.evaluate.head_plan import Plan
 from mae.evaluate.layers import optimiser_of, set_rate
 from mae.train import checkpoint as checkpoints
 from mae.train.checkpoint import Checkpoint
-from mae.train.device import choose_attention, choose_device, choose_precision
+from mae.train.device import choose_device, choose_kernels, choose_precision
 from mae.train.schedule import learning_rate
 from mae.train.stopping import Stop
 
@@ -44,7 +44,7 @@ class HeadTrainer:
             raise BadInput(
                 f"{plan.pretrained}: its weights do not fit the campaign's config.toml"
             ) from None
-        choose_attention(model, self.device, self.precision)
+        choose_kernels(model, self.device, self.precision)
         head = plan.recipe.head
         with all_seeded(seed_for(plan.facts.seed, "head", 0, 0), torch.device("cpu")):
             model = Classifier(model, head, plan.facts.classes, config.run.recompute)

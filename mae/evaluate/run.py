@@ -23,7 +23,7 @@ from mae.model import MaskedAutoencoderViT
 from mae.train import checkpoint as checkpoints
 from mae.train.campaign import Campaign, open_campaign, read_history
 from mae.train.checkpoint import Checkpoint
-from mae.train.device import choose_attention, choose_device, choose_precision
+from mae.train.device import choose_device, choose_kernels, choose_precision
 from mae.train.events import Events
 from mae.train.stopping import Stop
 
@@ -94,7 +94,7 @@ class Bench:
                 raise BadInput(
                     f"{checkpoint.path}: its weights do not fit the campaign's config.toml"
                 ) from None
-        choose_attention(model, self.device, self.precision)
+        choose_kernels(model, self.device, self.precision)
         return model.eval().to(self.device)
 
     def reconstruction(self, model: MaskedAutoencoderViT) -> dict[str, float]:

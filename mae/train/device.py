@@ -1,17 +1,26 @@
 """What this machine computes on, and in which precision: decided here, by what it can do."""
 
+import ctypes
 import os
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Literal
 
 import torch
+from timm.layers import Mlp
+from torch import nn
 
+from mae.layers import ConvolvedLinear, LeanMlp, change_layers
 from mae.model import MaskedAutoencoderViT
 
 CPU_INFO = Path("/proc/cpuinfo")
 # Units that multiply bfloat16: Intel and AMD, then Arm.
 BF16_FEATURES = {"avx512_bf16", "amx_bf16", "bf16"}
+# Whose matrix products in float32 are better left to oneDNN (mae.layers): measured 1.6 times a
+# step of ViT-B. With narrower vector units the two have not been compared.
+SLOW_PRODUCTS = {"AuthenticAMD", "avx512f"}
+# mallopt(3): the numbers are those of malloc.h.
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 # Below this width a CPU spends more on converting than it saves on multiplying: measured 0.8 times
 # the speed of float32 at 96.
 NARROWEST_BF16_ON_CPU = 256
@@ -21,12 +30,21 @@ def choose_device(threads: int | None = None) -> torch.device:
     """The accelerator if there is one, else the CPU; it computes with that many threads.
 
     Tensors in the CPU's memory lie in pages of 2 MB where the kernel has them, if none has been
-    made before: a step allocates its activations anew, and would fault in 4 kB at a time.
+    made before, and the memory of those freed is kept: a step allocates its activations anew, and
+    would have the kernel clear them 4 kB at a time.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch asks once
+    _keep_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _keep_freed_memory() -> None:
+    with suppress(OSError, AttributeError):  # a C library that has no such setting
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, -1)
 
 
 def choose_precision(
@@ -55,14 +73,19 @@ def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextMan
     return torch.autocast(device.type, precision, enabled=precision != torch.float32)
 
 
-def choose_attention(
+def choose_kernels(
     model: MaskedAutoencoderViT, device: torch.device, precision: torch.dtype
 ) -> None:
-    """Make the blocks use the faster of fused and explicit attention.
+    """Make the blocks use the faster attention, fused or explicit, and the faster linear layers,
+    and keep no more than they need.
 
     On CPUs the fused kernel's backward pass is slow in bfloat16 (twice the step at width 96, a
-    fifth of it for ViT-B); in float32, and on GPUs, it wins.
+    fifth of it for ViT-B); in float32, and on GPUs, it wins. In bfloat16 PyTorch leaves matrix
+    products to oneDNN itself.
     """
-    fused = device.type != "cpu" or precision == torch.float32
+    on_cpu, exact = device.type == "cpu", precision == torch.float32
     for block in (*model.blocks, *model.decoder_blocks):
-        block.attn.fused_attn = fused
+        block.attn.fused_attn = exact or not on_cpu
+    change_layers(model, Mlp, LeanMlp)
+    if on_cpu and exact and cpu_features() >= SLOW_PRODUCTS:
+        change_layers(model, nn.Linear, ConvolvedLinear)

@@ -15,7 +15,7 @@ from mae.errors import BadInput
 from mae.masking import training_noise
 from mae.train import checkpoint as checkpoints
 from mae.train.checkpoint import Checkpoint
-from mae.train.device import autocast, choose_attention, choose_precision
+from mae.train.device import autocast, choose_kernels, choose_precision
 from mae.train.ranks import ALONE, Ranks
 from mae.train.schedule import learning_rate, parameter_groups
 from mae.train.spread import shards_of, spread
@@ -39,7 +39,7 @@ class Trainer:
         self.precision = choose_precision(
             self.device, self.config.model.width, self.config.run.precision
         )
-        choose_attention(self.model, self.device, self.precision)
+        choose_kernels(self.model, self.device, self.precision)
         self.model.recompute = self.config.run.recompute
         self.spread = spread(self.model, self.device, self.ranks, self.config.run)
         groups = parameter_groups(self.model.named_parameters(), recipe.weight_decay)

@@ -1,14 +1,22 @@
 """The network against slow formulas, and against the names that published checkpoints use."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import reference
 import torch
+from timm.layers import Mlp
+from torch import nn
 
 from mae import model as models
+from mae.layers import ConvolvedLinear, LeanMlp, change_layers
 from mae.masking import masking
 from mae.model import MaskedAutoencoderViT
 from mae.position import get_2d_sincos_pos_embed
+from mae.train import device as choice
 from mae.train.schedule import learning_rate, parameter_groups
 
 RNG = np.random.default_rng(7)
@@ -99,11 +107,12 @@ def test_without_noise_the_mask_is_torchs_to_draw():
 
 
 @pytest.mark.parametrize("fused", [True, False], ids=["fused attention", "explicit"])
+@pytest.mark.parametrize("convolved", [True, False], ids=["convolved", "products"])
 @pytest.mark.parametrize("norm_pix_loss", [True, False])
 @pytest.mark.parametrize("decoder_depth", [1, 2])
 @pytest.mark.parametrize("recompute", [False, True])
 def test_the_lean_training_path_has_the_loss_and_gradients_of_the_plain_one(
-    norm_pix_loss, fused, decoder_depth, recompute
+    norm_pix_loss, fused, convolved, decoder_depth, recompute
 ):
     model = small(norm_pix_loss=norm_pix_loss, decoder_depth=decoder_depth)
     model.recompute = recompute
@@ -116,12 +125,75 @@ def test_the_lean_training_path_has_the_loss_and_gradients_of_the_plain_one(
     plain.backward()
     expected = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
+    change_layers(model, Mlp, LeanMlp)
+    if convolved:
+        change_layers(model, nn.Linear, ConvolvedLinear)
     lean = model.training_loss(imgs, 0.75, noise)
     lean.backward()
     assert lean.item() == pytest.approx(plain.item(), rel=1e-6)
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_layers_change_to_and_fro_and_keep_their_weights():
+    model, imgs = small(), torch.randn(2, 2, 12, 20)
+    names, plain = list(model.state_dict()), model.forward_features(imgs)
+    change_layers(model, nn.Linear, ConvolvedLinear)
+    change_layers(model, Mlp, LeanMlp)
+    assert {type(block.mlp.fc1) for block in model.blocks} == {ConvolvedLinear}
+    torch.testing.assert_close(model.forward_features(imgs), plain)
+    assert list(model.state_dict()) == names
+    change_layers(model, ConvolvedLinear, nn.Linear)
+    change_layers(model, LeanMlp, Mlp)
+    assert torch.equal(model.forward_features(imgs), plain)
+
+
+@pytest.mark.parametrize("shape", [(6,), (3, 6), (2, 3, 6), (2, 1, 3, 6)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_linear_layer_is_a_convolution_of_any_tokens(shape, bias):
+    layer, x = nn.Linear(6, 5, bias=bias), torch.randn(*shape)
+    expected = layer(x)
+    change_layers(layer, nn.Linear, ConvolvedLinear)
+    torch.testing.assert_close(layer(x), expected)
+
+
+def test_an_mlp_does_not_keep_its_activation():
+    def kept(mlp: Mlp) -> int:
+        sizes = {}
+        x = torch.randn(10, 8, requires_grad=True)
+        note = lambda saved: sizes.setdefault(saved.data_ptr(), saved.numel()) and saved  # noqa: E731
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda saved: saved):
+            mlp(x).sum()
+        return sum(size == 10 * 32 for size in sizes.values())
+
+    mlp = Mlp(8, 32)
+    assert kept(mlp) == 2
+    change_layers(mlp, Mlp, LeanMlp)
+    assert kept(mlp) <= 1
+
+
+@pytest.mark.parametrize(
+    ("features", "device", "precision", "fused", "convolved"),
+    [
+        ({"AuthenticAMD", "avx512f"}, "cpu", torch.float32, True, True),
+        ({"AuthenticAMD", "avx512f"}, "cpu", torch.bfloat16, False, False),
+        ({"AuthenticAMD", "avx512f"}, "cuda", torch.float32, True, False),
+        ({"AuthenticAMD", "avx2"}, "cpu", torch.float32, True, False),
+        ({"GenuineIntel", "avx512f"}, "cpu", torch.float32, True, False),
+        (set(), "cuda", torch.bfloat16, True, False),
+    ],
+)
+def test_kernels_follow_device_and_precision(
+    features, device, precision, fused, convolved, monkeypatch
+):
+    monkeypatch.setattr(choice, "cpu_features", lambda: features)
+    model = small()
+    choice.choose_kernels(model, torch.device(device), precision)
+    for block in (*model.blocks, *model.decoder_blocks):
+        assert block.attn.fused_attn is fused
+        assert type(block.mlp) is LeanMlp
+        assert (type(block.attn.qkv) is ConvolvedLinear) is convolved
 
 
 def test_the_encoder_sees_nothing_of_masked_patches():
@@ -266,3 +338,22 @@ def test_only_one_dimensional_weights_are_spared_from_decay():
     assert ours == reference.decayed(shapes, {"pos_embed", "decoder_pos_embed"})
     assert {"cls_token", "mask_token", "patch_embed.proj.weight"} <= ours[0]
     assert all(name.endswith((".bias", ".weight")) for name in ours[1])
+
+
+def test_freed_memory_is_kept_for_the_next_step():
+    # In small pages and another process: this one's memory is not new.
+    program = """
+import resource, torch
+from mae.train.device import choose_device
+choose_device()
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+torch.ones(2**24)
+before = faults()
+for _ in range(10):
+    torch.ones(2**24)
+print(faults() - before)
+"""
+    environment = os.environ | {"THP_MEM_ALLOC_ENABLE": "0"}
+    words = [sys.executable, "-c", program]
+    told = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    assert int(told.stdout) < 10 * 2**26 / 4096 / 4
