@@ -29,6 +29,7 @@ class Shape:
     decoder_depth: int
     decoder_heads: int
     batch: int
+    channels: int = 3
 
     @property
     def patches(self) -> int:
@@ -69,9 +70,8 @@ def _step(contestant: str, shape: Shape, precision: str) -> Step:
         model.recompute = True
     if "compiled" in contestant:
         loss = torch.compile(loss, dynamic=False)
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
-    optimiser = torch.optim.AdamW(weights, lr=1e-5, betas=(0.9, 0.95), fused=True)
-    imgs = torch.randn(shape.batch, 3, shape.image, shape.image)
+    optimiser = _optimiser(model)
+    imgs = torch.randn(shape.batch, shape.channels, shape.image, shape.image)
     bf16 = precision == "bf16"
 
     def step() -> None:
@@ -85,12 +85,33 @@ def _step(contestant: str, shape: Shape, precision: str) -> Step:
     return step
 
 
+def transformers_step(shape: Shape) -> Callable[[Any], None]:
+    """A step of transformers' ViTMAE in float32 on images (N, C, H, W)."""
+    model, _ = _loss("transformers", shape)
+    optimiser = _optimiser(model)
+
+    def step(imgs: Any) -> None:
+        optimiser.zero_grad()
+        model(imgs).loss.backward()
+        optimiser.step()
+
+    return step
+
+
+def _optimiser(model: Any) -> Any:
+    import torch
+
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    return torch.optim.AdamW(weights, lr=1e-5, betas=(0.9, 0.95), fused=True)
+
+
 def _loss(contestant: str, shape: Shape) -> tuple[Any, Callable[..., Any]]:
     if contestant == "transformers" or contestant.startswith("transformers "):
         from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
         config = ViTMAEConfig(
             image_size=shape.image,
+            num_channels=shape.channels,
             patch_size=shape.patch,
             hidden_size=shape.width,
             num_hidden_layers=shape.depth,
@@ -110,6 +131,7 @@ def _loss(contestant: str, shape: Shape) -> tuple[Any, Callable[..., Any]]:
     ours = MaskedAutoencoderViT(
         img_size=shape.image,
         patch_size=shape.patch,
+        in_chans=shape.channels,
         embed_dim=shape.width,
         depth=shape.depth,
         num_heads=shape.heads,

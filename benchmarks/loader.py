@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from click.testing import CliRunner
@@ -25,16 +26,11 @@ from torchvision.datasets import ImageFolder
 from benchmarks import photos
 from benchmarks.bars import bar, verdict
 from mae.cli import main as mae
-from mae.config_file import read_config
 from mae.data.course import course_of
 from mae.data.loader import training_batches
 from mae.data.sources import open_source
 from mae.data.view import View
-from mae.train import loop
-from mae.train.campaign import Campaign, read_history
 from mae.train.device import choose_device
-from mae.train.events import Events
-from mae.train.stopping import Stop
 
 ROUNDS = 5
 WORKERS = (0, 2)
@@ -62,7 +58,7 @@ class Bench:
 
 
 def main(large: Path = photos.PHOTOS, small: Path | None = None) -> None:
-    """Print images a second, ratios and bars, for large, small and tiny JPEGs; then data wait."""
+    """Print images a second, ratios and bars, for large, small and tiny JPEGs."""
     choose_device(threads=1)  # as training does
     whole = photos.photographs(large)
     reduced = photos.photographs(small) if small else whole
@@ -86,7 +82,6 @@ def main(large: Path = photos.PHOTOS, small: Path | None = None) -> None:
         ):  # fmt: skip
             for workers in WORKERS:
                 _compare(bench, root, workers)
-        _data_wait(root)
 
 
 def _compare(bench: Bench, root: Path, workers: int) -> None:
@@ -96,7 +91,7 @@ def _compare(bench: Bench, root: Path, workers: int) -> None:
     contestants: dict[str, Callable[[], Iterable[object]]] = {
         "packed": lambda: _ours(bench, store, workers),
         "folder": lambda: _ours(bench, bench.folder, workers),
-        "ImageFolder": lambda: _theirs(bench, workers),
+        "ImageFolder": lambda: image_folder_batches(bench, workers),
     }
     speeds: dict[str, list[float]] = {name: [] for name in contestants}
     for number in range(ROUNDS + 1):
@@ -131,7 +126,8 @@ def _ours(bench: Bench, source: Path, workers: int) -> Iterable[object]:
     return training_batches(images, bench.view, 0, course, steps, CPU, workers)
 
 
-def _theirs(bench: Bench, workers: int) -> Iterable[object]:
+def image_folder_batches(bench: Bench, workers: int) -> Iterable[Any]:
+    """Images and labels from torchvision's ImageFolder, augmented as ours are, without end."""
     view = bench.view
     augmentation = transforms.Compose(
         [
@@ -151,16 +147,6 @@ def _theirs(bench: Bench, workers: int) -> Iterable[object]:
         yield from DataLoader(
             images, bench.batch, shuffle=True, drop_last=True, num_workers=workers
         )
-
-
-def _data_wait(root: Path) -> None:
-    """The share of time that steps of the demo's network wait for data, in a real campaign."""
-    config = read_config("fashion-tiny", ("recipe.steps=120", "run.log_every_steps=20"))
-    campaign = Campaign(root / "campaign")
-    loop.pretrain(campaign.root, config, Stop(), Events(None))
-    waits = [row["data_wait"] for row in read_history(campaign)]
-    told = bar("data wait at 28", median(waits), most=0.05)
-    print(f"fashion-tiny at 28, end to end: waits for data {median(waits):.1%} of the time {told}")
 
 
 if __name__ == "__main__":

@@ -149,15 +149,23 @@ def is_held_out(relative: Path) -> bool:
 
 
 def _images_below(directory: Path) -> list[Path]:
-    paths = sorted(
-        Path(folder, name)
-        for folder, _, names in os.walk(directory, onerror=_refuse)
-        for name in names
-        if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
-    )
+    paths: list[Path] = []
+    for folder, below, names in os.walk(directory, followlinks=True, onerror=_refuse):
+        here = Path(folder)
+        below[:] = [n for n in below if not n.startswith(".") and not _leads_back(here / n)]
+        paths += [
+            here / name
+            for name in names
+            if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+        ]
     if not paths:
         raise BadInput(f"{directory}: no JPEG or PNG images in it; name a folder that has some")
-    return paths
+    return sorted(paths)
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether it is a link to a folder that it lies in: there would be no end."""
+    return folder.is_symlink() and folder.resolve() in (p.resolve() for p in folder.parents)
 
 
 def _refuse(error: OSError) -> None:

@@ -45,6 +45,8 @@ def begin(
         trainer.resume(newest)
         events.artifact("checkpoint_in", newest.path)
         events.note(f"resuming from {newest.path.name} of {trainer.total} steps")
+        if trainer.step == trainer.course.since.step > 0:
+            events.note(f"from it on in batches of {config.recipe.batch_size}, unlike before")
     ranks.decided(lambda: rewind_history(campaign, trainer.step))
     return trainer
 
@@ -96,6 +98,8 @@ def ruined(
     since = course.since.step  # what was learnt in other batches has no place in this course
     learnt = range(trainer.step - 1, since - 1, -1)
     last = next((s for s in learnt if not any(d.meets(course, s) for d in skipped)), None)
+    if last is None and 0 < trainer.step == since:
+        last = trainer.step  # nothing was learnt in these batches yet: the next one must do
     if last is None:
         return None
     (batch,) = training_batches(
@@ -109,8 +113,9 @@ def ruined(
         ranks.share(config.recipe.batch_size),
     )
     loss = fmean(ranks.gathered(trainer.loss_of(batch)))
-    why = ranks.decided(lambda: why_diverged(loss, [row["loss"] for row in history]))
+    window = config.run.log_every_steps
+    why = ranks.decided(lambda: why_diverged(loss, [row["loss"] for row in history], 1 / window))
     if why is None:
         return None
-    first = max(since, trainer.step - config.run.log_every_steps)
+    first = max(since if trainer.step > since else 0, trainer.step - window)
     return Divergence.of(course, first, trainer.step, loss, f"after them {why}")

@@ -57,11 +57,12 @@ class Diverged(Exception):
         super().__init__(str(divergence))
 
 
-def why_diverged(loss: float, before: Sequence[float]) -> str | None:
+def why_diverged(loss: float, before: Sequence[float], share: float = 1.0) -> str | None:
     """Why a window's mean loss is wrong after those before it, oldest first; None: it is not.
 
     It is if it is not finite, or above the median of the last `MOST` by ten deviations and by
-    three tenths; the deviation is the robust one, from the median absolute one.
+    three tenths; the deviation is the robust one, from the median absolute one. The mean of a
+    `share` of a window's steps deviates by more: by the root of its inverse.
     """
     if not math.isfinite(loss):
         return f"the loss is {loss}"
@@ -70,6 +71,7 @@ def why_diverged(loss: float, before: Sequence[float]) -> str | None:
         return None
     middle = median(recent)
     deviation = MAD_TO_DEVIATION * median(abs(value - middle) for value in recent)
+    deviation /= math.sqrt(min(1.0, share))
     if loss <= middle + max(DEVIATIONS * deviation, LEAST_RISE * abs(middle)):
         return None
     return f"the loss is {loss:.4g}, where it was {middle:.4g} (median of {len(recent)} windows)"

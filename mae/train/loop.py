@@ -139,8 +139,9 @@ def _train(
             events.note(text)
             heard.add(text)
         unheard.clear()
+        share = window.steps / config.run.log_every_steps
         loss, speed, data_wait = window.close(config.recipe.batch_size, ranks)
-        if why := why_diverged(loss, losses):
+        if why := why_diverged(loss, losses, share):
             divergence = Divergence.of(trainer.course, first, trainer.step, loss, why)
             raise Diverged(divergence)
         losses.append(loss)

@@ -284,6 +284,25 @@ def test_a_link_to_nothing_is_an_unreadable_image(folder, tiny):
     assert sum(len(batch.imgs) for batch in batches) == 119
 
 
+def test_a_class_may_be_a_link_to_a_folder(folder, tmp_path):
+    before = open_source(str(folder))
+    (folder / "class-3").rename(tmp_path / "elsewhere")
+    (folder / "class-3").symlink_to(tmp_path / "elsewhere")
+    after = open_source(str(folder))
+    assert (after.train.paths, after.classes) == (before.train.paths, before.classes)
+    (tmp_path / "elsewhere" / "round").symlink_to(folder)
+    (folder / "again").symlink_to(".")
+    assert open_source(str(folder)).train.paths == before.train.paths
+
+
+def test_hidden_folders_are_no_classes(folder):
+    before = open_source(str(folder))
+    (folder / ".thumbnails").mkdir()
+    (folder / ".thumbnails" / "a.png").write_bytes(before.train.paths[1].read_bytes())
+    after = open_source(str(folder))
+    assert (after.train.paths, after.classes) == (before.train.paths, before.classes)
+
+
 def test_normalising_sends_its_numbers_once(sample, tiny, monkeypatch):
     """A GPU is waited for by each copy of memory that is not pinned."""
     view, pixels = view_of(tiny), torch.from_numpy(sample.pixels[:8].copy())

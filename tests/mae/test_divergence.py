@@ -172,6 +172,35 @@ def test_a_checkpoint_that_the_guard_let_pass_is_not_gone_on_from(tmp_path, watc
     assert all(weight.isfinite().all() for weight in load_weights(newest).values())
 
 
+def test_one_that_was_ruined_before_another_batch_size_is_not_gone_on_from_either(
+    tmp_path, watchful, monkeypatch
+):
+    watchful = changed(watchful, "run", checkpoint_every_steps=2)
+    train_on = Trainer.train_on
+
+    def ruins(self, batch):
+        result = train_on(self, batch)
+        if self.step == 6 and self.course.batch_size == 16:
+            with torch.no_grad():
+                self.model.cls_token.fill_(math.nan)
+        return result
+
+    monkeypatch.setattr(Trainer, "train_on", ruins)
+    night(tmp_path, watchful, until=6)
+    assert night(tmp_path, changed(watchful, "recipe", batch_size=8))[0] == "completed"
+    names = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    assert "step-000000006.diverged" in names
+    (skipped,) = read_skipped(tmp_path / "skipped.json")
+    assert (skipped.first, skipped.last, skipped.end) == (4, 6, (0, 96))
+
+
+def test_a_short_window_may_deviate_by_more():
+    before = [1.0, 1.1, 0.9, 1.05, 0.95] * 2
+    assert why_diverged(2.0, before) is not None
+    assert why_diverged(2.0, before, share=0.25) is None
+    assert why_diverged(math.nan, before, share=0.01) is not None
+
+
 def test_a_campaign_that_learns_nothing_does_not_complete(tmp_path, watchful, poisoned):
     poisoned(*range(12))
     with pytest.raises(TrainingFailed, match="no step has taught anything"):

@@ -5,10 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny import TINY
 
+from mae.cli import main as mae
 from mae.config import Config
 from mae.config_file import read_config
 from mae.errors import BadInput, Busy, TrainingFailed
@@ -62,6 +64,63 @@ def test_folders_resume_bit_for_bit_whatever_the_workers(tmp_path, tiny, folder)
     night(tmp_path / "parts", changed(config, "run", workers=1))
     whole, parts = files_of(tmp_path / "whole"), files_of(tmp_path / "parts")
     assert whole["weights.safetensors"] == parts["weights.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("section", "setting"),
+    [
+        ("run", {"precision": "bf16"}),
+        ("run", {"recompute": True}),
+        ("run", {"micro_batch": 5}),
+        ("recipe", {"clip_grad": 0.05}),
+    ],
+    ids=["bf16", "recompute", "micro batches", "clipped gradients"],
+)
+def test_nights_add_up_however_a_step_is_computed(tmp_path, tiny, uninterrupted, section, setting):
+    config = changed(tiny, section, **setting)
+    night(tmp_path / "whole", config)
+    night(tmp_path / "parts", config, until=5)
+    night(tmp_path / "parts", config)
+    whole, parts = files_of(tmp_path / "whole"), files_of(tmp_path / "parts")
+    assert whole["weights.safetensors"] == parts["weights.safetensors"]
+    if setting != {"recompute": True}:  # which is to change nothing
+        assert whole["weights.safetensors"] != uninterrupted["weights.safetensors"]
+
+
+def test_a_packed_store_resumes_bit_for_bit_whatever_the_threads(tmp_path, tiny, folder):
+    store = tmp_path / "store"
+    words = ["pack", str(folder), "--output", str(store), "--channels", "1"]
+    CliRunner().invoke(mae, words, catch_exceptions=False)
+    config = changed(tiny, "data", source=str(store))
+    night(tmp_path / "whole", changed(config, "run", workers=0))
+    night(tmp_path / "parts", changed(config, "run", workers=2), until=5)
+    night(tmp_path / "parts", changed(config, "run", workers=1))
+    whole, parts = files_of(tmp_path / "whole"), files_of(tmp_path / "parts")
+    assert whole["weights.safetensors"] == parts["weights.safetensors"]
+
+
+@pytest.mark.slow
+def test_a_compiled_step_learns_the_same_and_resumes(tmp_path, tiny):
+    compiled = changed(tiny, "run", compile=True)
+    night(tmp_path / "eager", tiny)
+    night(tmp_path / "whole", compiled)
+    night(tmp_path / "parts", compiled, until=5)
+    night(tmp_path / "parts", compiled)
+    whole, parts = files_of(tmp_path / "whole"), files_of(tmp_path / "parts")
+    assert whole["weights.safetensors"] == parts["weights.safetensors"]
+    eager, ours = (read_history(Campaign(tmp_path / n))[-1]["loss"] for n in ("eager", "whole"))
+    assert ours == pytest.approx(eager, rel=1e-4)
+
+
+def test_an_older_checkpoint_of_other_batches_is_gone_on_from_with_a_note(tmp_path, tiny, capsys):
+    config = changed(tiny, "run", checkpoint_every_steps=2)
+    night(tmp_path, config, until=4)
+    smaller = changed(config, "recipe", batch_size=8)
+    night(tmp_path, smaller, until=6)
+    (tmp_path / "checkpoints/step-000000006/weights.safetensors").write_bytes(b"")
+    capsys.readouterr()
+    assert night(tmp_path, smaller)[0] == "completed"
+    assert "from it on in batches of 8, unlike before" in capsys.readouterr().err
 
 
 def test_another_seed_gives_other_weights(tmp_path, tiny, uninterrupted):
