@@ -45,6 +45,7 @@ SECTIONS = {
         "init": ("upkeep", "Make the home, its job files and its database."),
         "daemon": ("daemon", "Start the table's jobs where no cron runs."),
         "doctor": ("doctor", "Check whether a night would work, point by point."),
+        "watch": ("watch", "Set the record straight at boot and every five minutes."),
         "reconcile": ("upkeep", "Set the record straight: lost and missed runs."),
         "keep": ("keep", "Decide what stays: checkpoints, backups, old runs."),
         "db": ("database", "Look after the run database."),

@@ -26,7 +26,7 @@ from maejobs.cron.block import read_entries
 from maejobs.cron.dialect import dialect_of
 from maejobs.cron.grammar import BadExpression, parse_expression
 from maejobs.cron.lines import parse_lines
-from maejobs.cron.schedule import belongs_to, command_words, is_probe
+from maejobs.cron.schedule import RECONCILE, belongs_to, command_words, is_probe, is_reconcile
 from maejobs.cron.target import OTHER_USER, SYSTEM, open_target
 from maejobs.daemon.alone import is_served
 from maejobs.errors import EXIT_FAILED, MaejobsError
@@ -149,7 +149,11 @@ def _crontab(home: Home) -> Iterator[Finding]:
         GOOD if jobs else WARNING,
         f"{target.name} schedules {', '.join(jobs) or 'no job of this home'}",
     )
-    for entry in entries:
+    lines = [entry for entry in found if is_reconcile(entry, home)]
+    if jobs and not lines:
+        why = "lost and missed runs are found late; `maejobs watch install` mends that"
+        yield Finding("watch", WARNING, why)
+    for entry in [*entries, *lines]:
         try:
             parse_expression(entry.expression, dialect)
         except BadExpression as error:
@@ -159,7 +163,7 @@ def _crontab(home: Home) -> Iterator[Finding]:
         executable = command_words(entry)[1 if target.system else 0]
         if not os.access(executable, os.X_OK):
             yield Finding(f"entry {entry.job}", BAD, f"{executable} cannot be started")
-        if not (home.jobs_dir / f"{entry.job}.toml").exists():
+        if entry.job != RECONCILE and not (home.jobs_dir / f"{entry.job}.toml").exists():
             yield Finding(f"entry {entry.job}", BAD, f"there is no {entry.job}.toml")
 
 

@@ -1,6 +1,7 @@
 """`maejobs exec`, `run`, `retry` and `cancel`: runs, started and stopped."""
 
 import logging
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -24,8 +25,14 @@ TIDY_PATIENCE_SECONDS = 2.0
 
 @click.command("exec", cls=HomeCommand)
 @job_argument
+@click.option(
+    "--slot",
+    "slot_text",
+    metavar="TIME",
+    help="Make up for this slot, which nobody started, such as 20260301T0200Z.",
+)
 @dry_run_option
-def exec_command(job: str, dry_run: bool) -> int:
+def exec_command(job: str, slot_text: str | None, dry_run: bool) -> int:
     """What cron calls: run JOB for the slot that is due.
 
     It is quiet where all is well or the job is paused, and leaves a record whatever happens. Exit
@@ -38,7 +45,8 @@ def exec_command(job: str, dry_run: bool) -> int:
     """
     from maejobs.cli.probe import answer
     from maejobs.cron.fires import scheduling_zone
-    from maejobs.cron.schedule import PROBE
+    from maejobs.cron.schedule import PROBE, RECONCILE
+    from maejobs.rundb.run import CATCH_UP
     from maejobs.supervise.execute import execute
     from maejobs.supervise.slot import scheduled_expressions, slot_of
 
@@ -47,14 +55,23 @@ def exec_command(job: str, dry_run: bool) -> int:
     if job == PROBE:
         answer(home)
         return 0
+    if job == RECONCILE:
+        from maejobs.watch.reconcile import reconcile
+
+        reconcile(home, dry_run)
+        return 0
     _refuse_unknown(home, job)
-    slot = slot_of(clock.now(), scheduled_expressions(home, job), scheduling_zone())
+    if slot_text is None:
+        trigger = "cron"
+        slot = slot_of(clock.now(), scheduled_expressions(home, job), scheduling_zone())
+    else:
+        trigger, slot = CATCH_UP, _past_slot(slot_text)
     if dry_run:
         from maejobs.cli.output import local
 
         click.echo(f"would run {job} for the slot {local(slot)}: {_command_line(home, job)}")
         return 0
-    verdict = execute(home, job, "cron", slot)
+    verdict = execute(home, job, trigger, slot)
     _tidy(home)
     run = verdict.run
     if verdict.exit_code and run.reason != "paused":  # or cron would mail what was meant to be
@@ -164,12 +181,26 @@ def _refuse_unknown(home: Home, job: str) -> None:
         load_job(home.jobs_dir, job)
 
 
+def _past_slot(text: str) -> datetime:
+    """The minute that `text` names, in UTC. Raises UserError."""
+    try:
+        slot = datetime.fromisoformat(text)
+        if slot.tzinfo is None or slot.second or slot.microsecond:
+            raise ValueError
+        slot = slot.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UserError(f"--slot {text}: no minute; write it like 20260301T0200Z") from None
+    if slot > clock.now():
+        raise UserError(f"--slot {text}: it has not come yet")
+    return slot
+
+
 def _tidy(home: Home) -> None:
     """Set the record straight while we are here; trouble with that is `maejobs reconcile`'s."""
     from maejobs.watch.reconcile import reconcile
 
     try:
-        reconcile(home, busy_timeout=TIDY_PATIENCE_SECONDS)
+        reconcile(home, busy_timeout=TIDY_PATIENCE_SECONDS, catch_up=False)
     except Exception as error:  # whatever it is, the run's own verdict stands
         logging.getLogger(__name__).debug("not reconciled: %s", error)
 

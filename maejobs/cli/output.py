@@ -26,6 +26,7 @@ STATE_COLOURS = {
     "timed_out": "red",
     "lost": "red",
     "missed": "red",
+    "unknown": "yellow",
 }
 GAP = "  "
 INDENT = "    "

@@ -231,7 +231,7 @@ def _parsed(texts: list[str], dialect: Dialect) -> tuple[list[Expression], str |
 
 def _late_after(home: Home, name: str) -> tuple[timedelta, str | None]:
     from maejobs.jobs.load import load_job
-    from maejobs.watch.reconcile import LATE_AFTER
+    from maejobs.watch.slots import LATE_AFTER
 
     try:
         return load_job(home.jobs_dir, name).late_after, None

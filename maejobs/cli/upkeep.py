@@ -50,8 +50,9 @@ def init_command(dry_run: bool) -> None:
 def reconcile_command(dry_run: bool, as_json: bool) -> None:
     """Set the record straight: lost and missed runs.
 
-    Runs without a process are lost, slots without a run missed. Records that could not reach the
-    database are taken up. Safe at any time.
+    Runs without a process are lost, slots without a run missed, or unknown where maejobs itself was
+    not there. Records that could not reach the database are taken up, and runs started for jobs
+    that catch up. Safe at any time; `maejobs watch install` has cron do it.
 
     \b
     Example:

@@ -8,7 +8,9 @@ from maejobs.cron.target import Target
 from maejobs.home import Home
 
 OPTION = "--home"
-PROBE = "PROBE"  # asks whether cron is alive; no job file can be called so: names are lower case
+# Lines of ours that are no job's; no job file can be called so: names are lower case.
+PROBE = "PROBE"  # asks whether cron is alive
+RECONCILE = "RECONCILE"  # sets the record straight
 
 
 def command_words(entry: Entry) -> list[str]:
@@ -21,12 +23,17 @@ def command_words(entry: Entry) -> list[str]:
 
 def belongs_to(entry: Entry, home: Home) -> bool:
     """Whether the entry's line starts a job of `home`; one that names none means the default."""
-    return entry.job != PROBE and _calls(entry, home)
+    return entry.job not in (PROBE, RECONCILE) and _calls(entry, home)
 
 
 def is_probe(entry: Entry, home: Home) -> bool:
     """Whether the entry is a probe of this home's, perhaps one left behind."""
     return entry.job == PROBE and _calls(entry, home)
+
+
+def is_reconcile(entry: Entry, home: Home) -> bool:
+    """Whether the entry sets this home's record straight."""
+    return entry.job == RECONCILE and _calls(entry, home)
 
 
 def _calls(entry: Entry, home: Home) -> bool:

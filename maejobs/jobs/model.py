@@ -82,5 +82,7 @@ class Job(BaseModel):
     retries: Annotated[int, Field(ge=0, le=20)] = 0
     retry_delay: Duration = timedelta(minutes=1)
     late_after: Duration = timedelta(minutes=10)
+    catch_up: Literal["none", "latest"] = "none"
+    catch_up_within: Duration = timedelta(hours=12)
     env: dict[Variable, Argument] = {}
     nice: Annotated[int, Field(ge=0, le=19)] = 0

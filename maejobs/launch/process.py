@@ -3,9 +3,12 @@
 import os
 import signal
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
+
+from maejobs import clock
 
 START_TOLERANCE_SECONDS = 1.0  # psutil derives the start from the boot time, which may be adjusted
 
@@ -19,6 +22,14 @@ def boot_id() -> str | None:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
+        return None
+
+
+def booted() -> datetime | None:
+    """When the host started, on maejobs's clock; None where there is no telling."""
+    try:
+        return datetime.fromtimestamp(psutil.boot_time(), UTC) + clock.shift()
+    except (OSError, RuntimeError, psutil.Error):
         return None
 
 

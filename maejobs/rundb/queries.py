@@ -9,7 +9,7 @@ from sqlalchemy import Engine, Row, Select, func, literal, select
 from maejobs.errors import UserError
 from maejobs.rundb.database import reading
 from maejobs.rundb.record import current_run
-from maejobs.rundb.run import LOST, SUCCEEDED, TIMED_OUT, UNFINISHED
+from maejobs.rundb.run import LOST, SUCCEEDED, TIMED_OUT, UNFINISHED, WATCH_VERDICTS
 from maejobs.rundb.schema import Instant, checkpoints, events, jobs, metrics, runs
 
 Rows = Sequence[Row[Any]]
@@ -75,6 +75,31 @@ def slots_with_runs(engine: Engine, job: str, since: datetime) -> set[datetime]:
     """The slots after `since` for which the job has a run in whatever state."""
     query = select(runs.c.slot).where(runs.c.job == job, runs.c.slot > since).distinct()
     return {row.slot for row in _all(engine, query)}
+
+
+def newest_slot(engine: Engine, job: str) -> Row[Any] | None:
+    """The last attempt at the newest slot that the job has a run for: slot, state."""
+    query = (
+        select(runs.c.slot, runs.c.state)
+        .where(runs.c.job == job, runs.c.slot.is_not(None))
+        .order_by(runs.c.slot.desc(), runs.c.attempt.desc())
+        .limit(1)
+    )
+    return next(iter(_all(engine, query)), None)
+
+
+def supervised_times(engine: Engine, host: str, since: datetime, until: datetime) -> Rows:
+    """When supervisors were at work on `host`: queued, finished (null: they still are).
+
+    Of runs queued between `since` and `until`, but for those that nobody saw end.
+    """
+    query = select(runs.c.queued, runs.c.finished).where(
+        runs.c.queued >= since,
+        runs.c.queued <= until,
+        runs.c.host == host,
+        runs.c.state.not_in(WATCH_VERDICTS),
+    )
+    return _all(engine, query)
 
 
 def measured_runs(engine: Engine, each: int = 50) -> Rows:

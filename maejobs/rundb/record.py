@@ -8,7 +8,15 @@ from sqlalchemy import Connection, Engine, Row, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from maejobs.errors import MaejobsError
-from maejobs.rundb.run import PREDECESSORS, RUNNING, SUCCEEDED, UNFINISHED, WATCH_VERDICTS, Run
+from maejobs.rundb.run import (
+    NEVER_CALLED,
+    PREDECESSORS,
+    RUNNING,
+    SUCCEEDED,
+    UNFINISHED,
+    WATCH_VERDICTS,
+    Run,
+)
 from maejobs.rundb.schema import jobs, runs
 
 _NEVER_OVERWRITTEN = frozenset({"id", "job", "slot", "attempt", "trigger"})
@@ -68,6 +76,8 @@ def _update(connection: Connection, run: Run, stored: str) -> bool:
         values["finished"] = None
     if stored in WATCH_VERDICTS:
         values["reason"] = run.reason  # that of a verdict that came too early
+    if stored in NEVER_CALLED:
+        values["trigger"] = run.trigger  # nobody had called
     allowed = PREDECESSORS.get(run.state, frozenset())
     if run.state not in WATCH_VERDICTS:  # a verdict is passed, and told, once
         allowed |= {run.state}

@@ -7,17 +7,19 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 QUEUED, RUNNING = "queued", "running"
 SUCCEEDED, FAILED, TIMED_OUT, CANCELLED = "succeeded", "failed", "timed_out", "cancelled"
-LOST, SKIPPED, MISSED = "lost", "skipped", "missed"
+LOST, SKIPPED, MISSED, UNKNOWN = "lost", "skipped", "missed", "unknown"
+CATCH_UP = "catch-up"  # the trigger of a run that makes up for a missed slot
 
 UNFINISHED = frozenset({QUEUED, RUNNING})
-FINISHED = frozenset({SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, LOST, SKIPPED, MISSED})
+NEVER_CALLED = frozenset({MISSED, UNKNOWN})  # slots for which nobody started a run
+FINISHED = frozenset({SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, LOST, SKIPPED}) | NEVER_CALLED
 
 # The states a run's row may have just before each. A run that was thought lost or missed may still
 # finish, so that a late success beats a wrong verdict; and a row may lag behind by some states,
 # because the database was away when the supervisor passed through them.
-_OPEN = frozenset({QUEUED, RUNNING, LOST, MISSED})
+_OPEN = frozenset({QUEUED, RUNNING, LOST}) | NEVER_CALLED
 PREDECESSORS: dict[str, frozenset[str]] = {
-    QUEUED: frozenset({MISSED}),
+    QUEUED: NEVER_CALLED,
     RUNNING: _OPEN - {RUNNING},
     SUCCEEDED: _OPEN,
     FAILED: _OPEN,
@@ -26,7 +28,7 @@ PREDECESSORS: dict[str, frozenset[str]] = {
     SKIPPED: _OPEN - {RUNNING},
     LOST: UNFINISHED,
 }
-WATCH_VERDICTS = frozenset({LOST, MISSED})  # passed on a run that could not speak for itself
+WATCH_VERDICTS = NEVER_CALLED | {LOST}  # passed on a run that could not speak for itself
 
 _INSTANTS = frozenset({"slot", "queued", "started", "finished", "deadline"})
 
@@ -37,7 +39,7 @@ class Run:
 
     id: str
     job: str
-    trigger: str  # cron, manual, retry
+    trigger: str  # cron, manual, retry, catch-up
     attempt: int
     queued: datetime
     host: str
@@ -95,9 +97,12 @@ class Run:
         return run
 
 
+SLOT_FORMAT = "%Y%m%dT%H%MZ"  # in UTC
+
+
 def run_name(job: str, slot: datetime, attempt: int) -> str:
     """The id of a slot's run, `pretrain-20261124T0200Z-1`: job, slot in UTC, attempt."""
-    return f"{job}-{slot:%Y%m%dT%H%MZ}-{attempt}"
+    return f"{job}-{slot:{SLOT_FORMAT}}-{attempt}"
 
 
 def _fits(value: Any, kinds: tuple[Any, ...]) -> bool:

@@ -22,11 +22,13 @@ def run_directory(home: Home, job: str, run_id: str) -> Path:
     return home.runs_dir / job / run_id
 
 
-def claim_slot(home: Home, job: str, slot: datetime) -> tuple[str, int]:
+def claim_slot(
+    home: Home, job: str, slot: datetime, only_if_never_run: bool = False
+) -> tuple[str, int]:
     """The name and attempt of a new run of `slot`, its directory made.
 
-    A slot whose runs all failed may be tried again. Raises NotNow for one that has succeeded or
-    is being run, MaejobsError where no directory can be made.
+    A slot whose runs all failed may be tried again, unless `only_if_never_run`. Raises NotNow for
+    one that has succeeded or is being run, MaejobsError where no directory can be made.
     """
     attempt = 1
     while True:
@@ -34,7 +36,10 @@ def claim_slot(home: Home, job: str, slot: datetime) -> tuple[str, int]:
         directory = run_directory(home, job, name)
         if _make(directory):
             return name, attempt
-        if reason := _why_taken(directory):
+        reason = _why_taken(directory)
+        if only_if_never_run and reason is None and read_record(directory):
+            reason = "has been run"
+        if reason:
             raise NotNow(
                 "slot_taken",
                 f"{job}: slot {slot:%Y-%m-%d %H:%M} UTC {reason} ({name}); "

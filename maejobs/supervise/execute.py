@@ -114,7 +114,7 @@ def _claim(
     if slot is None:
         name = claim_by_hand(home, job, now)
     else:
-        name, attempt = claim_slot(home, job, slot)
+        name, attempt = claim_slot(home, job, slot, trigger == states.CATCH_UP)
     return Run(
         id=name,
         job=job,

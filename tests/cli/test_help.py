@@ -122,6 +122,7 @@ WRITES = {
     "schedule", "unschedule", "apply", "adopt", "edit", "restore", "pause", "resume",
     "exec", "run", "retry", "cancel", "init", "db upgrade", "keep backup", "keep cleanup",
     "keep pin", "keep unpin", "keep restore", "keep rotate", "reconcile", "demo",
+    "watch install", "watch remove",
 }  # fmt: skip
 PRINTS = {
     "schedule", "unschedule", "list", "diff", "adopt", "backups", "check", "next", "plan",

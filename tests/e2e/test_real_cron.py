@@ -1,5 +1,6 @@
 """The whole of it: the installed command, the real crontab, the real daemon, real training."""
 
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -171,4 +172,33 @@ def test_a_probe_sees_cron_start_a_line_and_leaves_the_table_as_it_was(
     daemon("2026-11-24 01:59:57 x60")
     done = private_cron.run([MAEJOBS, "doctor", "--probe", *home])
     assert "probe: a line of the crontab was started" in done.stdout.decode(), done.stderr
+    assert private_cron.run(["crontab", "-l"]).stdout == FOREIGN
+
+
+def test_cron_calls_reconcile_at_boot_and_in_the_minutes_it_is_to(
+    private_cron: PrivateCron,  # noqa: F811
+    daemon: Callable[..., None],
+    tmp_path: Path,
+) -> None:
+    place = tmp_path / "the home"
+    home = ["--home", str(place)]
+    private_cron.run(["crontab", "-"], input=FOREIGN)
+    assert private_cron.run([MAEJOBS, "init", *home]).returncode == 0
+    assert private_cron.run([MAEJOBS, "watch", "install", *home]).returncode == 0
+    theirs = private_cron.run(["crontab", "-l"]).stdout
+    assert private_cron.run([MAEJOBS, "list", *home]).stdout == theirs
+    assert theirs.count(b"exec RECONCILE") == 2
+
+    daemon("2026-11-24 01:56:52")
+    calls = set()
+    give_up = time.monotonic() + 60
+    while len(calls) < 2:
+        assert time.monotonic() < give_up, calls
+        if (place / "reconciled.json").exists():
+            ((_, last),) = json.loads((place / "reconciled.json").read_text())
+            calls.add(last)
+        time.sleep(0.1)
+    assert not list((place / "runs").iterdir())
+
+    assert private_cron.run([MAEJOBS, "watch", "remove", *home]).returncode == 0
     assert private_cron.run(["crontab", "-l"]).stdout == FOREIGN

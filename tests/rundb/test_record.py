@@ -18,6 +18,7 @@ from maejobs.rundb.queries import find_run, job_rows
 from maejobs.rundb.record import SlotTaken, set_job, write_run
 from maejobs.rundb.run import (
     CANCELLED,
+    CATCH_UP,
     FAILED,
     FINISHED,
     LOST,
@@ -28,6 +29,7 @@ from maejobs.rundb.run import (
     SUCCEEDED,
     TIMED_OUT,
     UNFINISHED,
+    UNKNOWN,
     Run,
 )
 from maejobs.rundb.schema import metadata
@@ -92,14 +94,18 @@ def test_a_late_success_takes_the_wrong_verdict_s_reason_with_it(engine, home):
     }
 
 
-def test_a_slot_thought_missed_is_queued_when_cron_comes_late(engine, home):
-    write_run(engine, in_state(MISSED, reason="no run was started for this slot"))
-    assert write_run(engine, in_state(QUEUED))
-    assert row(home, "SELECT state, reason, finished FROM runs") == {
+@pytest.mark.parametrize("verdict", [MISSED, UNKNOWN])
+def test_a_slot_that_nobody_started_is_queued_by_whoever_comes_late(engine, home, verdict):
+    write_run(engine, in_state(verdict, reason="no run was started for this slot"))
+    assert write_run(engine, in_state(QUEUED, trigger=CATCH_UP))
+    assert row(home, "SELECT state, reason, finished, trigger FROM runs") == {
         "state": QUEUED,
         "reason": None,
         "finished": None,
+        "trigger": CATCH_UP,
     }
+    assert write_run(engine, in_state(RUNNING, trigger="cron"))
+    assert row(home, "SELECT trigger FROM runs") == {"trigger": CATCH_UP}
 
 
 @pytest.mark.parametrize("state", sorted((UNFINISHED | FINISHED) - {SUCCEEDED}))
@@ -121,7 +127,7 @@ def test_a_run_that_is_there_is_not_missed(engine, home):
     assert state_after(engine, home, QUEUED, MISSED) == QUEUED
 
 
-@pytest.mark.parametrize("verdict", [LOST, MISSED])
+@pytest.mark.parametrize("verdict", [LOST, MISSED, UNKNOWN])
 def test_a_verdict_is_passed_once(engine, home, verdict):
     assert write_run(engine, in_state(verdict, reason="so"))
     assert not write_run(engine, in_state(verdict, reason="so it is"))

@@ -101,6 +101,24 @@ def test_a_slot_whose_run_ended_badly_may_be_tried_again(home, night, state):
     assert claim_slot(home, "night", SLOT) == ("night-20261124T0200Z-2", 2)
 
 
+@pytest.mark.parametrize("state", ["failed", "lost", "skipped"])
+def test_a_slot_that_ever_had_a_run_is_not_made_up_for(home, night, state):
+    night(state=state)
+
+    with pytest.raises(NotNow, match="has been run"):
+        claim_slot(home, "night", SLOT, only_if_never_run=True)
+
+
+def test_one_that_died_before_its_first_word_was_no_run(home):
+    name, _ = claim_slot(home, "night", SLOT, only_if_never_run=True)
+    with pytest.raises(NotNow, match="is just being started"):
+        claim_slot(home, "night", SLOT, only_if_never_run=True)
+    long_ago = time.time() - 120
+    os.utime(home.runs_dir / "night" / name, (long_ago, long_ago))
+
+    assert claim_slot(home, "night", SLOT, only_if_never_run=True)[1] == 2
+
+
 def test_a_slot_that_has_succeeded_is_refused(home, night):
     night(state="succeeded")
 

@@ -12,19 +12,24 @@ import psutil
 import pytest
 import time_machine
 from recorded_runs import NIGHT, a_run, at_home, row, rows
+from running import SLOT, Supervisor, end_of, runs_of, shell, wait_for
 
 from maejobs.cron.block import Entry, exec_command, render_block
+from maejobs.cron.schedule import RECONCILE
 from maejobs.home import Home
 from maejobs.launch.process import boot_id, host_name, start_time
 from maejobs.rundb.database import DatabaseUnavailable, open_database
 from maejobs.rundb.events import EVENTS_NAME
 from maejobs.rundb.record import write_run
-from maejobs.rundb.run import LOST, QUEUED, RUNNING, SKIPPED, SUCCEEDED
+from maejobs.rundb.run import LOST, MISSED, QUEUED, RUNNING, SKIPPED, SUCCEEDED, UNKNOWN
 from maejobs.rundb.spool import spool_run
-from maejobs.watch.reconcile import LOOK_BACK, reconcile
+from maejobs.watch.reconcile import Findings, reconcile
+from maejobs.watch.slots import LOOK_BACK
 
 DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
 NIGHTLY = "0 2 * * *"
+WATCH = (RECONCILE, "2-59/5 * * * *")
 NOBODY = {"pid": 2**22 + 1, "pid_started": 1.0}
 
 
@@ -77,8 +82,8 @@ def at(moment: datetime, home: Home):
         return reconcile(home)
 
 
-def missed(home: Home) -> list[datetime]:
-    found = rows(home, "SELECT slot FROM runs WHERE state = 'missed' ORDER BY slot")
+def missed(home: Home, state: str = MISSED) -> list[datetime]:
+    found = rows(home, f"SELECT slot FROM runs WHERE state = '{state}' ORDER BY slot")
     return [datetime.fromtimestamp(r["slot"], UTC) for r in found]
 
 
@@ -349,7 +354,8 @@ def test_several_reconciliations_at_once_find_everything_once(home):
     script = (
         "import sys; from pathlib import Path; from maejobs.home import Home; "
         "from maejobs.watch.reconcile import reconcile; "
-        "f = reconcile(Home(Path(sys.argv[1]), sys.argv[2])); print(*f.lost, *f.missed, sep='\\n')"
+        "f = reconcile(Home(Path(sys.argv[1]), sys.argv[2])); "
+        "print(*f.lost, *f.missed, *f.unknown, sep='\\n')"
     )
     racers = [
         subprocess.Popen(
@@ -362,6 +368,117 @@ def test_several_reconciliations_at_once_find_everything_once(home):
     told = [name for racer in racers for name in racer.communicate(timeout=60)[0].split()]
     assert [racer.returncode for racer in racers] == [0] * 3
     assert rows(home, "SELECT count(*) n FROM runs WHERE state = 'lost'") == [{"n": 5}]
-    assert 11 <= len(missed(home)) <= 13
+    # Some are unknown where this host has not been up for so long.
+    slots = rows(home, "SELECT 1 FROM runs WHERE state IN ('missed', 'unknown')")
+    assert 11 <= len(slots) <= 13
     assert sorted(set(told)) == sorted(r["id"] for r in rows(home, "SELECT id FROM runs"))
     assert len(told) == len(set(told))
+
+
+# Slots at which maejobs itself was not there
+
+
+def watch(home: Home, since: datetime, until: datetime) -> None:
+    """Let reconcile run as cron lets it; every ten minutes, to be done sooner."""
+    while since <= until:
+        at(since, home)
+        since += timedelta(minutes=10)
+
+
+@pytest.fixture
+def watched(home):
+    """A home whose crontab calls reconcile, with a job for 02:00; it ran until half past one."""
+    schedule(home, WATCH, ("pretrain", NIGHTLY))
+    watch(home, NIGHT - HOUR, NIGHT - HOUR / 2)
+    return home
+
+
+def test_a_slot_at_which_reconcile_ran_is_missed(watched):
+    watch(watched, NIGHT - HOUR / 2, NIGHT + HOUR / 2)
+    assert (missed(watched), missed(watched, UNKNOWN)) == ([NIGHT], [])
+
+
+def test_a_slot_at_which_nothing_ran_is_unknown_and_no_fault_of_the_job(watched):
+    found = at(NIGHT + 5 * HOUR, watched)
+    assert (found.unknown, found.missed) == (["pretrain-20260301T0200Z-1"], [])
+    assert row(watched, "SELECT reason FROM v_runs WHERE state = 'unknown'") == {
+        "reason": "maejobs was not there: the host was off, the home away, or cron stopped"
+    }
+    assert at(NIGHT + 5 * HOUR, watched).unknown == []
+
+
+def test_of_slots_before_and_after_the_host_came_back_the_first_are_unknown(home):
+    schedule(home, WATCH, ("hourly", "0 * * * *"))
+    watch(home, NIGHT - HOUR, NIGHT + HOUR / 2)
+    watch(home, NIGHT + 2.5 * HOUR, NIGHT + 3.5 * HOUR)
+    assert missed(home, UNKNOWN) == [NIGHT + HOUR, NIGHT + 2 * HOUR]
+    assert missed(home) == [NIGHT, NIGHT + 3 * HOUR]
+
+
+def test_a_run_that_was_under_way_shows_that_maejobs_was_there(watched):
+    record(watched, job="other", state=SUCCEEDED, finished=NIGHT + HOUR)
+    assert at(NIGHT + 5 * HOUR, watched).missed == ["pretrain-20260301T0200Z-1"]
+
+
+def test_a_run_elsewhere_or_one_that_nobody_saw_end_shows_nothing(watched):
+    record(watched, job="gone", boot_id="another-boot")
+    with open_database(watched) as engine:
+        write_run(engine, a_run(job="other", state=SUCCEEDED, finished=NIGHT + HOUR))
+    assert at(NIGHT + 5 * HOUR, watched).unknown == ["pretrain-20260301T0200Z-1"]
+
+
+def test_where_nothing_looks_regularly_only_a_restart_excuses(home, monkeypatch):
+    schedule(home, ("pretrain", NIGHTLY))
+    at(NIGHT - HOUR, home)
+    monkeypatch.setattr("maejobs.watch.slots.booted", lambda: NIGHT + DAY / 2)
+    at(NIGHT + 1.5 * DAY, home)
+    assert (missed(home, UNKNOWN), missed(home)) == ([NIGHT], [NIGHT + DAY])
+
+
+def test_a_late_run_replaces_unknown(watched):
+    at(NIGHT + 5 * HOUR, watched)
+    record(watched, state=SUCCEEDED, finished=NIGHT + DAY)
+    assert row(watched, "SELECT state, reason FROM runs") == {"state": SUCCEEDED, "reason": None}
+
+
+@pytest.mark.fault
+def test_without_a_database_it_is_noted_that_reconcile_was_there(watched):
+    kept = watched.database_file.rename(watched.root / "kept.db")
+    for minutes in range(-20, 60, 10):
+        with pytest.raises(DatabaseUnavailable):
+            at(NIGHT + timedelta(minutes=minutes), watched)
+    kept.rename(watched.database_file)
+    at(NIGHT + HOUR, watched)
+    assert (missed(watched), missed(watched, UNKNOWN)) == ([NIGHT], [])
+
+
+# A restart
+
+
+@pytest.mark.fault
+def test_a_run_of_before_a_restart_is_lost_whoever_has_its_pid_and_a_late_success_wins(
+    home, write_job, tmp_path, monkeypatch
+):
+    """The boot id alone is changed: pid and start time are those of a process that lives."""
+    go = tmp_path / "go"
+    write_job("slow", shell(f"until [ -e {go} ]; do sleep 0.05; done"))
+    supervisor = Supervisor(home, "slow", SLOT)
+    run = wait_for(lambda: [run for run in runs_of(home) if run.state == RUNNING])[0]
+    assert reconcile(home).lost == []
+
+    monkeypatch.setattr("maejobs.watch.reconcile.boot_id", lambda: "the-next-boot")
+    assert reconcile(home).lost == [run.id]
+    assert row(home, "SELECT state, reason FROM runs") == {
+        "state": LOST,
+        "reason": "the host restarted",
+    }
+    assert reconcile(home).lost == []
+
+    go.touch()
+    assert end_of(supervisor) == 0
+    assert row(home, "SELECT state, reason, exit_code FROM runs") == {
+        "state": SUCCEEDED,
+        "reason": None,
+        "exit_code": 0,
+    }
+    assert reconcile(home) == Findings()

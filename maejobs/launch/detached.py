@@ -1,0 +1,23 @@
+"""Starts one of our own commands so that it outlives us."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+
+def start_detached(arguments: Sequence[str]) -> int:
+    """The pid of `maejobs ARGUMENTS`, in a session of its own, on /dev/null. Raises OSError.
+
+    `-P`: whatever lies about in the working directory is not imported.
+    """
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-P", "-m", "maejobs", *arguments],
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
+            (os.POSIX_SPAWN_DUP2, 0, 1),
+            (os.POSIX_SPAWN_DUP2, 0, 2),
+        ],
+        setsid=True,
+    )
