@@ -461,7 +461,7 @@ def test_a_run_of_before_a_restart_is_lost_whoever_has_its_pid_and_a_late_succes
 ):
     """The boot id alone is changed: pid and start time are those of a process that lives."""
     go = tmp_path / "go"
-    write_job("slow", shell(f"until [ -e {go} ]; do sleep 0.05; done"))
+    write_job("slow", shell(f"for n in $(seq 600); do [ -e {go} ] && exit; sleep 0.05; done"))
     supervisor = Supervisor(home, "slow", SLOT)
     run = wait_for(lambda: [run for run in runs_of(home) if run.state == RUNNING])[0]
     assert reconcile(home).lost == []
