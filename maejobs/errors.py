@@ -1,8 +1,19 @@
 """What a user sees when something is wrong: one clear line and a stable exit code."""
 
+import reprlib
+
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_NOT_NOW = 75  # sysexits.h EX_TEMPFAIL
+
+
+_short = reprlib.Repr()
+_short.maxstring = 100
+
+
+def quoted(value: object) -> str:
+    """`value` as a message may quote it: escaped, and its middle left out where it is long."""
+    return _short.repr(value)
 
 
 class MaejobsError(Exception):

@@ -42,7 +42,8 @@ def create_atomically(path: Path, content: bytes, mode: int = FILE_MODE) -> None
 def _temporary(path: Path, content: bytes, mode: int) -> Iterator[Path]:
     """A file beside `path`, written and fsynced; gone at the end unless it was renamed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    temporary.unlink(missing_ok=True)  # of a process that had our number, or somebody's link
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)  # whatever the umask

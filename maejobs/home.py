@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from maejobs import clock
-from maejobs.errors import UserError
+from maejobs.errors import UserError, quoted
 from maejobs.files import make_private_directory
+from maejobs.privilege import acting_as, owner_of
+from maejobs.trust import read_trusted, refuse_untrusted
 
 CONFIG_NAME = "maejobs.toml"
+LONGEST_PATH = 4096  # bytes, with the NUL behind it (PATH_MAX)
 LARGEST_SHIFT_SECONDS = 100 * 365 * 86400
 KEYS: dict[str, tuple[type, ...]] = {
     "database_url": (str,),
@@ -100,9 +103,23 @@ def default_root() -> Path:
 def open_home(option: str | None) -> Home:
     """The home named by `--home`, else `MAEJOBS_HOME`, else the user's default; config applied.
 
-    Raises UserError for a config file that cannot be read, with the key and the nearest known one.
+    Raises UserError for a config file that cannot be read, with the key and the nearest known one;
+    and, with the mend, for a home that others than its owner may write to.
     """
+    root = home_root(option)
+    _refuse_open_to_others(root)
+    config = _read_config(root / CONFIG_NAME)
+    if shift := config.get("clock_shift"):
+        os.environ[clock.SHIFT_VARIABLE] = str(shift)
+    crontab = crontab_spec(config.get("crontab", "user"), root)
+    return Home(root, crontab, config.get("database_url"), config.get("dialect"))
+
+
+def home_root(option: str | None) -> Path:
+    """Where the home is that `open_home` opens. Raises UserError: no path can be made of it."""
     named = option or os.environ.get("MAEJOBS_HOME")
+    if named and len(os.fsencode(named)) >= LONGEST_PATH:
+        raise UserError(f"home {quoted(named)}: a path has at most {LONGEST_PATH - 1} bytes")
     try:
         root = Path(named).expanduser().absolute() if named else default_root()
     except RuntimeError as error:
@@ -113,11 +130,19 @@ def open_home(option: str | None) -> Home:
         raise UserError(
             f"home {str(root)!a}: the path must be UTF-8, for records hold it"
         ) from None
-    config = _read_config(root / CONFIG_NAME)
-    if shift := config.get("clock_shift"):
-        os.environ[clock.SHIFT_VARIABLE] = str(shift)
-    crontab = crontab_spec(config.get("crontab", "user"), root)
-    return Home(root, crontab, config.get("database_url"), config.get("dialect"))
+    return root
+
+
+def _refuse_open_to_others(root: Path) -> None:
+    """Raises UserError where others could put job files into the home, or replace ours."""
+    for place in (root, root / "jobs.d"):
+        try:
+            with acting_as(owner_of(root)):  # root looks at another's home with that one's eyes
+                refuse_untrusted(place)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            raise UserError(f"home {quoted(str(root))}: {error.strerror}") from error
 
 
 def crontab_spec(text: str, beside: Path) -> str:
@@ -129,7 +154,8 @@ def crontab_spec(text: str, beside: Path) -> str:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        with acting_as(owner_of(path.parent)):
+            text = read_trusted(path).decode("utf-8")
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
@@ -149,6 +175,8 @@ def _read_config(path: Path) -> dict[str, Any]:
             raise UserError(f"{path}: unknown key {key}{hint}")
         if not isinstance(value, KEYS[key]) or isinstance(value, bool):
             raise UserError(f"{path}: {key} = {value!r} has the wrong type")
+        if isinstance(value, str) and "\0" in value:
+            raise UserError(f"{path}: {key} = {value!r} holds a NUL, which no path or address can")
     if not abs(config.get("clock_shift", 0)) <= LARGEST_SHIFT_SECONDS:
         raise UserError(f"{path}: clock_shift = {config['clock_shift']} is not within a century")
     return config

@@ -30,6 +30,23 @@ def owner_of(path: Path) -> Owner:
     return ourselves()
 
 
+def become(owner: Owner) -> None:
+    """From here on root is `owner`, with their groups, HOME and name, and no way back.
+
+    Does nothing for others than root, and for root's own. Raises KeyError where the host knows no
+    user of that number.
+    """
+    if os.geteuid() != 0 or owner.uid == 0:
+        return
+    import pwd
+
+    account = pwd.getpwuid(owner.uid)
+    os.initgroups(account.pw_name, account.pw_gid)
+    os.setgid(account.pw_gid)
+    os.setuid(account.pw_uid)
+    os.environ |= {"HOME": account.pw_dir, "USER": account.pw_name, "LOGNAME": account.pw_name}
+
+
 @contextmanager
 def acting_as(owner: Owner) -> Iterator[None]:
     """Within, root has the rights of `owner`, and no link of theirs leads root astray.

@@ -62,6 +62,18 @@ def test_another_mode_can_be_asked_for(tmp_path, open_umask):
     assert mode_of(tmp_path / "file") == 0o644
 
 
+def test_a_link_planted_under_the_temporary_name_leads_nowhere(tmp_path):
+    treasure = tmp_path / "treasure"
+    treasure.write_bytes(b"mine")
+    (tmp_path / f".file.{os.getpid()}.tmp").symlink_to(treasure)
+
+    write_atomically(tmp_path / "file", b"new")
+
+    assert treasure.read_bytes() == b"mine"
+    assert not (tmp_path / "file").is_symlink()
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
 @pytest.mark.fault
 @pytest.mark.parametrize("point", ["fsync", "rename"])
 def test_a_kill_while_writing_leaves_the_old_file(tmp_path, point):

@@ -3,6 +3,7 @@
 import click
 
 from maejobs.cli.options import HomeCommand, HomeGroup, dry_run_option, existing_home, json_option
+from maejobs.cli.text import visible
 from maejobs.files import make_private_directory
 from maejobs.rundb.schema import REVISION
 
@@ -45,7 +46,7 @@ def upgrade_command(dry_run: bool) -> None:
     click.echo(f"version {REVISION}")
     with open_database(home) as engine:
         for run in take_up(engine, home.spool_dir):
-            click.echo(f"taken up: {run}")
+            click.echo(f"taken up: {visible(run)}")
 
 
 @db_command.command("info", cls=HomeCommand)

@@ -75,7 +75,7 @@ def doctor_command(probing: bool, as_json: bool) -> int:
     else:
         for finding in findings:
             verdict = click.style(f"{finding.verdict:<8}", fg=COLOURS[finding.verdict])
-            click.echo(f"{verdict} {finding.what}: {one_line(finding.text)}")
+            click.echo(f"{verdict} {one_line(finding.what)}: {one_line(finding.text)}")
     return EXIT_FAILED if any(finding.verdict == BAD for finding in findings) else 0
 
 

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from maejobs.cli.text import shown_line
+from maejobs.cli.text import one_line, shown_line
 from maejobs.rundb.events import Event
 from maejobs.rundb.run import Run
 from maejobs.supervise.log import LOG_NAME
@@ -27,10 +27,10 @@ class Foreground:
         self._quiet = quiet
         self._console = _Console(highlight=False, markup=False)
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[metric]}"),
+            TextColumn("{task.fields[metric]}", markup=False),
             TimeRemainingColumn(),
             console=self._console,
             disable=quiet or not self._console.is_terminal,
@@ -79,7 +79,8 @@ class Foreground:
                     self._task, completed=event.integer("step") or 0, total=event.integer("total")
                 )
             elif event.kind == "metric" and (value := event.number("value")) is not None:
-                self._bar.update(self._task, metric=f"{event.words('name')} {value:.4g}")
+                name = one_line(event.words("name") or "")
+                self._bar.update(self._task, metric=f"{name} {value:.4g}")
         self._show_output(Path(run.directory) / LOG_NAME)
 
     def _show_output(self, log: Path) -> None:

@@ -1,5 +1,6 @@
 """Options and arguments that many commands share."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,8 +10,10 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from maejobs.cron.target import OTHER_USER, SYSTEM
 from maejobs.errors import MaejobsError, UserError
 from maejobs.home import Home, crontab_spec, open_home
+from maejobs.privilege import become, owner_of
 
 # How long a question waits for a database that another holds; a run waits longer.
 PATIENCE_SECONDS = 5.0
@@ -71,11 +74,35 @@ def _remember_home(ctx: click.Context, _param: click.Parameter, value: str | Non
 def current_home(ctx: click.Context | None = None) -> Home:
     """The home that the command line, the environment or the default names.
 
-    Its crontab is the one that `--crontab` or `--user` names, if either is given.
+    Its crontab is the one that `--crontab` or `--user` names, if either is given. Root becomes
+    whose home it is, except for a command on a table that only root may change.
     """
-    given = (ctx or click.get_current_context()).find_root().ensure_object(dict)
+    ctx = ctx or click.get_current_context()
+    given = ctx.find_root().ensure_object(dict)
     home = open_home(given.get("home"))
-    return replace(home, crontab=given["crontab"]) if "crontab" in given else home
+    home = replace(home, crontab=given["crontab"]) if "crontab" in given else home
+    is_roots = home.crontab == SYSTEM or home.crontab.startswith(OTHER_USER)
+    if not (is_roots and any(option.name == "crontab" for option in ctx.command.params)):
+        given["home"] = str(home.root)  # the default may be another for another user
+        _become_owner(home)
+    return home
+
+
+def _become_owner(home: Home) -> None:
+    owner = owner_of(home.root)
+    try:
+        become(owner)
+    except KeyError:
+        raise UserError(
+            f"{home.root} belongs to user number {owner.uid}, who has no name on this host; "
+            "`chown` it to one who has"
+        ) from None
+    for file in (os.__file__, click.__file__, __file__):  # what is imported later must be there
+        if not os.access(file, os.R_OK):
+            raise UserError(
+                f"{home.root} belongs to user number {owner.uid}, who cannot read {file}; "
+                "install Python and maejobs where everybody can"
+            )
 
 
 def table_options(command: F) -> F:

@@ -13,7 +13,7 @@ import click
 from rich.cells import cell_len
 
 from maejobs import clock
-from maejobs.cli.text import one_line, visible
+from maejobs.cli.text import on_one_line, one_line
 from maejobs.cron.fires import host_zone
 
 STATE_COLOURS = {
@@ -132,7 +132,7 @@ def print_fields(fields: Mapping[str, str | None]) -> None:
     width = max(map(len, fields), default=0)
     for name, value in fields.items():
         if value is not None and value != "":
-            shown = _styled(visible(value), _colour(name, value))
+            shown = _styled(on_one_line(value), _colour(name, value))
             click.echo(f"{click.style(name.ljust(width), bold=True)}  {shown}")
 
 

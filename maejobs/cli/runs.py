@@ -25,10 +25,10 @@ from maejobs.cli.output import (
     share,
     short_local,
 )
-from maejobs.cli.text import visible
+from maejobs.cli.text import on_one_line
 from maejobs.rundb.database import open_database
 from maejobs.rundb.queries import checkpoints_of, events_of, find_run, last_metrics, newest_runs
-from maejobs.rundb.run import FINISHED, UNFINISHED
+from maejobs.rundb.run import FINISHED, NAME, UNFINISHED
 
 
 @click.command("runs", cls=HomeCommand)
@@ -53,14 +53,16 @@ def runs_command(job: str | None, limit: int, state: str | None, as_json: bool) 
       maejobs runs pretrain -n 7
       maejobs runs --state failed --json
     """
+    from maejobs.jobs.load import job_names, load_job
+
     home = existing_home()
+    if job is not None and not NAME.fullmatch(job):
+        load_job(home.jobs_dir, job)  # says what a job name is
     with open_database(home, PATIENCE_SECONDS) as engine:
         rows = newest_runs(engine, limit, job, state)
-        if job is not None and not rows and not newest_runs(engine, 1, job):
-            from maejobs.jobs.load import job_names, load_job
-
-            if job not in job_names(home.jobs_dir):
-                load_job(home.jobs_dir, job)  # a misspelt name is told as such
+        is_known = rows or job is None or newest_runs(engine, 1, job)
+        if job is not None and not is_known and job not in job_names(home.jobs_dir):
+            load_job(home.jobs_dir, job)  # a misspelt name is told as such
     if as_json:
         print_json([as_dict(row) for row in rows])
         return
@@ -114,13 +116,13 @@ def show_command(run: str, as_json: bool) -> None:
     print_fields(_fields(row))
     for metric in metrics:
         value = "not a number" if metric.value is None else f"{metric.value:.6g}"
-        click.echo(f"  metric      {visible(metric.name)} = {value} (step {metric.step})")
+        click.echo(f"  metric      {on_one_line(metric.name)} = {value} (step {metric.step})")
     for checkpoint in checkpoints:
         size = humanize.naturalsize(checkpoint.bytes or 0)
-        click.echo(f"  checkpoint  step {checkpoint.step}: {visible(checkpoint.path)} ({size})")
+        click.echo(f"  checkpoint  step {checkpoint.step}: {on_one_line(checkpoint.path)} ({size})")
     for event in events:
         words = " ".join(str(value) for value in event.body.values())
-        click.echo(f"  {event.kind:<10}  {visible(words)}")
+        click.echo(f"  {on_one_line(event.kind):<10}  {on_one_line(words)}")
 
 
 def _fields(row: Any) -> dict[str, str | None]:

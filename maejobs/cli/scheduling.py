@@ -27,7 +27,7 @@ from maejobs.cron.grammar import parse_expression
 from maejobs.cron.install import Change, change_table
 from maejobs.cron.schedule import belongs_to
 from maejobs.cron.target import open_target
-from maejobs.errors import UserError
+from maejobs.errors import UserError, quoted
 from maejobs.home import Home
 
 if TYPE_CHECKING:
@@ -132,7 +132,8 @@ def unschedule_command(job: str, dry_run: bool, as_json: bool) -> None:
     def without(entries: Sequence[Entry]) -> list[Entry]:
         rest = [e for e in entries if e.job != job or not belongs_to(e, home)]
         if len(rest) == len(entries):
-            raise UserError(f"{job} is not scheduled in the {open_target(home.crontab).name}")
+            shown = quoted(job)[1:-1]  # whatever was typed, on one short line
+            raise UserError(f"{shown} is not scheduled in the {open_target(home.crontab).name}")
         return rest
 
     # Asked before anything is locked, so that a misspelt home is not half made.
@@ -193,7 +194,7 @@ def _shipped_job(home: Home, job: str) -> "Job":
     """The job as we ship it. Raises UserError where we do not, naming the nearest that we do."""
     from difflib import get_close_matches
 
-    from maejobs.jobs.load import job_names, load_job
+    from maejobs.jobs.load import job_names, load_job, parse_job
     from maejobs.jobs.model import JOB_NAME
     from maejobs.shipped import shipped
 
@@ -203,7 +204,11 @@ def _shipped_job(home: Home, job: str) -> "Job":
         near = get_close_matches(job, known, 1)
         hint = f"did you mean {near[0]}?" if near else f"they are {', '.join(known)}"
         raise UserError(f"no job {job!r} among ours, and {home.root} is not there yet; {hint}")
-    return load_job(ours, job)
+    if job not in known:
+        return load_job(ours, job)  # says what a job name is
+    # Part of the program, whoever installed it and with whichever mode.
+    file = ours / f"{job}.toml"
+    return parse_job(file, job, file.read_text(encoding="utf-8"))
 
 
 def _warn_without_daemon(home: Home) -> None:

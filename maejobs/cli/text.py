@@ -11,6 +11,11 @@ def shown_line(line: bytes) -> str:
     return visible(line.decode(errors="replace").rstrip("\r\n").rsplit("\r", 1)[-1])
 
 
+def on_one_line(text: str) -> str:
+    """`text` with line breaks and tabs shown too: nothing in it can pass for a line of ours."""
+    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 def one_line(text: str) -> str:
     """`text` as it may stand in a table's cell."""
     return visible(" ".join(text.split()))

@@ -1,6 +1,5 @@
 """`maejobs init` and `reconcile`: the home made, the record set straight."""
 
-import shutil
 from pathlib import Path
 
 import click
@@ -12,7 +11,8 @@ from maejobs.cli.options import (
     existing_home,
     json_option,
 )
-from maejobs.files import FILE_MODE
+from maejobs.cli.text import visible
+from maejobs.files import write_atomically
 from maejobs.home import Home
 from maejobs.shipped import shipped
 
@@ -39,7 +39,7 @@ def init_command(dry_run: bool) -> None:
     from maejobs.rundb.database import place_of
 
     make_home(home)
-    click.echo(f"home: {home.root}")
+    click.echo(f"home: {visible(str(home.root))}")
     click.echo(f"jobs: {', '.join(path.stem for path in missing) or 'all there already'}")
     click.echo(f"database: {place_of(home)}")
 
@@ -69,7 +69,7 @@ def reconcile_command(dry_run: bool, as_json: bool) -> None:
         return
     for what, runs in findings.items():
         for run in runs:
-            click.echo(f"{'would be ' if dry_run else ''}{what.replace('_', ' ')}: {run}")
+            click.echo(f"{'would be ' if dry_run else ''}{what.replace('_', ' ')}: {visible(run)}")
     if not any(findings.values()):
         click.echo("all is as recorded")
 
@@ -82,9 +82,7 @@ def make_home(home: Home) -> None:
     missing = _missing_jobs(home)
     home.create_directories()
     for source in missing:
-        target = home.jobs_dir / source.name
-        shutil.copyfile(source, target)
-        target.chmod(FILE_MODE)
+        write_atomically(home.jobs_dir / source.name, source.read_bytes())
     upgrade(home)
 
 

@@ -27,7 +27,8 @@ class Backup:
     def read(self) -> bytes:
         """The table's bytes. Raises UserError where the file cannot be read."""
         try:
-            return self.path.read_bytes()
+            with acting_as(owner_of(self.path.parent)):
+                return self.path.read_bytes()
         except OSError as error:
             raise UserError(f"{self.path} cannot be read: {error.strerror}") from error
 

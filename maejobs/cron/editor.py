@@ -17,6 +17,7 @@ from maejobs.cron.repair import lay_out
 from maejobs.cron.target import TableRejected, Target, Unfaithful
 from maejobs.errors import UserError
 from maejobs.files import FILE_MODE, make_private_directory, write_atomically
+from maejobs.privilege import acting_as, owner_of
 
 KEPT_SUFFIX = ".edited"
 
@@ -144,8 +145,9 @@ def _rescue(file: Path, before: bytes | None, backups_dir: Path | None) -> Path 
             return file
         kept = backups_dir / (clock.now().strftime(STAMP) + KEPT_SUFFIX)
         try:
-            make_private_directory(backups_dir)
-            write_atomically(kept, text)
+            with acting_as(owner_of(backups_dir)):  # root may be at another's home
+                make_private_directory(backups_dir)
+                write_atomically(kept, text)
         except OSError:
             return file
     shutil.rmtree(file.parent, ignore_errors=True)

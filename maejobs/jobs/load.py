@@ -1,7 +1,6 @@
 """Reads `jobs.d/*.toml`; finds every error of a file at once, with its line and the nearest key."""
 
 import re
-import reprlib
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,12 +10,12 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from maejobs.errors import UserError
+from maejobs.errors import UserError, quoted
 from maejobs.jobs.model import JOB_NAME, DiskRoom, GpuNeed, Job
+from maejobs.privilege import acting_as, owner_of
+from maejobs.trust import read_trusted, refuse_untrusted
 
 TABLES: dict[int | str, type[BaseModel]] = {"disk": DiskRoom, "gpu": GpuNeed}
-_short = reprlib.Repr()
-_short.maxstring = 100
 
 
 @dataclass(frozen=True)
@@ -40,14 +39,20 @@ def job_names(jobs_dir: Path) -> list[str]:
 
 
 def load_job(jobs_dir: Path, name: str) -> Job:
-    """The job `name`. Raises UserError: no such file (nearest name given), or BadJobFile."""
+    """The job `name`, read as whose directory it is.
+
+    Raises UserError: no such file (nearest name given), one that others may write to, or
+    BadJobFile.
+    """
     path = jobs_dir / f"{name}.toml"
     if not JOB_NAME.fullmatch(name):
         raise UserError(
-            f"{name!r} is not a job name; use up to 64 lower-case letters, digits, - and _"
+            f"{quoted(name)} is not a job name; use up to 64 lower-case letters, digits, - and _"
         )
     try:
-        text = path.read_text(encoding="utf-8")
+        with acting_as(owner_of(jobs_dir)):
+            refuse_untrusted(jobs_dir)
+            text = read_trusted(path).decode("utf-8")
     except FileNotFoundError:
         raise UserError(_no_such_job(jobs_dir, name)) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -140,7 +145,7 @@ def _explain(detail: Any) -> str:
         return f"{place} is missing"
     if kind == "value_error":
         return f"{place}: {context['error']}"
-    found = _short.repr(detail["input"])
+    found = quoted(detail["input"])
     if kind == "literal_error":
         return f"{place}: {found} is none of {context['expected']}"
     return f"{place}: {detail['msg'][0].lower()}{detail['msg'][1:]}, not {found}"

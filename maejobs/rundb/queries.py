@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy import Engine, Row, Select, func, literal, select
 
-from maejobs.errors import UserError
+from maejobs.errors import UserError, quoted
 from maejobs.rundb.database import reading
 from maejobs.rundb.record import current_run
-from maejobs.rundb.run import LOST, SUCCEEDED, TIMED_OUT, UNFINISHED, WATCH_VERDICTS
+from maejobs.rundb.run import LOST, NAME, SUCCEEDED, TIMED_OUT, UNFINISHED, WATCH_VERDICTS
 from maejobs.rundb.schema import Instant, checkpoints, events, jobs, metrics, runs
 
 Rows = Sequence[Row[Any]]
@@ -42,11 +42,13 @@ def find_run(engine: Engine, name: str) -> Row[Any]:
 
     Raises UserError where there is neither.
     """
-    with reading(engine) as connection:
-        exact = connection.execute(select(runs).where(runs.c.id == name)).first()
-        found = exact or current_run(connection, name)
+    found = None
+    if NAME.fullmatch(name):
+        with reading(engine) as connection:
+            exact = connection.execute(select(runs).where(runs.c.id == name)).first()
+            found = exact or current_run(connection, name)
     if found is None:
-        raise UserError(f"no run and no job with runs is called {name!r}; see `maejobs runs`")
+        raise UserError(f"no run and no job with runs is called {quoted(name)}; see `maejobs runs`")
     return found
 
 

@@ -1,6 +1,7 @@
 """A run as a record: its fields, its states, and which state may follow which."""
 
 import json
+import re
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, get_args, get_origin, get_type_hints
@@ -9,6 +10,8 @@ QUEUED, RUNNING = "queued", "running"
 SUCCEEDED, FAILED, TIMED_OUT, CANCELLED = "succeeded", "failed", "timed_out", "cancelled"
 LOST, SKIPPED, MISSED, UNKNOWN = "lost", "skipped", "missed", "unknown"
 CATCH_UP = "catch-up"  # the trigger of a run that makes up for a missed slot
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}")  # of a run or a job; no path, no pattern
 
 UNFINISHED = frozenset({QUEUED, RUNNING})
 NEVER_CALLED = frozenset({MISSED, UNKNOWN})  # slots for which nobody started a run

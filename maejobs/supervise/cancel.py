@@ -1,13 +1,13 @@
 """Tells a run to stop, whoever still looks after it."""
 
-import glob
 import os
 import signal
+from pathlib import Path
 
-from maejobs.errors import UserError
+from maejobs.errors import UserError, quoted
 from maejobs.home import Home
 from maejobs.launch.process import boot_id, host_name, is_alive, signal_group
-from maejobs.rundb.run import FAILED, Run
+from maejobs.rundb.run import FAILED, NAME, Run
 from maejobs.supervise.claim import RECORD_NAME, has_process, read_record
 
 
@@ -45,10 +45,12 @@ def find_record(home: Home, name: str) -> Run:
     The directory is asked, not the database, so that a run can be stopped while that is away.
     Raises UserError where there is neither.
     """
-    exact = home.runs_dir.glob(f"*/{glob.escape(name)}/{RECORD_NAME}")
-    of_job = (home.runs_dir / name).glob(f"*/{RECORD_NAME}") if "/" not in name else iter(())
-    records = [read_record(path.parent) for path in [*exact, *of_job]]
+    paths: list[Path] = []
+    if NAME.fullmatch(name):
+        paths += home.runs_dir.glob(f"*/{name}/{RECORD_NAME}")
+        paths += (home.runs_dir / name).glob(f"*/{RECORD_NAME}")
+    records = [read_record(path.parent) for path in paths]
     found = max((r for r in records if r), key=lambda r: (has_process(r), r.queued), default=None)
     if found is None:
-        raise UserError(f"no run and no job with runs is called {name!r}; see `maejobs runs`")
+        raise UserError(f"no run and no job with runs is called {quoted(name)}; see `maejobs runs`")
     return found

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from maejobs import clock
 from maejobs.cron.fires import scheduling_zone
 from maejobs.errors import EXIT_FAILED, EXIT_NOT_NOW, NotNow, UserError
+from maejobs.files import FILE_MODE
 from maejobs.home import Home
 from maejobs.jobs.deadline import deadline_of
 from maejobs.jobs.load import load_job
@@ -260,7 +261,8 @@ def _finish(recorder: Recorder, state: str, reason: str | None, message: str | N
 
 def _append(log: Path, text: str) -> None:
     try:
-        with log.open("a") as file:
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE)
+        with os.fdopen(descriptor, "a") as file:
             file.write(text)
     except OSError:
         return
