@@ -2,16 +2,15 @@
 
 import os
 import pwd
-import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
 
 from maejobs import clock
-from maejobs.cli.environment_check import CHANGES, lacking, lines_above
+from maejobs.cli.environment_check import CHANGES, differing, lacking, lines_above
 from maejobs.cli.options import (
     PATIENCE_SECONDS,
     HomeCommand,
@@ -31,6 +30,7 @@ from maejobs.cron.target import OTHER_USER, SYSTEM, open_target
 from maejobs.daemon.alone import is_served
 from maejobs.errors import EXIT_FAILED, MaejobsError
 from maejobs.home import Home
+from maejobs.privilege import acting_as, owner_of
 
 GOOD, WARNING, BAD = "good", "warning", "bad"
 COLOURS = {GOOD: "green", WARNING: "yellow", BAD: "red"}
@@ -94,9 +94,6 @@ def examine(home: Home) -> Iterator[Finding]:
 def _home(home: Home) -> Finding:
     if not home.exists:
         return Finding("home", BAD, f"no home at {home.root}; `maejobs init` makes it")
-    mode = stat.S_IMODE(home.root.stat().st_mode)
-    if mode & 0o022:
-        return Finding("home", BAD, f"{home.root} is writable by others; chmod 700 it")
     return Finding("home", GOOD, str(home.root))
 
 
@@ -122,7 +119,7 @@ def _database(home: Home) -> Finding:
     from maejobs.rundb.spool import spooled_runs
 
     try:
-        with open_database(home, PATIENCE_SECONDS):
+        with acting_as(owner_of(home.root)), open_database(home, PATIENCE_SECONDS):
             pass
     except MaejobsError as error:
         return Finding("database", BAD, f"{error} (runs go on; their records are spooled)")
@@ -168,15 +165,8 @@ def _crontab(home: Home) -> Iterator[Finding]:
 
 
 def _environment(home: Home) -> Iterator[Finding]:
-    from maejobs.jobs.load import job_names, load_job
     from maejobs.supervise.environment import SYSTEM_PATH
 
-    envs = []
-    for name in job_names(home.jobs_dir):
-        try:
-            envs.append(load_job(home.jobs_dir, name).env)
-        except MaejobsError:
-            continue  # told with the jobs
     try:
         target = open_target(home.crontab)
         above = lines_above(parse_lines(target.read() or b"", target.system))
@@ -188,9 +178,38 @@ def _environment(home: Home) -> Iterator[Finding]:
             yield Finding(f"{line.name} in the crontab", WARNING, why)
     path = f"{Path(sys.executable).parent}:{SYSTEM_PATH}"
     table = {line.name: line.value or "" for line in above if line.name}
-    if missing := lacking(os.environ, table, envs, path):
-        why = f"set here but not for jobs: {', '.join(missing)}; `env` in a job file sets it"
-        yield Finding("environment", WARNING, why)
+    given, runs = _environments_of_jobs(home, table)
+    if missing := lacking(os.environ, table, given, path):
+        why = f"set here but not for jobs: {', '.join(missing)}"
+        yield Finding("environment", WARNING, f"{why}; `env` or `env_file` in a job file sets it")
+    if others := differing(os.environ, runs):
+        yield Finding("environment", WARNING, f"not as cron's: {'; '.join(others)}")
+
+
+def _environments_of_jobs(
+    home: Home, table: Mapping[str, str]
+) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """Of each job that can be read, what its file sets, and all that a run started by cron has."""
+    from maejobs.cli.startable import environment_of, variables_of
+    from maejobs.jobs.load import job_names, load_job
+
+    crons = {"HOME": _home_of_account(home)} | dict(table)
+    given, runs = [], []
+    for name in job_names(home.jobs_dir):
+        try:
+            job = load_job(home.jobs_dir, name)
+        except MaejobsError:
+            continue  # told with the jobs
+        given.append(variables_of(home, job))
+        runs.append(environment_of(home, job, crons))
+    return given, runs
+
+
+def _home_of_account(home: Home) -> str:
+    try:
+        return pwd.getpwuid(owner_of(home.root).uid).pw_dir
+    except KeyError:
+        return os.environ.get("HOME", "/")
 
 
 def _scheduler(home: Home) -> Iterator[Finding]:

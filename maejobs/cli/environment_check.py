@@ -1,4 +1,4 @@
-"""What environment lines above ours change, and what the caller has and jobs lack. Pure."""
+"""How the environment of jobs differs from the caller's, and what changes it. Pure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,8 +9,11 @@ MATTER = (
     *("LC_ALL", "TMPDIR", "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "OMP_NUM_THREADS"),
     *("CUDA_HOME", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "LD_PRELOAD"),
     *("HF_HOME", "HF_HUB_CACHE", "TORCH_HOME", "XDG_CACHE_HOME", "SSL_CERT_FILE"),
+    *("HF_TOKEN", "WANDB_API_KEY", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    *("SSH_AUTH_SOCK", "KRB5CCNAME"),
     *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
 )
+COMPARED = ("HOME", "LANG", "TZ")  # whose values are no secret
 HANDED_ON = ("TZ", "LC_ALL", "TMPDIR")  # to runs, of what an environment line sets
 CHANGES = {
     "TZ": "the zone of the jobs, not of the schedule",
@@ -53,3 +56,13 @@ def lacking(
         wanted = dict.fromkeys(caller.get("PATH", "").split(":"))
         missing += [f"{place} in PATH" for place in wanted if place not in found]
     return missing
+
+
+def differing(caller: Mapping[str, str], runs: Sequence[Mapping[str, str]]) -> list[str]:
+    """What some run that cron starts, of these environments, finds otherwise than the caller."""
+    return [
+        f"{name} is {other or 'not set'} for jobs, {caller[name]} here"
+        for name in COMPARED
+        if caller.get(name)
+        for other in [run.get(name, "") for run in runs if run.get(name) != caller[name]][:1]
+    ]

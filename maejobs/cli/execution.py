@@ -50,7 +50,7 @@ def exec_command(job: str, slot_text: str | None, dry_run: bool) -> int:
     from maejobs.supervise.execute import execute
     from maejobs.supervise.slot import scheduled_expressions, slot_of
 
-    logging.basicConfig(format="maejobs: %(message)s", level=logging.WARNING)
+    _warn_on_stderr()
     home = existing_home()
     if job == PROBE:
         answer(home)
@@ -155,11 +155,22 @@ def cancel_command(run: str, dry_run: bool) -> None:
     if record.state not in UNFINISHED and not awaits_retry(record):
         raise UserError(f"{record.id} is not running: {record.state}")
     if dry_run:
-        click.echo(f"would stop {record.id}")
+        click.echo(f"would stop {visible(record.id)}")
     elif stop_run(record):
-        click.echo(f"told {record.id} to stop")
+        click.echo(f"told {visible(record.id)} to stop")
     else:
         raise UserError(f"{record.id} has no process on this host; `maejobs reconcile` settles it")
+
+
+def _warn_on_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Visible("maejobs: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+
+
+class _Visible(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
 
 
 def _refuse_unknown(home: Home, job: str) -> None:
@@ -211,7 +222,7 @@ def _in_foreground(
     from maejobs.cli.foreground import Foreground
     from maejobs.supervise.execute import execute
 
-    logging.basicConfig(format="maejobs: %(message)s", level=logging.WARNING)
+    _warn_on_stderr()
     with Foreground(quiet=as_json) as foreground:
         verdict = execute(
             home,
@@ -237,10 +248,10 @@ def _in_foreground(
 def _command_line(home: Home, job: str) -> str:
     import shlex
 
-    from maejobs.cli.startable import expanded_command
+    from maejobs.cli.startable import shown_command
     from maejobs.jobs.load import load_job
 
-    return shlex.join(expanded_command(home, load_job(home.jobs_dir, job)))
+    return shlex.join(shown_command(home, load_job(home.jobs_dir, job)))
 
 
 def _say_would_run(job: str, command_line: str, as_json: bool) -> None:

@@ -1,11 +1,17 @@
 """`maejobs jobs`: job files, looked at before they matter."""
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from maejobs.cli.options import HomeCommand, current_home, json_option
 from maejobs.cli.output import print_json, print_table
 from maejobs.cli.text import visible
 from maejobs.errors import EXIT_USAGE, UserError
+from maejobs.home import Home
+
+if TYPE_CHECKING:
+    from maejobs.jobs.model import Job
 
 
 @click.command("jobs", cls=HomeCommand)
@@ -35,7 +41,7 @@ def jobs_command(as_json: bool) -> int:
         if problems := problems_of(home, job):
             bad[name] = "\n".join(problems)
     if as_json:
-        told = {job.name: job.model_dump() for job in good}
+        told = {job.name: _as_dict(home, job) for job in good}
         for name, text in bad.items():
             told[name] = told.get(name, {"name": name}) | {"problem": text}
         print_json(list(told.values()))
@@ -49,3 +55,13 @@ def jobs_command(as_json: bool) -> int:
         for text in bad.values():
             click.echo(f"maejobs: {visible(text)}", err=True)
     return EXIT_USAGE if bad else 0
+
+
+def _as_dict(home: Home, job: "Job") -> dict[str, Any]:
+    """The file's keys, its secrets hidden."""
+    from maejobs.cli.startable import known_secrets
+    from maejobs.jobs.secrets import HIDDEN, hide_in, is_secret
+
+    told: dict[str, Any] = hide_in(job.model_dump(), known_secrets(home, job))
+    told["env"] |= {name: HIDDEN for name in job.env if is_secret(name)}
+    return told

@@ -10,7 +10,7 @@ from maejobs.jobs.placeholders import check_placeholders
 from maejobs.jobs.units import parse_duration, parse_size, parse_time_of_day
 
 JOB_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _OURS = "MAEJOBS_"
 
 
@@ -26,8 +26,9 @@ def _lock_name(text: str) -> str:
     return text
 
 
-def _variable(text: str) -> str:
-    if not _VARIABLE.fullmatch(text):
+def check_variable(text: str) -> str:
+    """`text` itself, if a job may set a variable of this name. Raises ValueError."""
+    if not VARIABLE.fullmatch(text):
         raise ValueError(f"{text!r} is not the name of an environment variable")
     if text.startswith(_OURS):
         raise ValueError(f"{text} is set by maejobs itself; choose a name without {_OURS}")
@@ -40,7 +41,7 @@ TimeOfDay = Annotated[time, BeforeValidator(parse_time_of_day)]
 Text = Annotated[str, AfterValidator(_no_nul)]
 Argument = Annotated[str, AfterValidator(_no_nul), AfterValidator(check_placeholders)]
 LockName = Annotated[str, AfterValidator(_lock_name)]
-Variable = Annotated[str, AfterValidator(_variable)]
+Variable = Annotated[str, AfterValidator(check_variable)]
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -63,7 +64,7 @@ class GpuNeed(BaseModel):
 
 
 class Job(BaseModel):
-    """One job as its file describes it. `command` and `env` may hold placeholders."""
+    """One job as its file describes it. `command`, `env` and paths may hold placeholders."""
 
     model_config = _STRICT
 
@@ -85,4 +86,5 @@ class Job(BaseModel):
     catch_up: Literal["none", "latest"] = "none"
     catch_up_within: Duration = timedelta(hours=12)
     env: dict[Variable, Argument] = {}
+    env_file: Argument | None = None
     nice: Annotated[int, Field(ge=0, le=19)] = 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from maejobs import clock
 from maejobs.home import Home
+from maejobs.jobs.env_file import read_env_file
 from maejobs.jobs.model import Job
 from maejobs.jobs.placeholders import expand
 from maejobs.launch.gpus import cuda_variables
@@ -29,6 +30,16 @@ def placeholder_values(home: Home, job: Job, run_id: str, run_dir: Path) -> dict
     }
 
 
+def variables_from_file(home: Home, job: Job, values: Mapping[str, str]) -> dict[str, str]:
+    """What the job's `env_file` sets, its path taken from the home; {} if it has none.
+
+    Raises UserError with the mend: missing, open to others, or not made of NAME=value.
+    """
+    if job.env_file is None:
+        return {}
+    return read_env_file(home.root / expand(job.env_file, values))
+
+
 def build_environment(
     home: Home,
     job: Job,
@@ -37,9 +48,11 @@ def build_environment(
     deadline: datetime | None,
     inherited: Mapping[str, str],
     gpus: list[int] | None = None,
+    from_file: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """The variables of a run: account, PATH with our interpreter first, the contract, the job's.
 
+    `from_file` is what its `env_file` sets; its `env` goes before that.
     `gpus` are the numbers of those it has been given; None: it asked for none.
     `deadline` is on maejobs's clock; the child is told real Unix seconds.
     """
@@ -54,6 +67,7 @@ def build_environment(
         "PYTHONUNBUFFERED": "1",
     }
     environment |= {name: inherited[name] for name in _PASSED_ON if name in inherited}
+    environment |= from_file or {}
     environment |= {name: expand(value, values) for name, value in job.env.items()}
     environment |= {
         "MAEJOBS_HOME": str(home.root),

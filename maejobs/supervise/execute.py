@@ -22,6 +22,7 @@ from maejobs.jobs.deadline import deadline_of
 from maejobs.jobs.load import load_job
 from maejobs.jobs.model import JOB_NAME, Job
 from maejobs.jobs.placeholders import expand
+from maejobs.jobs.secrets import hide, secrets_of
 from maejobs.launch.local import CouldNotStart, start
 from maejobs.launch.process import boot_id, host_name, start_time
 from maejobs.launch.revision import code_revision
@@ -31,7 +32,11 @@ from maejobs.rundb.record import SlotTaken
 from maejobs.rundb.run import Run
 from maejobs.supervise.child import Ending, Signals, caught_signals, supervise
 from maejobs.supervise.claim import claim_by_hand, claim_slot, run_directory
-from maejobs.supervise.environment import build_environment, placeholder_values
+from maejobs.supervise.environment import (
+    build_environment,
+    placeholder_values,
+    variables_from_file,
+)
 from maejobs.supervise.gates import check_disk, check_pause, check_window, take_locks
 from maejobs.supervise.gpu_gate import take_gpus
 from maejobs.supervise.locks import Lock
@@ -156,7 +161,7 @@ def _attempt(
             return
         try:
             child = _start(home, job, run, values, passed)
-        except CouldNotStart as error:
+        except (CouldNotStart, UserError) as error:
             _finish(recorder, states.FAILED, str(error))
             return
         recorder.save_underway()
@@ -201,13 +206,17 @@ def _patience(run: Run, wait: timedelta) -> float:
 def _start(
     home: Home, job: Job, run: Run, values: dict[str, str], passed: Passed
 ) -> subprocess.Popen[bytes]:
+    """The started command. Raises CouldNotStart; UserError: its `env_file` is not fit to read."""
     directory = Path(run.directory)
-    run.command = [expand(word, values) for word in job.command]
+    command = [expand(word, values) for word in job.command]
+    from_file = variables_from_file(home, job, values)
     environment = build_environment(
-        home, job, values, directory / EVENTS_NAME, run.deadline, os.environ, passed.gpus
+        home, job, values, directory / EVENTS_NAME, run.deadline, os.environ, passed.gpus, from_file
     )
+    secrets = secrets_of(environment, from_file)
+    run.command = [hide(word, secrets) for word in command]
     child = start(
-        run.command,
+        command,
         environment,
         Path(environment["HOME"]),
         directory / LOG_NAME,

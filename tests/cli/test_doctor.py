@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from maejobs.cli import scheduler_check
-from maejobs.cli.environment_check import lacking, lines_above
+from maejobs.cli.environment_check import differing, lacking, lines_above
 from maejobs.cron.lines import parse_lines
 from maejobs.cron.target import open_target
 from maejobs.daemon.alone import is_served, only_daemon
@@ -44,6 +44,38 @@ def test_the_doctor_names_what_lacks_and_no_value(home, write_job, maejobs) -> N
     assert "set here but not for jobs: HF_HOME;" in told
     assert "secret" not in told
     assert "warning  SHELL in the crontab: line 1" in told
+
+
+@pytest.mark.parametrize(
+    ("runs", "told"),
+    [
+        ([], []),
+        ([{"HOME": "/home/ada", "LANG": "C.UTF-8"}], ["LANG is C.UTF-8 for jobs, de_DE here"]),
+        ([{"HOME": "/home/ada", "LANG": "de_DE"}, {"LANG": "de_DE"}],
+         ["HOME is not set for jobs, /home/ada here"]),
+    ],
+)  # fmt: skip
+def test_what_cron_sets_otherwise(runs, told) -> None:
+    assert differing({"HOME": "/home/ada", "LANG": "de_DE", "TZ": ""}, runs) == told
+
+
+def test_the_doctor_tells_the_shells_environment_from_crons(home, write_job, inside, monkeypatch):
+    monkeypatch.setenv("LANG", "de_DE.UTF-8")
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    monkeypatch.setenv("HF_TOKEN", "a-secret")
+    write_job("quick", 'command = ["true"]\n')
+    told = inside("doctor").stdout
+    assert "LANG is C.UTF-8 for jobs, de_DE.UTF-8 here; TZ is not set for jobs" in told
+    assert "HF_TOKEN" in told
+    assert "a-secret" not in told
+
+    (home.root / "secrets").write_text("HF_TOKEN=another\n")
+    (home.root / "secrets").chmod(0o600)
+    write_job("quick", 'command = ["true"]\nenv_file = "secrets"\nenv = { LANG = "de_DE.UTF-8" }\n')
+    Path(home.crontab).write_bytes(b"TZ=Asia/Tokyo\n" + BLOCK)
+    told = inside("doctor").stdout
+    assert "for jobs, " not in told.replace("HOME is", "")
+    assert "HF_TOKEN" not in told
 
 
 def test_who_may_have_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ def maejobs_inside(private_cron):  # noqa: F811
 def joes_home(private_cron, maejobs_inside):  # noqa: F811
     """A home of joe's, with the job `quick`, as it is called inside."""
     root = private_cron.homes / "joe" / "mae"
+    private_cron.let_everybody_run_maejobs()
     assert maejobs_inside("init", "--home", f"{HOMES}/joe/mae").returncode == 0
     (root / "jobs.d" / "quick.toml").write_text(QUICK)
     _give_to_joe(root)
@@ -93,6 +94,60 @@ def test_root_makes_no_home_in_anothers_directory(private_cron, maejobs_inside):
         assert done.returncode == 2
         assert b"joe makes it with `maejobs init`" in done.stderr
     assert not (private_cron.homes / "joe" / "none").exists()
+
+
+def test_root_at_joes_home_is_joe(private_cron, maejobs_inside, joes_home):  # noqa: F811
+    root = private_cron.homes / "joe" / "mae"
+    (root / "maejobs.toml").write_text('crontab = "crontab"\n')
+    (root / "jobs.d" / "who.toml").write_text('command = ["sh", "-c", "id -u; echo $HOME"]\n')
+    _give_to_joe(root)
+    there = ["--home", joes_home]
+
+    done = maejobs_inside("run", "who", *there)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.splitlines()[:2] == [str(JOE).encode(), f"{HOMES}/joe".encode()]
+    for command in (
+        *(["schedule", "who", "@daily"], ["pause", "who"], ["exec", "who"], ["reconcile"]),
+        *(["status"], ["doctor"], ["init"], ["unschedule", "who"]),
+    ):
+        assert b"rror" not in maejobs_inside(*command, *there).stderr
+    assert (root / "crontab").exists()
+    assert _foreign_files(private_cron) == []
+
+
+@pytest.mark.parametrize("file", ["maejobs.toml", "jobs.d/quick.toml", "secrets"])
+def test_root_reads_nothing_for_joe_that_joe_could_not(
+    private_cron,  # noqa: F811
+    maejobs_inside,
+    joes_home,
+    file,
+):
+    treasure = private_cron.homes / "root" / "treasure"
+    treasure.write_text("TREASURE=1\n")
+    treasure.chmod(0o600)
+    root = private_cron.homes / "joe" / "mae"
+    (root / "jobs.d" / "other.toml").write_text(QUICK + 'env_file = "secrets"\n')
+    (root / file).unlink(missing_ok=True)
+    (root / file).symlink_to(f"{HOMES}/root/treasure")
+    os.lchown(root / file, JOE, JOE)
+
+    for command in (["doctor"], ["doctor", "-u", "joe"], ["plan", "-u", "joe"], ["jobs"]):
+        done = maejobs_inside(*command, "--home", joes_home)
+        assert b"TREASURE" not in done.stdout + done.stderr
+        assert b"line 1" not in done.stdout + done.stderr  # nor was it read and found wanting
+    assert b"Permission denied" in maejobs_inside("doctor", "--home", joes_home).stdout or (
+        b"Permission denied" in maejobs_inside("doctor", "--home", joes_home).stderr
+    )
+
+
+def test_root_runs_nothing_of_a_user_without_a_name(private_cron, maejobs_inside, joes_home):  # noqa: F811
+    root = private_cron.homes / "joe" / "mae"
+    for path in (root, *root.rglob("*")):
+        os.chown(path, 54321, 54321)
+    done = maejobs_inside("run", "quick", "--home", joes_home)
+    assert done.returncode == 2
+    assert b"belongs to user number 54321, who has no name on this host" in done.stderr
+    assert not any((root / "runs").iterdir())
 
 
 def test_two_daemons_of_roots_do_not_serve_one_table_of_joes(

@@ -69,6 +69,7 @@ def test_every_key_is_read():
         late_after = "1h"
         nice = 10
         env = { DATA = "{home}/data" }
+        env_file = "{home}/secrets"
         disk = { path = "{home}", free = "1.5GB" }
         gpu = { count = 2, free = "20GB", wait = "30m" }
         """,

@@ -93,6 +93,27 @@ def test_the_jobs_own_variables_are_expanded_and_win_over_ours(built, home):
     assert environment["PLAIN"] == "{x}"
 
 
+def test_the_env_file_is_read_as_it_stands_and_env_goes_before_it(home, write_job):
+    secrets = home.root / "my secrets"
+    secrets.write_text("TOKEN='{run_id} $HOME'\nBOTH=file\nLANG=de_DE.UTF-8\n")
+    secrets.chmod(0o600)
+    write_job("show", shell("env") + 'env_file = "{home}/my secrets"\nenv = { BOTH = "env" }\n')
+
+    execute(home, "show", "manual")
+
+    lines = log_of(home, "show").splitlines()
+    assert {"TOKEN={run_id} $HOME", "BOTH=env", "LANG=de_DE.UTF-8"} <= set(lines)
+
+
+def test_a_missing_env_file_is_the_reason_why_a_run_did_not_start(home, write_job):
+    write_job("show", shell("env") + 'env_file = "gone"\nretries = 3\n')
+
+    run = execute(home, "show", "manual").run
+
+    assert (run.state, run.started) == ("failed", None)
+    assert run.reason == f"{home.root}/gone cannot be read: No such file or directory"
+
+
 def test_a_real_command_sees_none_of_its_callers_secrets(home, write_job, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "hunter2")
     write_job("show", shell("env") + '[env]\nMINE = "{run_id}"\n')

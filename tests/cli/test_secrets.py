@@ -1,0 +1,55 @@
+"""A job's secrets reach its command, and no record or screen of ours."""
+
+import json
+
+import pytest
+from running import shell
+
+SECRET = "hunter2-and-more"
+
+
+@pytest.fixture
+def secretive(home, write_job):
+    """A job with secrets in its file, its `env_file` and its command."""
+    write_job(
+        "secretive",
+        shell(f"echo {SECRET} $FROM_FILE")
+        + 'env_file = "secrets"\n'
+        + f'env = {{ API_KEY = "{SECRET}", DATA = "/data" }}\n',
+    )
+    (home.root / "secrets").write_text("FROM_FILE=from-the-file\n")
+    (home.root / "secrets").chmod(0o600)
+
+
+def test_secrets_are_in_no_record_and_on_no_screen(home, secretive, inside):
+    assert inside("run", "secretive").stdout.startswith(f"{SECRET} from-the-file\n")  # its own log
+    told = ""
+    for arguments in (
+        *(["run", "secretive", "--dry-run"], ["run", "secretive", "--dry-run", "--json"]),
+        *(["exec", "secretive", "--dry-run"], ["jobs", "--json"], ["show", "secretive"]),
+        *(["show", "secretive", "--json"], ["runs", "--json"], ["doctor"]),
+    ):
+        done = inside(*arguments)
+        told += done.stdout + done.stderr
+    for record in home.runs_dir.glob("*/*/run.json"):
+        told += record.read_text()
+    told += home.database_file.read_bytes().decode(errors="replace")
+    wal = home.database_file.with_name("runs.db-wal")
+    told += wal.read_bytes().decode(errors="replace") if wal.exists() else ""
+
+    assert told.count("echo ***") >= 5
+    assert SECRET not in told
+    assert "from-the-file" not in told
+    assert "/data" in told
+
+
+def test_an_env_file_that_others_may_read_keeps_the_job_from_starting(home, secretive, inside):
+    (home.root / "secrets").chmod(0o640)
+    mend = f"`chmod 600 {home.root}/secrets`"
+
+    assert mend in inside("doctor").stdout
+    assert inside("run", "secretive").returncode == 1
+
+    (run,) = json.loads(inside("runs", "--json").stdout)
+    assert run["started"] is None
+    assert mend in run["reason"]
