@@ -75,7 +75,8 @@ def _update(connection: Connection, run: Run, stored: str) -> bool:
     if run.state in UNFINISHED:
         values["finished"] = None
     if stored in WATCH_VERDICTS:
-        values["reason"] = run.reason  # that of a verdict that came too early
+        # Those of a verdict that came too early do not stand.
+        values |= {"reason": run.reason, "failure_class": run.failure_class}
     if stored in NEVER_CALLED:
         values["trigger"] = run.trigger  # nobody had called
     allowed = PREDECESSORS.get(run.state, frozenset())

@@ -68,6 +68,8 @@ class Run:
     peak_memory: int | None = None
     cpu_seconds: float | None = None
     gpu_seconds: float | None = None
+    failure_class: str | None = None  # see maejobs.jobs.failures
+    pace: str | None = None  # fast or slow, where that is surprising
 
     @property
     def duration(self) -> float | None:

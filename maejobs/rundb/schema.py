@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import BigInteger, TypeDecorator
 
-REVISION = "0001"
+REVISION = "0002"
 
 metadata = MetaData(
     naming_convention={
@@ -104,6 +104,8 @@ runs = Table(
     Column("directory", Text, nullable=False),
     Column("events_offset", BigInteger, nullable=False, default=0),  # bytes taken up
     Column("broken_events", Integer, nullable=False, default=0),
+    Column("failure_class", Text),
+    Column("pace", Text),
     UniqueConstraint("job", "slot", "attempt"),
 )
 Index("ix_runs_job_queued", runs.c.job, runs.c.queued.desc())

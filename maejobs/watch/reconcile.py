@@ -90,13 +90,13 @@ def _settle(engine: Engine, row: Row[Any], findings: Findings, dry_run: bool) ->
     )
     run.finished = clock.now()
     if ended_well(stream):
-        run.state = SUCCEEDED
+        run.state, run.failure_class = SUCCEEDED, None
         run.reason = "its supervisor was lost; the command reported a good end"
         names = findings.ended_well
     elif row.state == LOST:
         return
     else:
-        run.state = LOST
+        run.state = run.failure_class = LOST
         run.reason = "the host restarted" if not same_boot else "its process is gone"
         names = findings.lost
     if dry_run or write_run(engine, run):

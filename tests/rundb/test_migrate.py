@@ -16,7 +16,13 @@ from recorded_runs import a_run, row, rows
 from sqlalchemy import Column, Integer, MetaData
 
 from maejobs.home import Home
-from maejobs.rundb.database import DatabaseUnavailable, engine_of, found_revision, reading
+from maejobs.rundb.database import (
+    DatabaseUnavailable,
+    engine_of,
+    found_revision,
+    open_database,
+    reading,
+)
 from maejobs.rundb.migrate import downgrade, head, upgrade
 from maejobs.rundb.record import write_run
 from maejobs.rundb.schema import REVISION, metadata
@@ -29,6 +35,16 @@ from maejobs.rundb.migrate import upgrade
 print("ready", flush=True)
 sys.stdin.readline()
 upgrade(Home(Path(sys.argv[1])))
+"""
+VIEWS = ("v_jobs", "v_runs", "v_metrics", "v_checkpoints", "v_events")
+A_RUN_OF_0001 = """
+INSERT INTO jobs (name, summary) VALUES ('pretrain', 'nights');
+INSERT INTO runs (id, job, slot, attempt, trigger, state, host, queued, directory, step,
+                  events_offset, broken_events)
+    VALUES ('old', 'pretrain', 1.5, 1, 'cron', 'failed', 'here', 1.5, '/x', 7, 99, 1);
+INSERT INTO metrics VALUES ('old', 0, 'loss', 7, 0.25, 2.5);
+INSERT INTO checkpoints VALUES ('old', 9, '/c', 7, 5, 'ab', 3.5);
+INSERT INTO events VALUES ('old', 18, 'note', '{}', 4.5);
 """
 OBJECTS = "SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite%' ORDER BY 1, 2"
 
@@ -92,6 +108,30 @@ def test_an_upgrade_of_what_is_up_to_date_changes_nothing(home, engine):
 def test_a_revision_that_does_not_exist_is_said_not_to(home):
     with pytest.raises(DatabaseUnavailable, match="xyzzy"):
         upgrade(home, "xyzzy")
+
+
+def test_what_a_database_holds_survives_the_way_up_and_down(tmp_path):
+    home = Home(tmp_path / "home")
+    upgrade(home, "0001")
+    columns = [column["name"] for column in rows(home, "PRAGMA table_info(v_runs)")]
+    with closing(sqlite3.connect(home.database_file)) as connection:
+        connection.executescript(A_RUN_OF_0001)
+    before = {view: rows(home, f"SELECT * FROM {view}") for view in VIEWS}
+    assert all(len(found) == 1 for found in before.values())
+
+    upgrade(home)
+    (run,) = rows(home, "SELECT * FROM v_runs")
+    assert run == before["v_runs"][0] | {"failure_class": None, "pace": None}
+    assert list(run) == [*columns, "failure_class", "pace"]
+    with open_database(home) as engine:
+        write_run(engine, a_run(id="new", attempt=3, failure_class="xid", pace="slow"))
+
+    downgrade(home, "0001")
+    assert rows(home, "SELECT run FROM v_runs ORDER BY queued") == [{"run": "old"}, {"run": "new"}]
+    for view in set(VIEWS) - {"v_runs", "v_jobs"}:
+        assert rows(home, f"SELECT * FROM {view}") == before[view]
+    upgrade(home)
+    assert differences(home, metadata) == []
 
 
 @pytest.mark.fault

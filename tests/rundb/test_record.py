@@ -85,9 +85,13 @@ def test_how_a_run_really_ended_beats_what_was_thought_of_it(engine, home, verdi
 
 def test_a_late_success_takes_the_wrong_verdict_s_reason_with_it(engine, home):
     write_run(engine, in_state(RUNNING))
-    write_run(engine, in_state(LOST, reason="its process is gone"))
+    write_run(engine, in_state(LOST, reason="its process is gone", failure_class=LOST))
     write_run(engine, in_state(SUCCEEDED))
-    assert row(home, "SELECT state, reason FROM runs") == {"state": SUCCEEDED, "reason": None}
+    assert row(home, "SELECT state, reason, failure_class FROM runs") == {
+        "state": SUCCEEDED,
+        "reason": None,
+        "failure_class": None,
+    }
     assert row(home, "SELECT last_state, last_reason FROM jobs") == {
         "last_state": SUCCEEDED,
         "last_reason": None,

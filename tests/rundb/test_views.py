@@ -65,6 +65,8 @@ def full(home: Home) -> Home:
         config_hash="ab",
         revision="maejobs 0",
         reason="because",
+        failure_class="exit_code",
+        pace="slow",
     )
     with open_database(home) as engine:
         set_job(engine, "pretrain", schedule="0 2 * * *", scheduled_since=NIGHT, paused_since=NIGHT)

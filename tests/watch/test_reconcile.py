@@ -101,8 +101,8 @@ def test_a_run_whose_processes_were_killed_is_lost(home, process):
     run = record(home, **supervised_by(process), **NOBODY)
     kill(process)
     assert reconcile(home).lost == [run.id]
-    found = row(home, "SELECT state, reason, finished FROM runs")
-    assert found["state"] == LOST
+    found = row(home, "SELECT state, failure_class, reason, finished FROM runs")
+    assert (found["state"], found["failure_class"]) == (LOST, LOST)
     assert found["reason"] == "its process is gone"
     assert abs(found["finished"] - time.time()) < 60
     assert reconcile(home).lost == []
@@ -188,7 +188,11 @@ def test_a_command_that_lived_on_unseen_and_ended_well_is_lost_no_more(home):
     tell(run, '{"event": "progress", "step": 9}', '{"event": "outcome", "status": "completed"}')
     assert reconcile(home, dry_run=True).ended_well == [run.id]
     assert reconcile(home).ended_well == [run.id]
-    assert row(home, "SELECT state, step FROM runs") == {"state": SUCCEEDED, "step": 9}
+    assert row(home, "SELECT state, step, failure_class FROM runs") == {
+        "state": SUCCEEDED,
+        "step": 9,
+        "failure_class": None,
+    }
     assert reconcile(home).ended_well == []
 
 
