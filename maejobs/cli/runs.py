@@ -77,7 +77,7 @@ def runs_command(job: str | None, limit: int, state: str | None, as_json: bool) 
                 row.id,
                 short_local(row.slot) or "by hand",
                 row.state,
-                length(_took(row)),
+                _told_length(row),
                 share(row.step, row.total_steps),
                 _why(row),
             ]
@@ -131,13 +131,14 @@ def _fields(row: Any) -> dict[str, str | None]:
         "job": row.job,
         "state": row.state,
         "why": _why(row),
+        "failure": row.failure_class,
         "slot": local(row.slot) or "by hand",
         "trigger": f"{row.trigger}, attempt {row.attempt}",
         "retry of": row.retry_of,
         "queued": local(row.queued),
         "started": local(row.started),
         "finished": local(row.finished),
-        "took": length(_took(row)),
+        "took": _told_length(row),
         "deadline": local(row.deadline),
         "steps": progress(row.step, row.total_steps),
         "epoch": None if row.epoch is None else f"{row.epoch:.2f}",
@@ -155,6 +156,12 @@ def _fields(row: Any) -> dict[str, str | None]:
         "broken events": str(row.broken_events) if row.broken_events else None,
         "directory": row.directory,
     }
+
+
+def _told_length(row: Any) -> str:
+    """How long it took, marked where that is surprising."""
+    told = length(_took(row))
+    return f"{told} ({row.pace}!)" if row.pace else told
 
 
 def _took(row: Any) -> float | None:

@@ -201,6 +201,8 @@ def _job_status(
         "state": recorded.get("last_state"),
         "reason": recorded.get("last_reason"),
         "outcome": recorded.get("last_outcome"),
+        "failure_class": run.failure_class if run is not None else None,
+        "pace": run.pace if run is not None else None,
         "last_run": recorded.get("last_run"),
         "last_slot": recorded.get("last_slot"),
         "last_queued": run.queued if run is not None else None,
@@ -249,6 +251,8 @@ def _notes(row: dict[str, Any]) -> str:
         notes.append("not scheduled")
     if row["problem"]:
         notes.append("has an error: see `maejobs doctor`")
+    if row["pace"]:
+        notes.append(f"suspiciously {row['pace']}")
     if not row["paused"]:  # while it is, how the last run ended is not what matters
         notes += [row["outcome"]] if row["outcome"] else []
         notes += [row["reason"]] if row["reason"] and not row["problem"] else []

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from maejobs.jobs.failures import TRIED_AGAIN, check_retried
 from maejobs.jobs.placeholders import check_placeholders
 from maejobs.jobs.units import parse_duration, parse_size, parse_time_of_day
 
@@ -42,6 +43,7 @@ Text = Annotated[str, AfterValidator(_no_nul)]
 Argument = Annotated[str, AfterValidator(_no_nul), AfterValidator(check_placeholders)]
 LockName = Annotated[str, AfterValidator(_lock_name)]
 Variable = Annotated[str, AfterValidator(check_variable)]
+Retried = Annotated[str, AfterValidator(check_retried)]
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -81,6 +83,8 @@ class Job(BaseModel):
     gpu: GpuNeed | None = None
     disk: DiskRoom | None = None
     retries: Annotated[int, Field(ge=0, le=20)] = 0
+    infrastructure_retries: Annotated[int, Field(ge=0, le=20)] = 2
+    retry: list[Retried] = list(TRIED_AGAIN)
     retry_delay: Duration = timedelta(minutes=1)
     late_after: Duration = timedelta(minutes=10)
     catch_up: Literal["none", "latest"] = "none"

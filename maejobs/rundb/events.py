@@ -11,7 +11,8 @@ from typing import Any
 from maejobs import clock
 
 EVENTS_NAME = "events.jsonl"  # in the run's directory
-GOOD_ENDINGS = frozenset({"completed", "paused"})  # outcomes of a command that did its work
+PAUSED = "paused"  # the outcome of a campaign's night that stopped at its deadline
+GOOD_ENDINGS = frozenset({"completed", PAUSED})  # outcomes of a command that did its work
 LONGEST_LINE = 1_000_000  # bytes; a longer line is broken, so a runaway child cannot eat memory
 CHUNK = 4_000_000  # bytes read at once
 DEEPEST = 50  # nested braces and brackets; what nests deeper is broken
@@ -106,8 +107,8 @@ def read_events(path: Path, offset: int, now: datetime) -> Iterator[Batch]:
             offset = batch.offset
 
 
-def ended_well(stream: Path) -> bool:
-    """Whether the last outcome that the stream reports is a good one."""
+def last_outcome(stream: Path) -> str | None:
+    """The status of the last outcome that the stream reports; None where there is none."""
     status = None
     try:
         for batch in read_events(stream, 0, clock.now()):
@@ -115,8 +116,13 @@ def ended_well(stream: Path) -> bool:
                 if event.kind == "outcome":
                     status = event.words("status")
     except OSError:
-        return False
-    return status in GOOD_ENDINGS
+        return None
+    return status
+
+
+def ended_well(stream: Path) -> bool:
+    """Whether the last outcome that the stream reports is a good one."""
+    return last_outcome(stream) in GOOD_ENDINGS
 
 
 def _parse_line(line: bytes, offset: int, now: datetime) -> Event | None:

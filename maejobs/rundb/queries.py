@@ -136,6 +136,28 @@ def measured_runs(engine: Engine, each: int = 50) -> Rows:
     return _all(engine, query)
 
 
+def lengths_of_successes(engine: Engine, job: str, count: int, among: int = 200) -> list[float]:
+    """How many seconds the job's newest `count` successes took, newest first.
+
+    Only its newest `among` runs are looked at, so that it takes no longer however much has failed.
+    """
+    newest = (
+        select(runs.c.state, runs.c.queued, runs.c.started, runs.c.finished)
+        .where(runs.c.job == job)
+        .order_by(runs.c.queued.desc())
+        .limit(among)
+        .subquery()
+    )
+    successes = (
+        newest.c.state == SUCCEEDED,
+        newest.c.started.is_not(None),
+        newest.c.finished.is_not(None),
+    )
+    query = select(newest.c.started, newest.c.finished).where(*successes)
+    found = _all(engine, query.order_by(newest.c.queued.desc()).limit(count))
+    return [(row.finished - row.started).total_seconds() for row in found]
+
+
 def last_metrics(engine: Engine, run_id: str) -> Rows:
     """Each metric's last value in a run: name, step, value."""
     last = (

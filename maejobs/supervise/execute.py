@@ -5,9 +5,8 @@ import logging
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,6 +18,7 @@ from maejobs.errors import EXIT_FAILED, EXIT_NOT_NOW, NotNow, UserError
 from maejobs.files import FILE_MODE
 from maejobs.home import Home
 from maejobs.jobs.deadline import deadline_of
+from maejobs.jobs.failures import BAD_JOB_FILE
 from maejobs.jobs.load import load_job
 from maejobs.jobs.model import JOB_NAME, Job
 from maejobs.jobs.placeholders import expand
@@ -27,7 +27,7 @@ from maejobs.launch.local import CouldNotStart, start
 from maejobs.launch.process import boot_id, host_name, start_time
 from maejobs.launch.revision import code_revision
 from maejobs.rundb import run as states
-from maejobs.rundb.events import EVENTS_NAME, Event, ended_well
+from maejobs.rundb.events import EVENTS_NAME, GOOD_ENDINGS, PAUSED, Event, last_outcome
 from maejobs.rundb.record import SlotTaken
 from maejobs.rundb.run import Run
 from maejobs.supervise.child import Ending, Signals, caught_signals, supervise
@@ -37,11 +37,15 @@ from maejobs.supervise.environment import (
     placeholder_values,
     variables_from_file,
 )
+from maejobs.supervise.evidence import Witness
+from maejobs.supervise.failure import class_of_start, classify, explained
 from maejobs.supervise.gates import check_disk, check_pause, check_window, take_locks
 from maejobs.supervise.gpu_gate import take_gpus
 from maejobs.supervise.locks import Lock
 from maejobs.supervise.log import LOG_NAME, TIMES_NAME, LogClock
+from maejobs.supervise.pace import pace_of, past_lengths
 from maejobs.supervise.recorder import Recorder
+from maejobs.supervise.retry import next_try, wait
 from maejobs.supervise.verdict import judge
 
 _log = logging.getLogger(__name__)
@@ -84,13 +88,14 @@ def execute(
     if not JOB_NAME.fullmatch(job_name):
         raise UserError(f"{job_name!r} is not a job name")  # nor is a path to be made of it
     with caught_signals() as signals:
-        attempts_left = None
+        failures: list[str | None] = []
         while True:
             run = _claim(home, job_name, trigger, slot, retry_of, attempt)
             recorder = Recorder(home, run)
             try:
                 job = load_job(home.jobs_dir, job_name)
             except UserError as error:
+                run.failure_class = BAD_JOB_FILE
                 _finish(recorder, states.FAILED, f"bad job file: {error}")
                 raise
             try:
@@ -98,13 +103,10 @@ def execute(
             except SlotTaken as error:
                 shutil.rmtree(run.directory, ignore_errors=True)  # there was no such run
                 raise NotNow("slot_taken", str(error)) from error
-            if attempts_left is None:
-                attempts_left = job.retries
-            if run.state != states.FAILED or attempts_left == 0 or run.started is None:
+            failures.append(run.failure_class)
+            delay = next_try(job, failures, run.deadline, clock.now())
+            if delay is None or not wait(delay, signals):
                 return Verdict(run, _exit_code(run))
-            if not _wait_for_retry(job, run, signals):
-                return Verdict(run, _exit_code(run))
-            attempts_left -= 1
             trigger, retry_of, attempt = "retry", run.id, run.attempt + 1
 
 
@@ -154,22 +156,26 @@ def _attempt(
                 _finish(recorder, states.SKIPPED, no.reason, str(no))
                 return
         except OSError as error:
+            run.failure_class = class_of_start(error)
             _finish(recorder, states.FAILED, f"could not look whether it may start: {error}")
             return
         if signals.count:
             _finish(recorder, states.CANCELLED, "stopped by a signal before it started")
             return
+        witness = stack.enter_context(closing(Witness()))
         try:
             child = _start(home, job, run, values, passed)
-        except (CouldNotStart, UserError) as error:
+        except UserError as error:
+            run.failure_class = BAD_JOB_FILE
+            _finish(recorder, states.FAILED, str(error))
+            return
+        except CouldNotStart as error:
+            run.failure_class = class_of_start(error.__cause__, run.command)
             _finish(recorder, states.FAILED, str(error))
             return
         recorder.save_underway()
         ending = _look_after(child, job, recorder, signals, watch)
-        run.exit_code, run.signal = ending.exit_code, ending.signal
-        run.cpu_seconds, run.peak_memory = ending.cpu_seconds, ending.peak_memory
-        state, reason = judge(ending, ended_well(Path(run.directory) / EVENTS_NAME))
-        _finish(recorder, state, reason)
+        _conclude(home, recorder, ending, witness)
 
 
 def _pass_gates(
@@ -260,6 +266,22 @@ def _look_after(
         show()
 
 
+def _conclude(home: Home, recorder: Recorder, ending: Ending, witness: Witness) -> None:
+    run, directory = recorder.run, Path(recorder.run.directory)
+    run.exit_code, run.signal = ending.exit_code, ending.signal
+    run.cpu_seconds, run.peak_memory = ending.cpu_seconds, ending.peak_memory
+    outcome = last_outcome(directory / EVENTS_NAME)
+    state, reason = judge(ending, outcome in GOOD_ENDINGS)
+    if state in (states.FAILED, states.TIMED_OUT):
+        run.failure_class = classify(witness.evidence(ending, directory, outcome))
+        reason = explained(reason, run.failure_class)
+    # How long it took that stopped at its deadline says when it began, and no more.
+    elif run.started and ending.stopped_for is None and outcome != PAUSED:
+        seconds = (clock.now() - run.started).total_seconds()
+        run.pace = pace_of(seconds, past_lengths(home, run.job))
+    _finish(recorder, state, reason)
+
+
 def _finish(recorder: Recorder, state: str, reason: str | None, message: str | None = None) -> None:
     run = recorder.run
     run.state, run.reason, run.finished = state, reason, clock.now()
@@ -275,18 +297,6 @@ def _append(log: Path, text: str) -> None:
             file.write(text)
     except OSError:
         return
-
-
-def _wait_for_retry(job: Job, run: Run, signals: Signals) -> bool:
-    """Whether to try again, after the delay; not past the deadline, nor once told to stop."""
-    if run.deadline and clock.now() + job.retry_delay >= run.deadline:
-        return False
-    give_up = time.monotonic() + job.retry_delay.total_seconds()
-    while time.monotonic() < give_up:
-        if signals.count:
-            return False
-        time.sleep(0.2)
-    return not signals.count
 
 
 def _exit_code(run: Run) -> int:

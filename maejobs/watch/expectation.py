@@ -5,9 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from maejobs.rundb.events import PAUSED
 from maejobs.rundb.run import TIMED_OUT
-
-PAUSED = "paused"  # the outcome of a campaign's night that stopped at its deadline
 
 
 @dataclass(frozen=True)

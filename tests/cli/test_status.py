@@ -7,7 +7,7 @@ import pytest
 
 from maejobs.rundb.database import open_database
 from maejobs.rundb.record import write_run
-from maejobs.rundb.run import FAILED, QUEUED, Run
+from maejobs.rundb.run import FAILED, QUEUED, SUCCEEDED, Run
 
 QUICK = 'command = ["true"]\n'
 
@@ -76,3 +76,40 @@ def test_a_run_that_never_started_is_dated_by_what_is_known(
     with open_database(home) as engine:
         write_run(engine, run)
     assert "3 h ago" in inside("status").stdout
+
+
+@pytest.fixture
+def write_past(home):
+    """`write_past(state, **fields)` writes a run of `quick` that took an hour."""
+
+    def write(state, **fields):
+        began = datetime.now(UTC) - timedelta(hours=3)
+        run = Run(
+            id="quick-m", job="quick", trigger="manual", attempt=1, queued=began, state=state,
+            started=began, finished=began + timedelta(hours=1), host="elsewhere",
+            directory="/none", **fields,
+        )  # fmt: skip
+        with open_database(home) as engine:
+            write_run(engine, run)
+
+    return write
+
+
+def test_what_was_suspiciously_fast_is_said_wherever_its_length_is(write_job, inside, write_past):
+    write_job("quick", QUICK)
+    write_past(SUCCEEDED, pace="fast")
+    assert "suspiciously fast" in inside("status").stdout
+    assert "1h 00m 00s (fast!)" in inside("runs").stdout
+    assert "1h 00m 00s (fast!)" in inside("show", "quick").stdout
+    assert (row(inside)["pace"], row(inside)["failure_class"]) == ("fast", None)
+
+
+def test_the_class_of_a_failure_is_shown(write_job, inside, write_past):
+    write_job("quick", QUICK)
+    write_past(FAILED, failure_class="no_space", reason="exit code 1: the disk was full")
+    assert "exit code 1: the disk was full" in inside("status").stdout
+    assert "exit code 1: the disk was full" in inside("runs").stdout
+    assert "no_space" in inside("show", "quick").stdout
+    assert (row(inside)["pace"], row(inside)["failure_class"]) == (None, "no_space")
+    (run,) = json.loads(inside("runs", "--json").stdout)
+    assert (run["pace"], run["failure_class"]) == (None, "no_space")

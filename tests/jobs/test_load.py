@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maejobs.errors import UserError
+from maejobs.jobs.failures import NEVER_TRIED_AGAIN, TRIED_AGAIN, WOULD_HAPPEN_AGAIN
 from maejobs.jobs.load import BadJobFile, job_names, line_of, load_job, parse_job
 from maejobs.jobs.model import Job
 from maejobs.shipped import shipped
@@ -46,6 +47,7 @@ def test_a_file_that_says_only_its_command_gets_the_defaults():
     job = parse_job(PATH, "night", GOOD)
     assert (job.schedule, job.until, job.timeout, job.disk) == (None, None, None, None)
     assert (job.overlap, job.retries, job.nice) == ("skip", 0, 0)
+    assert (job.infrastructure_retries, job.retry) == (2, list(TRIED_AGAIN))
     assert job.grace == timedelta(seconds=30)
     assert job.late_after == timedelta(minutes=10)
 
@@ -65,6 +67,8 @@ def test_every_key_is_read():
         wait = "10m"
         locks = ["gpu0"]
         retries = 2
+        infrastructure_retries = 5
+        retry = ["exit_code", "diverged"]
         retry_delay = "5m"
         late_after = "1h"
         nice = 10
@@ -75,6 +79,7 @@ def test_every_key_is_read():
         """,
     )
     assert set(Job.model_fields) == job.model_fields_set
+    assert job.retry == ["exit_code", "diverged"]
     assert job.until == time(6)
     assert job.grace == timedelta(seconds=20)
     assert job.disk is not None
@@ -119,6 +124,23 @@ MAEJOBS_HOME = "/elsewhere"
         ),
         (17, "env.2fast: '2fast' is not the name of an environment variable"),
     ]
+
+
+def test_a_class_of_failures_that_is_none_is_answered_with_the_nearest_one():
+    assert problems_of(GOOD + 'retry = [\n  "signal",\n  "oomkilled",\n]\n') == [
+        (2, "retry[1]: 'oomkilled' is no class of failures; did you mean oom_killed?")
+    ]
+    ((_, text),) = problems_of(GOOD + 'retry = ["xyzzy"]\n')
+    assert all(name in text for name in (*TRIED_AGAIN, *WOULD_HAPPEN_AGAIN))
+
+
+@pytest.mark.parametrize("name", NEVER_TRIED_AGAIN)
+def test_a_class_that_is_never_tried_again_cannot_be_asked_for(name):
+    ((line, text),) = problems_of(GOOD + f'retry = ["{name}"]\n')
+    assert (line, text.startswith(f"retry[0]: what ends as {name} is never tried again: ")) == (
+        2,
+        True,
+    )
 
 
 def test_a_missing_command_and_a_name_of_its_own_are_both_reported():

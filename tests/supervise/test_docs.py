@@ -8,12 +8,22 @@ import pytest
 
 from maejobs.cron.wakeup import LONGEST_JUMP
 from maejobs.errors import EXIT_FAILED, EXIT_NOT_NOW, EXIT_USAGE
+from maejobs.jobs.failures import (
+    CLASSES,
+    INFRASTRUCTURE,
+    NEVER_TRIED_AGAIN,
+    TRIED_AGAIN,
+    WOULD_HAPPEN_AGAIN,
+)
 from maejobs.jobs.load import parse_job
 from maejobs.rundb.run import FINISHED, UNFINISHED
-from maejobs.supervise import gates, gpu_gate
+from maejobs.supervise import gates, gpu_gate, pace
 from maejobs.supervise.child import TICK_SECONDS
 from maejobs.supervise.environment import build_environment, placeholder_values
+from maejobs.supervise.evidence import TAIL_BYTES
+from maejobs.supervise.failure import BAD_INPUT_CODE, KILLED_CODE
 from maejobs.supervise.recorder import SAVE_PATIENCE_SECONDS
+from maejobs.supervise.retry import LONGEST_DELAY
 from maejobs.supervise.slot import LATEST_START
 
 PAGE = (Path(__file__).parents[2] / "docs" / "supervision.md").read_text()
@@ -27,6 +37,19 @@ def table(title: str) -> set[str]:
 
 def test_it_has_every_state():
     assert table("States") - {"state", "---"} == UNFINISHED | FINISHED
+
+
+def test_it_has_every_class_of_failures():
+    assert table("Why a run failed") - {"class", "---"} == set(CLASSES)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_it_says_which_classes_are_tried_again(name):
+    (told,) = re.findall(rf"^\| `{name}` \| [^|]+ \| ([^|]+) \|$", PAGE, re.M)
+    assert told.startswith("yes") == (name in TRIED_AGAIN)
+    assert told.endswith("the host is to blame") == (name in INFRASTRUCTURE)
+    assert (told == "only if the job says so") == (name in WOULD_HAPPEN_AGAIN)
+    assert told.startswith("never") == (name in NEVER_TRIED_AGAIN)
 
 
 def test_it_has_every_exit_code():
@@ -65,6 +88,12 @@ def test_its_numbers_are_the_codes():
     assert f"`grace` ({job.grace.total_seconds():.0f} seconds" in PAGE
     assert job.wait.total_seconds() == 3600
     assert "up to `wait` (1 hour)" in PAGE
+    assert TAIL_BYTES == 64_000
+    assert "64 kB of its log" in " ".join(PAGE.split())
+    assert (BAD_INPUT_CODE, KILLED_CODE) == (2, 137)
+    assert timedelta(hours=1) == LONGEST_DELAY
+    assert (pace.ENOUGH, pace.MOST, pace.LEAST_FACTOR) == (5, 20, 2)
+    assert (pace.LEAST_SECONDS, pace.DEVIATIONS) == (10, 5)
     assert TICK_SECONDS == 0.5
     assert "twice a second" in PAGE
     assert timedelta(minutes=LONGEST_JUMP) == LATEST_START

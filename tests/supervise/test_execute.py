@@ -204,13 +204,14 @@ def test_until_is_read_in_the_zone_of_the_slot_whatever_tz_a_line_sets(
 
 
 def test_a_gate_that_cannot_be_asked_lets_nothing_through(home, write_job):
-    write_job("night", shell("echo started"))
+    write_job("night", shell("echo started") + "infrastructure_retries = 0\n")
     pause_file(home, "night").mkdir()
 
     assert execute(home, "night", "manual").exit_code == EXIT_FAILED
 
     run = only_run(home, "night")
     assert (run.state, run.started) == ("failed", None)
+    assert run.failure_class == "could_not_start"
     assert "could not look whether it may start" in run.reason
 
 

@@ -1,0 +1,45 @@
+"""Whether a run that failed is tried again, and after how long."""
+
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from maejobs.jobs.failures import INFRASTRUCTURE
+from maejobs.jobs.model import Job
+from maejobs.supervise.child import Signals
+
+LONGEST_DELAY = timedelta(hours=1)  # where doubling ends, unless the job's own delay is longer
+
+
+def next_try(
+    job: Job, failures: Sequence[str | None], deadline: datetime | None, now: datetime
+) -> timedelta | None:
+    """How long to wait before the next try; None: there is none. Pure.
+
+    `failures` are the classes of the tries so far, the newest last. Infrastructure's are counted
+    against an allowance of their own, so that a GPU that was taken uses up no try of a command
+    that fails now and then. The first delay is the job's, each further one twice as long.
+    """
+    newest = failures[-1]
+    if newest not in job.retry:
+        return None
+    is_hosts = newest in INFRASTRUCTURE
+    alike = sum((failure in INFRASTRUCTURE) == is_hosts for failure in failures)
+    if alike > (job.infrastructure_retries if is_hosts else job.retries):
+        return None
+    delay = job.retry_delay
+    for _ in failures[1:]:
+        delay = min(2 * delay, max(job.retry_delay, LONGEST_DELAY))
+    if deadline is not None and now + delay >= deadline:
+        return None
+    return delay
+
+
+def wait(delay: timedelta, signals: Signals) -> bool:
+    """Wait so long; whether nobody told us to stop meanwhile."""
+    give_up = time.monotonic() + delay.total_seconds()
+    while time.monotonic() < give_up:
+        if signals.count:
+            return False
+        time.sleep(0.2)
+    return not signals.count
