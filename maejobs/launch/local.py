@@ -52,7 +52,7 @@ def start(
     finally:
         os.close(output)
     if nice:
-        os.setpriority(os.PRIO_PROCESS, child.pid, nice)
+        os.setpriority(os.PRIO_PROCESS, child.pid, min(os.nice(0) + nice, 19))
     return child
 
 
