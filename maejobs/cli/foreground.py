@@ -1,6 +1,7 @@
 """A run in the foreground: its output as it comes, and a progress bar below it on a terminal."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -12,6 +13,7 @@ from maejobs.cli.text import one_line, shown_line
 from maejobs.rundb.events import Event
 from maejobs.rundb.run import Run
 from maejobs.supervise.log import LOG_NAME
+from maejobs.supervise.log_reader import Line, read_lines
 
 
 class _Console(Console):
@@ -71,7 +73,9 @@ class Foreground:
 
     def _show(self, run: Run, events: list[Event]) -> None:
         if run.id != self._run_id:
-            self._run_id, self._shown = run.id, 0
+            if self._rest:  # of the attempt before
+                self._console.print(shown_line(self._rest), soft_wrap=True)
+            self._run_id, self._shown, self._rest = run.id, 0, b""
             self._bar.update(self._task, description=run.job)
         for event in events:
             if event.kind == "progress":
@@ -84,19 +88,22 @@ class Foreground:
         self._show_output(Path(run.directory) / LOG_NAME)
 
     def _show_output(self, log: Path) -> None:
-        try:
-            with log.open("rb") as file:
-                file.seek(self._shown)
-                data = file.read()
-        except OSError:
-            return
-        self._shown += len(data)
-        if self._console.is_terminal:
-            # The bar stands on the line below, so only whole lines can be shown.
-            *lines, self._rest = (self._rest + data).split(b"\n")
-            for line in lines:
-                self._console.print(shown_line(line), soft_wrap=True)
-        elif data:
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
-            self._ended = data.endswith(b"\n")
+        for line in _new_lines(log, self._shown):
+            self._ended = line.text.endswith(b"\n")
+            if not self._console.is_terminal:
+                sys.stdout.buffer.write(line.text)
+            elif self._ended:
+                self._console.print(shown_line(line.text), soft_wrap=True)
+            else:  # the bar stands on the line below, so only whole lines can be shown
+                self._rest = line.text
+                break
+            self._rest = b""
+            self._shown = line.end
+        sys.stdout.buffer.flush()
+
+
+def _new_lines(log: Path, offset: int) -> Iterator[Line]:
+    try:
+        yield from read_lines(log, offset)
+    except OSError:
+        return

@@ -1,10 +1,10 @@
 """`maejobs logs`: what a run printed."""
 
 import json
-import mmap
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from maejobs.rundb.run import UNFINISHED, Run
 from maejobs.supervise.cancel import find_record
 from maejobs.supervise.claim import has_process, read_record
 from maejobs.supervise.log import LOG_NAME, TIMES_NAME, read_times, time_at
+from maejobs.supervise.log_reader import Line, read_lines, start_of_last
 
 FOLLOW_SECONDS = 0.3
 
@@ -35,7 +36,8 @@ def logs_command(
     """Print what a run wrote, or follow it. A job's name means the run under way, else the newest.
 
     On a terminal, control characters are shown instead of obeyed; piped, the bytes are as written.
-    With --json, each line is an object: `offset`, `time`, `line`.
+    A line says where the middle of a log that was too long is gone.
+    With --json, each line is an object: `offset`, `time`, `line`, `dropped` (bytes that are gone).
 
     \b
     Example:
@@ -49,10 +51,10 @@ def logs_command(
     log = directory / LOG_NAME
     offset = _start_of_last(log, lines) if lines is not None else 0
     printed, clock = 0, _Clock(directory / TIMES_NAME)
-    for start, line in _lines(log, offset, directory if follow else None):
-        at = clock.at(start) if timestamps or as_json else None
-        _print_line(start, line, at, timestamps, as_json)
-        printed += len(line)
+    for line in _lines(log, offset, directory if follow else None):
+        at = clock.at(line.start) if timestamps or as_json else None
+        _print_line(line, at, timestamps, as_json)
+        printed += 1
     now = read_record(directory) or record
     if follow or not (printed or offset):
         why = f" ({now.reason})" if now.reason else ""
@@ -78,39 +80,34 @@ def _find(home: Home, name: str) -> Run:
         raise UserError(f"{row.id} has no log: it is {row.state}{why}") from None
 
 
-def _lines(log: Path, offset: int, follow: Path | None) -> Iterator[tuple[int, bytes]]:
-    """The log's lines from byte `offset`, each with its own; to the run's end if followed."""
+def _lines(log: Path, offset: int, follow: Path | None) -> Iterator[Line]:
+    """The log's lines from byte `offset`; to the run's end if followed."""
     while True:
         # Asked before reading, so that what comes between the two is read in the next round.
         goes_on = follow is not None and (run := read_record(follow)) and has_process(run)
-        try:
-            with log.open("rb") as file:
-                file.seek(offset)
-                for line in file:
-                    if goes_on and not line.endswith(b"\n"):
-                        break
-                    yield offset, line
-                    offset += len(line)
-        except FileNotFoundError:
-            pass
+        with suppress(FileNotFoundError):
+            for line in read_lines(log, offset):
+                if goes_on and not line.text.endswith(b"\n"):
+                    break
+                yield line
+                offset = line.end
         if not goes_on:
             return
         time.sleep(FOLLOW_SECONDS)
 
 
-def _print_line(
-    offset: int, line: bytes, at: datetime | None, timestamps: bool, as_json: bool
-) -> None:
+def _print_line(line: Line, at: datetime | None, timestamps: bool, as_json: bool) -> None:
     if as_json:
-        text = line.decode(errors="backslashreplace").removesuffix("\n")
+        text = line.text.decode(errors="backslashreplace").removesuffix("\n")
         when = at.astimezone(UTC).isoformat() if at else None
-        click.echo(json.dumps({"offset": offset, "time": when, "line": text}))
+        told = {"offset": line.start, "time": when, "line": text, "dropped": line.dropped}
+        click.echo(json.dumps(told))
         return
     stamp = f"{at.astimezone(host_zone()):%Y-%m-%d %H:%M:%S}  " if at and timestamps else ""
     if sys.stdout.isatty():
-        click.echo(stamp + shown_line(line))
+        click.echo(stamp + shown_line(line.text))
     else:
-        sys.stdout.buffer.write(stamp.encode() + line)
+        sys.stdout.buffer.write(stamp.encode() + line.text)
         sys.stdout.buffer.flush()
 
 
@@ -130,18 +127,7 @@ class _Clock:
 
 
 def _start_of_last(log: Path, lines: int) -> int:
-    """The offset at which the last `lines` lines begin; the file may be of any size."""
     try:
-        with log.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            position = len(data)
-            if lines == 0:
-                return position
-            if data[-1:] == b"\n":
-                position -= 1
-            for _ in range(lines):
-                position = data.rfind(b"\n", 0, position)
-                if position < 0:
-                    return 0
-            return position + 1
-    except (FileNotFoundError, ValueError):  # no file yet, or an empty one
+        return start_of_last(log, lines)
+    except FileNotFoundError:
         return 0

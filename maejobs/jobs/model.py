@@ -13,6 +13,8 @@ from maejobs.jobs.units import parse_duration, parse_size, parse_time_of_day
 JOB_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _OURS = "MAEJOBS_"
+SHORTEST_STALL = timedelta(seconds=1)
+SMALLEST_LOG = 1_000_000  # bytes
 
 
 def _no_nul(text: str) -> str:
@@ -34,6 +36,12 @@ def check_variable(text: str) -> str:
     if text.startswith(_OURS):
         raise ValueError(f"{text} is set by maejobs itself; choose a name without {_OURS}")
     return text
+
+
+def _some_time(duration: timedelta) -> timedelta:
+    if duration < SHORTEST_STALL:
+        raise ValueError("must be at least a second; leave it out for no such limit")
+    return duration
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
@@ -77,6 +85,7 @@ class Job(BaseModel):
     until: TimeOfDay | None = None
     timeout: Duration | None = None
     grace: Duration = timedelta(seconds=30)
+    stall_after: Annotated[Duration, AfterValidator(_some_time)] | None = None
     overlap: Literal["skip", "wait", "replace"] = "skip"
     wait: Duration = timedelta(hours=1)
     locks: list[LockName] = []
@@ -92,3 +101,4 @@ class Job(BaseModel):
     env: dict[Variable, Argument] = {}
     env_file: Argument | None = None
     nice: Annotated[int, Field(ge=0, le=19)] = 0
+    log_limit: Annotated[Size, Field(ge=SMALLEST_LOG)] = 64_000_000

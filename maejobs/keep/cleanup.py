@@ -138,7 +138,7 @@ def _measure(path: Path, job: str, active: bool, protected: bool) -> RunDirector
                 status = (Path(directory) / name).lstat()
             except FileNotFoundError:
                 continue  # a running run tidies up after itself
-            total += status.st_size
+            total += min(status.st_size, status.st_blocks * 512)  # a bounded log has a hole
             dates.append(status.st_mtime)
     newest = max(dates) if dates else path.lstat().st_mtime
     return RunDirectory(path, job, total, datetime.fromtimestamp(newest, UTC), held)

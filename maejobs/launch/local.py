@@ -8,6 +8,7 @@ from pathlib import Path
 
 from maejobs.errors import MaejobsError
 from maejobs.files import FILE_MODE
+from maejobs.launch.tree import adopt_orphans
 
 _log = logging.getLogger(__name__)
 
@@ -28,10 +29,12 @@ def start(
 
     It writes to `log` itself, not through a pipe: should the supervisor die, the command goes on
     writing. `keep_open` are descriptors it inherits, so that a lock outlives the supervisor. Its
-    umask keeps what it writes private, unless it sets another.
+    umask keeps what it writes private, unless it sets another. From now on this process is the
+    parent of what the command leaves behind (see `Tree`).
     Raises CouldNotStart; a log that cannot be opened costs the output, not the run.
     """
     output = _open_log(log)
+    adopt_orphans()
     try:
         child = subprocess.Popen(
             list(command),

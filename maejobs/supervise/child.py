@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from maejobs.launch.process import group_members, peak_memory, signal_group
+from maejobs.launch.tree import Tree
 
 TICK_SECONDS = 0.5
 FIRST_TICK_SECONDS = 0.02  # doubled from tick to tick, so that short commands are looked at as well
 COUNTERS_DIFFER_BY = (
     4_000_000  # bytes; the kernel keeps memory counters a CPU and sums them roughly
 )
-DEADLINE, CANCEL = "deadline", "cancel"
+DEADLINE, CANCEL, STALL = "deadline", "cancel", "stall"
 CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -76,12 +77,15 @@ def supervise(
     grace: float,
     signals: Signals,
     on_tick: Callable[[], None],
+    stalled: Callable[[], bool] = lambda: False,
+    mark: str | None = None,
 ) -> Ending:
     """Wait for the command's end, calling `on_tick` at least twice a second.
 
-    After `seconds_left`, or on the first signal, the group gets TERM; after `grace` more seconds,
-    or on the second signal, KILL. Whoever is left in the group when a stopped command's leader
-    ends has the rest of the grace and is killed as well, so that nobody blocks the next night.
+    After `seconds_left`, on the first signal, or once it has `stalled`, the group gets TERM; after
+    `grace` more seconds, or on the second signal, all get KILL. Whoever is left when a stopped
+    command's leader ends, in whatever group or session, is told to stop too, has the rest of the
+    grace and is killed as well, so that nobody blocks the next night. `mark`: see `Tree`.
     """
     deadline = math.inf if seconds_left is None else time.monotonic() + seconds_left
     kill_at = math.inf
@@ -90,29 +94,39 @@ def supervise(
     tick = FIRST_TICK_SECONDS
     memory = _PeakMemory(child.pid)
     exited = os.pidfd_open(child.pid)
+    tree = Tree(child.pid, mark)
     try:
         while True:
             watched = [signals.descriptor] if ended else [signals.descriptor, exited]
             ready, _, _ = select.select(watched, [], [], tick)
             ended = ended or exited in ready
             # The leader is not reaped yet, so the group's number cannot be somebody else's.
-            if ended and (stopped_for is None or killed or not group_members(child.pid)):
+            if ended and (stopped_for is None or killed or not tree.members()):
                 break
             now = time.monotonic()
             count = signals.drain()  # one that came before the command started counts as well
             if stopped_for is None:
-                if count or now >= deadline:
-                    stopped_for = CANCEL if count else DEADLINE
+                if count:
+                    stopped_for = CANCEL
+                elif now >= deadline:
+                    stopped_for = DEADLINE
+                elif stalled():
+                    stopped_for = STALL
+                if stopped_for:
                     kill_at = now + grace
                     signal_group(child.pid, signal.SIGTERM)
             elif count >= 2 or now >= kill_at:
-                signal_group(child.pid, signal.SIGKILL)
+                tree.kill()
                 killed = True
+            elif ended:
+                tree.tell_strays()
+            tree.reap()
             memory.look()
             on_tick()
             tick = min(2 * tick, TICK_SECONDS)
     finally:
         os.close(exited)
+        tree.close()
     _, status, usage = os.wait4(child.pid, 0)
     code = os.waitstatus_to_exitcode(status)
     child.returncode = code

@@ -43,9 +43,11 @@ from maejobs.supervise.gates import check_disk, check_pause, check_window, take_
 from maejobs.supervise.gpu_gate import take_gpus
 from maejobs.supervise.locks import Lock
 from maejobs.supervise.log import LOG_NAME, TIMES_NAME, LogClock
+from maejobs.supervise.log_limit import LogLimit
 from maejobs.supervise.pace import pace_of, past_lengths
 from maejobs.supervise.recorder import Recorder
 from maejobs.supervise.retry import next_try, wait
+from maejobs.supervise.stall import Watchdog
 from maejobs.supervise.verdict import judge
 
 _log = logging.getLogger(__name__)
@@ -243,6 +245,7 @@ def _look_after(
 ) -> Ending:
     run, directory = recorder.run, Path(recorder.run.directory)
     log_clock = LogClock(directory / LOG_NAME, directory / TIMES_NAME)
+    log_limit = LogLimit(directory / LOG_NAME, job.log_limit)
 
     def show() -> None:
         nonlocal watch
@@ -255,14 +258,24 @@ def _look_after(
 
     def on_tick() -> None:
         log_clock.tick()
+        log_limit.tick()
         recorder.tick()
         show()
 
     left = None if run.deadline is None else (run.deadline - clock.now()).total_seconds()
     try:
-        return supervise(child, left, job.grace.total_seconds(), signals, on_tick)
+        return supervise(
+            child,
+            left,
+            job.grace.total_seconds(),
+            signals,
+            on_tick,
+            _stalled(job, directory),
+            mark=f"MAEJOBS_RUN_ID={run.id}",
+        )
     finally:
         log_clock.close()
+        log_limit.tick()
         show()
 
 
@@ -280,6 +293,13 @@ def _conclude(home: Home, recorder: Recorder, ending: Ending, witness: Witness) 
         seconds = (clock.now() - run.started).total_seconds()
         run.pace = pace_of(seconds, past_lengths(home, run.job))
     _finish(recorder, state, reason)
+
+
+def _stalled(job: Job, directory: Path) -> Callable[[], bool]:
+    if job.stall_after is None:
+        return lambda: False
+    patience = job.stall_after.total_seconds()
+    return Watchdog(directory / EVENTS_NAME, directory / LOG_NAME, patience).stalled
 
 
 def _finish(recorder: Recorder, state: str, reason: str | None, message: str | None = None) -> None:

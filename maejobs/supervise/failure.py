@@ -20,8 +20,7 @@ from maejobs.jobs.failures import (
     TIMED_OUT,
     XID,
 )
-from maejobs.supervise.child import DEADLINE, Ending
-from maejobs.supervise.verdict import STALL
+from maejobs.supervise.child import DEADLINE, STALL, Ending
 
 BAD_INPUT_CODE = 2  # of maejobs, mae and most commands: a word or a file given to them is wrong
 KILLED_CODE = 128 + signal.SIGKILL  # what a shell ends with whose command got KILL

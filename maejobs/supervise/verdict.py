@@ -3,9 +3,7 @@
 import signal
 
 from maejobs.rundb import run as states
-from maejobs.supervise.child import CANCEL, DEADLINE, Ending
-
-STALL = "stall"  # why a command was told to stop that gave no sign of life
+from maejobs.supervise.child import CANCEL, DEADLINE, STALL, Ending
 
 
 def judge(ending: Ending, said_well: bool = False) -> tuple[str, str | None]:
@@ -14,20 +12,21 @@ def judge(ending: Ending, said_well: bool = False) -> tuple[str, str | None]:
     A command that was told to stop and ends with 0 has stopped in good order: at the deadline that
     is success, on a signal it is what was asked for. So is at the deadline one that `said_well`,
     by its last outcome event, that it has paused or completed: our TERM met it on its way out.
-    One that had stalled has failed, however it stops.
+    One that had stalled failed however it ends: its night is lost, and somebody should know.
     """
     if ending.stopped_for == CANCEL:
         return states.CANCELLED, "stopped by a signal to the supervisor"
+    stalled = ending.stopped_for == STALL
+    if not stalled and (ending.exit_code == 0 or (ending.stopped_for == DEADLINE and said_well)):
+        return states.SUCCEEDED, None
     if ending.signal is not None:
         how = f"ended by {_signal_name(ending.signal)}"
     else:
         how = f"exit code {ending.exit_code}"
-    if ending.stopped_for == STALL:
-        return states.FAILED, f"told to stop, as it had stalled; {how}"
-    if ending.exit_code == 0 or (ending.stopped_for == DEADLINE and said_well):
-        return states.SUCCEEDED, None
     if ending.stopped_for == DEADLINE:
         return states.TIMED_OUT, f"told to stop at the deadline; {how}"
+    if stalled:
+        return states.FAILED, f"stalled, and was told to stop; {how}"
     return states.FAILED, how
 
 

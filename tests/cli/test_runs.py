@@ -106,6 +106,42 @@ def test_following_a_log_loses_no_line_and_ends_with_the_run(slow, home, maejobs
     assert done.stderr.endswith(": succeeded\n")
 
 
+def test_following_a_log_tells_what_was_dropped_of_it(write_job, home, maejobs, in_background):
+    write_job(
+        "flood",
+        """
+        command = ["sh", "-c", "echo first; yes xxxxxxxxx | head -c 5000000; sleep 1; echo last"]
+        log_limit = "1MB"
+    """,
+    )
+    in_background("exec", "flood")
+    wait_for_start(home, "flood")
+    done = maejobs("logs", "-f", "flood")
+    lines = done.stdout.splitlines()
+    assert (lines[0], lines[-1]) == ("first", "last")
+    assert "\0" not in done.stdout
+    told = [json.loads(line) for line in maejobs("logs", "flood", "--json").stdout.splitlines()]
+    (gap,) = [line for line in told if line["dropped"]]
+    assert 3_900_000 < gap["dropped"] < 4_100_000
+    assert gap["line"] == "[maejobs: 4.0 MB dropped here, see log_limit]"
+
+
+def test_cancel_reaches_the_command_within_a_second(
+    write_job, script, home, maejobs, in_background
+):
+    told = "trap 'date +%s.%N; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
+    write_job("patient", f'command = ["{script(told)}"]\n')
+    running = in_background("run", "patient")
+    wait_for_start(home, "patient")
+    give_up = time.monotonic() + 20
+    while "ready" not in (text := maejobs("logs", "patient").stdout):
+        assert time.monotonic() < give_up, text
+    maejobs("cancel", "patient")
+    now = time.time()
+    assert running.wait(30) == 1
+    assert float(maejobs("logs", "patient").stdout.split()[-1]) < now + 1.0
+
+
 def test_a_running_job_shows_in_status_and_can_be_cancelled(
     slow, home, maejobs, inside, in_background
 ):

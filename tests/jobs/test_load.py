@@ -64,6 +64,7 @@ def test_every_key_is_read():
         timeout = "5h"
         grace = 20
         overlap = "wait"
+        stall_after = "15m"
         wait = "10m"
         locks = ["gpu0"]
         retries = 2
@@ -72,6 +73,7 @@ def test_every_key_is_read():
         retry_delay = "5m"
         late_after = "1h"
         nice = 10
+        log_limit = "10MB"
         env = { DATA = "{home}/data" }
         env_file = "{home}/secrets"
         disk = { path = "{home}", free = "1.5GB" }
@@ -141,6 +143,13 @@ def test_a_class_that_is_never_tried_again_cannot_be_asked_for(name):
         2,
         True,
     )
+
+
+def test_limits_that_no_run_could_keep_are_refused():
+    assert problems_of(GOOD + 'stall_after = "0.2s"\nlog_limit = "4kB"\n') == [
+        (2, "stall_after: must be at least a second; leave it out for no such limit"),
+        (3, "log_limit: input should be greater than or equal to 1000000, not '4kB'"),
+    ]
 
 
 def test_a_missing_command_and_a_name_of_its_own_are_both_reported():

@@ -20,6 +20,11 @@ STUBBORN_GRANDCHILD = (
     "sh -c \"trap '' TERM; while :; do sleep 0.05; done\" & echo $! > grandchild; "
     "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done"
 )
+# The leader ends at once; a grandchild in a session of its own, without a parent, is deaf to TERM.
+ESCAPED_GRANDCHILD = (
+    "(setsid sh -c \"trap '' TERM; echo \\$\\$ > grandchild; while :; do sleep 0.05; done\" &); "
+    "until [ -s grandchild ]; do sleep 0.05; done; " + ORDERLY
+)
 
 
 class Command:
@@ -108,6 +113,28 @@ def test_a_grandchild_that_ignores_the_request_does_not_outlive_the_grace(look_a
     wait_for(lambda: not lives(grandchild))
 
 
+@pytest.mark.parametrize("signals", [[], [0.1, 1.0]], ids=["deadline", "second signal"])
+def test_a_grandchild_in_another_session_does_not_outlive_it_either(look_after, tmp_path, signals):
+    before = time.monotonic()
+    limits = {"grace": 60, "signals": signals} if signals else {"seconds": 0.2, "grace": 0.8}
+
+    ending = look_after(ESCAPED_GRANDCHILD, **limits)
+
+    assert ending.exit_code == 0
+    assert elapsed(before) < 20
+    assert not lives(int((tmp_path / "grandchild").read_text()))
+
+
+def test_a_grandchild_in_another_session_is_told_to_stop_once_the_leader_has(look_after, tmp_path):
+    saves = "trap 'echo saved > log2; exit' TERM; echo ready; while :; do sleep 0.05; done"
+    before = time.monotonic()
+
+    look_after(f'(setsid sh -c "{saves}" &); sleep 60', seconds=0.3, grace=60)
+
+    assert (tmp_path / "log2").read_text() == "saved\n"
+    assert elapsed(before) < 20
+
+
 def test_a_grandchild_has_what_is_left_of_the_grace_to_end_by_itself(look_after, tmp_path):
     script = "sh -c \"trap '' TERM; sleep 0.7; echo saved >> log2\" & " + ORDERLY
 
@@ -120,10 +147,14 @@ def test_a_grandchild_has_what_is_left_of_the_grace_to_end_by_itself(look_after,
 def test_a_background_process_of_a_command_that_ended_by_itself_is_left_alone(look_after, tmp_path):
     before = time.monotonic()
 
-    look_after("sleep 30 & echo $! > background")
+    look_after("sleep 30 & echo $! > background; (setsid sh -c 'echo $$ > daemon; sleep 30' &)")
 
     assert elapsed(before) < 10
     assert lives(int((tmp_path / "background").read_text()))
+    daemon = tmp_path / "daemon"
+    wait_for(lambda: daemon.exists() and daemon.read_text())
+    assert lives(int(daemon.read_text()))
+    os.killpg(int(daemon.read_text()), signal.SIGKILL)
 
 
 def test_a_signal_to_us_reaches_the_command_within_a_second(look_after):

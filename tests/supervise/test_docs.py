@@ -22,6 +22,7 @@ from maejobs.supervise.child import TICK_SECONDS
 from maejobs.supervise.environment import build_environment, placeholder_values
 from maejobs.supervise.evidence import TAIL_BYTES
 from maejobs.supervise.failure import BAD_INPUT_CODE, KILLED_CODE
+from maejobs.supervise.log_limit import HEAD_SHARE
 from maejobs.supervise.recorder import SAVE_PATIENCE_SECONDS
 from maejobs.supervise.retry import LONGEST_DELAY
 from maejobs.supervise.slot import LATEST_START
@@ -96,5 +97,8 @@ def test_its_numbers_are_the_codes():
     assert (pace.LEAST_SECONDS, pace.DEVIATIONS) == (10, 5)
     assert TICK_SECONDS == 0.5
     assert "twice a second" in PAGE
+    assert f"({job.log_limit // 10**6} MB unless" in PAGE
+    assert (HEAD_SHARE, TICK_SECONDS) == (4, 0.5)
+    assert "the first quarter of that" in PAGE
     assert timedelta(minutes=LONGEST_JUMP) == LATEST_START
     assert "up to three hours late" in PAGE

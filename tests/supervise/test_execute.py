@@ -31,7 +31,7 @@ from running import (
 from maejobs.cron.fires import ZONE_VARIABLE
 from maejobs.errors import EXIT_FAILED, EXIT_NOT_NOW, EXIT_USAGE, MaejobsError, UserError
 from maejobs.launch.process import boot_id, group_members, host_name
-from maejobs.supervise.child import CANCEL, DEADLINE, Ending
+from maejobs.supervise.child import CANCEL, DEADLINE, STALL, Ending
 from maejobs.supervise.execute import execute
 from maejobs.supervise.gates import pause_file
 from maejobs.supervise.verdict import judge
@@ -63,6 +63,12 @@ def ending(exit_code=None, signal=None, stopped_for=None) -> Ending:
             "cancelled",
             "stopped by a signal to the supervisor",
         ),
+        (ending(0, stopped_for=STALL), "failed", "stalled, and was told to stop; exit code 0"),
+        (
+            ending(signal=9, stopped_for=STALL),
+            "failed",
+            "stalled, and was told to stop; ended by SIGKILL",
+        ),
     ],
 )
 def test_the_verdict_follows_from_how_the_command_ended(how, state, reason):
@@ -74,6 +80,7 @@ def test_a_command_that_said_it_paused_succeeds_though_our_term_met_it_on_its_wa
     assert judge(met, said_well=True) == ("succeeded", None)
     # Without a deadline nobody told it to stop: something else went wrong.
     assert judge(ending(signal=11), said_well=True) == ("failed", "ended by SIGSEGV")
+    assert judge(ending(0, stopped_for=STALL), said_well=True)[0] == "failed"
 
 
 def test_everything_about_a_run_is_in_its_row(home, write_job):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maejobs.jobs.failures import CLASSES
-from maejobs.supervise.child import DEADLINE, Ending
+from maejobs.supervise.child import DEADLINE, STALL, Ending
 from maejobs.supervise.failure import (
     EXPLANATIONS,
     FULL,
@@ -16,7 +16,7 @@ from maejobs.supervise.failure import (
     classify,
     explained,
 )
-from maejobs.supervise.verdict import STALL, judge
+from maejobs.supervise.verdict import judge
 
 WORKER = b"RuntimeError: DataLoader worker (pid 47) is killed by signal: Killed. "
 XID = b"NVRM: Xid (PCI:0000:01:00): 79, pid=1234, GPU has fallen off the bus."

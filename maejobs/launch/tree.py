@@ -1,0 +1,166 @@
+"""All processes of a run's command, wherever they went: other groups, sessions, other parents."""
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from maejobs.launch.cgroup import make_cgroup
+from maejobs.launch.process import signal_group
+
+KILLING_SECONDS = 2.0  # one that sleeps in the kernel may take longer, and is not waited for
+_PAUSE_SECONDS = 0.01
+_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
+
+
+class Process(NamedTuple):
+    """One line of /proc/PID/stat: `started` in the kernel's ticks since the boot."""
+
+    parent: int
+    group: int
+    session: int
+    started: int
+    dead: bool
+
+
+def adopt_orphans(yes: bool = True) -> None:
+    """Become the parent of what our descendants leave behind, instead of the host's first process.
+
+    So none of them can leave our tree, whatever it does.
+    """
+    ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, int(yes), 0, 0, 0)
+
+
+class Tree:
+    """The processes of the command that `leader` is, a child of ours whose orphans we adopt.
+
+    `mark` is what tells it from other commands of ours, as `NAME=value` in its environment: what
+    an earlier attempt left in the background is none of this one's.
+    """
+
+    def __init__(self, leader: int, mark: str | None = None) -> None:
+        self._leader = leader
+        self._mark = mark
+        self._name = mark.partition("=")[0] + "=" if mark else ""
+        self._told: set[int] = set()
+        found = read_process(leader)
+        self._born = found.started if found else 0
+        self._cgroup = make_cgroup()
+        if self._cgroup:
+            with suppress(OSError):
+                self._cgroup.add(leader)
+
+    def members(self) -> set[int]:
+        """Those that live."""
+        processes = read_processes()
+        roots = {
+            pid
+            for pid, process in processes.items()
+            if process.parent == os.getpid() and self._is_ours(pid, process)
+        }
+        found = with_descendants(roots, processes)
+        if self._cgroup:
+            found.update(self._cgroup.members())
+        return {pid for pid in found if pid in processes and not processes[pid].dead}
+
+    def tell_strays(self) -> None:
+        """TERM, once, to each that has left the leader's group and so has not heard of it."""
+        for pid in self.members() - self._told:
+            self._told.add(pid)
+            with suppress(OSError):
+                if os.getpgid(pid) != self._leader:
+                    os.kill(pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """KILL to all, again and again until none lives, since they may start others meanwhile."""
+        give_up = time.monotonic() + KILLING_SECONDS
+        while True:
+            if self._cgroup:
+                self._cgroup.kill()
+            signal_group(self._leader, signal.SIGKILL)
+            for pid in (left := self.members()):
+                with suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            if not left or time.monotonic() > give_up:
+                return
+            time.sleep(_PAUSE_SECONDS)
+
+    def reap(self) -> None:
+        """Bury the orphans that have ended, as the host's first process would have done."""
+        for pid in _children():
+            process = read_process(pid)
+            if process and process.dead and pid != self._leader and self._may_be_ours(process):
+                os.waitpid(pid, os.WNOHANG)
+
+    def close(self) -> None:
+        """What still lives is left to itself."""
+        if self._cgroup:
+            self._cgroup.dissolve()
+        adopt_orphans(False)
+
+    def _is_ours(self, pid: int, process: Process) -> bool:
+        """Whether a child of this process is the command, or was left behind by it."""
+        if not self._may_be_ours(process):
+            return False
+        return not self._mark or not _says_otherwise(pid, self._name, self._mark)
+
+    def _may_be_ours(self, process: Process) -> bool:
+        """No: it is older, or in our own session, which nobody can enter who has left it."""
+        return process.started >= self._born and process.session != os.getsid(0)
+
+
+def _children() -> list[int]:
+    """The children of this process, whichever thread has them."""
+    found: list[int] = []
+    for path in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError):
+            found += map(int, path.read_text().split())
+    return found
+
+
+def with_descendants(roots: Iterable[int], processes: Mapping[int, Process]) -> set[int]:
+    """`roots` with their children, and theirs."""
+    children: dict[int, list[int]] = {}
+    for pid, process in processes.items():
+        children.setdefault(process.parent, []).append(pid)
+    found: set[int] = set()
+    left = list(roots)
+    while left:
+        if (pid := left.pop()) not in found:
+            found.add(pid)
+            left += children.get(pid, [])
+    return found
+
+
+def read_processes() -> dict[int, Process]:
+    """Every process of the host, by its id."""
+    found = {pid: read_process(pid) for pid in psutil.pids()}
+    return {pid: process for pid, process in found.items() if process}
+
+
+def read_process(pid: int) -> Process | None:
+    """The process as /proc shows it now; None where it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    # The name, in parentheses, may hold anything.
+    state, *numbers = text.rpartition(")")[2].split()
+    parent, group, session = map(int, numbers[:3])
+    return Process(parent, group, session, int(numbers[18]), state in "ZX")
+
+
+def _says_otherwise(pid: int, name: str, mark: str) -> bool:
+    """Whether the process's environment has the variable `name`, and not as in `mark`."""
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    found = [variable for variable in variables if variable.startswith(name.encode())]
+    return bool(found) and found[0] != mark.encode()
