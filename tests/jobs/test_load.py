@@ -72,6 +72,8 @@ def test_every_key_is_read():
         retry = ["exit_code", "diverged"]
         retry_delay = "5m"
         late_after = "1h"
+        catch_up = "latest"
+        catch_up_within = "6h"
         nice = 10
         log_limit = "10MB"
         env = { DATA = "{home}/data" }
