@@ -59,7 +59,7 @@ def test_silence_is_never_longer_than_since_the_last_byte(steps, data):
 
 
 def test_a_command_without_a_sign_of_life_is_stopped_in_good_order_and_has_failed(home, write_job):
-    write_job("night", shell(ORDERLY) + 'stall_after = "1.5s"\n')
+    write_job("night", shell(ORDERLY) + 'stall_after = "1.5s"\ninfrastructure_retries = 0\n')
 
     execute(home, "night", "manual")
 
@@ -70,7 +70,10 @@ def test_a_command_without_a_sign_of_life_is_stopped_in_good_order_and_has_faile
 
 
 def test_one_that_does_not_stop_either_is_killed(home, write_job):
-    write_job("night", shell(STUBBORN) + 'stall_after = "1s"\ngrace = "0.3s"\n')
+    write_job(
+        "night",
+        shell(STUBBORN) + 'stall_after = "1s"\ninfrastructure_retries = 0\ngrace = "0.3s"\n',
+    )
 
     execute(home, "night", "manual")
 
@@ -90,7 +93,9 @@ def test_who_gives_signs_of_life_is_left_alone(home, write_job, sign):
 
 def test_who_prints_but_no_longer_tells_how_it_gets_on_has_stalled(home, write_job):
     write_job(
-        "night", shell(BEAT + "while :; do echo again; sleep 0.1; done") + "stall_after = 1\n"
+        "night",
+        shell(BEAT + "while :; do echo again; sleep 0.1; done")
+        + "stall_after = 1\ninfrastructure_retries = 0\n",
     )
 
     execute(home, "night", "manual")
@@ -100,7 +105,9 @@ def test_who_prints_but_no_longer_tells_how_it_gets_on_has_stalled(home, write_j
 
 def test_a_stalled_run_is_tried_again_if_its_job_allows(home, write_job):
     once = "[ -e $MAEJOBS_HOME/ran ] && exit 0; touch $MAEJOBS_HOME/ran; exec sleep 60"
-    write_job("night", shell(once) + 'stall_after = 1\nretries = 1\nretry_delay = "0s"\n')
+    write_job(
+        "night", shell(once) + 'stall_after = 1\ninfrastructure_retries = 1\nretry_delay = "0s"\n'
+    )
 
     assert execute(home, "night", "manual").run.state == "succeeded"
     assert [run.state for run in runs_of(home, "night")] == ["failed", "succeeded"]
