@@ -1,0 +1,234 @@
+"""One attempt of a run: gates, command, outcome, each of them recorded."""
+
+import logging
+import os
+import subprocess
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from maejobs import clock
+from maejobs.cron.fires import scheduling_zone
+from maejobs.errors import NotNow, UserError
+from maejobs.files import FILE_MODE
+from maejobs.home import Home
+from maejobs.jobs.deadline import deadline_of
+from maejobs.jobs.failures import BAD_JOB_FILE
+from maejobs.jobs.model import Job
+from maejobs.jobs.placeholders import expand
+from maejobs.jobs.secrets import hide, secrets_of
+from maejobs.launch.local import CouldNotStart, start
+from maejobs.launch.process import start_time
+from maejobs.rundb import run as states
+from maejobs.rundb.events import EVENTS_NAME, GOOD_ENDINGS, PAUSED, Event, last_outcome
+from maejobs.rundb.run import Run
+from maejobs.supervise.child import Ending, Signals, supervise
+from maejobs.supervise.environment import (
+    build_environment,
+    placeholder_values,
+    variables_from_file,
+)
+from maejobs.supervise.evidence import Witness
+from maejobs.supervise.failure import class_of_start, classify, explained
+from maejobs.supervise.gates import check_disk, check_pause, check_window, take_locks
+from maejobs.supervise.gpu_gate import take_gpus
+from maejobs.supervise.locks import Lock
+from maejobs.supervise.log import LOG_NAME, TIMES_NAME, LogClock
+from maejobs.supervise.log_limit import LogLimit
+from maejobs.supervise.pace import pace_of, past_lengths
+from maejobs.supervise.recorder import Recorder
+from maejobs.supervise.stall import Watchdog
+from maejobs.supervise.verdict import judge
+
+_log = logging.getLogger(__name__)
+Watcher = Callable[[Run, list[Event]], None]
+
+
+class Passed(NamedTuple):
+    """What the gates have given a run: its locks, and the numbers of its GPUs, if it wants any."""
+
+    locks: list[Lock]
+    gpus: list[int] | None
+
+
+def attempt_run(
+    home: Home, job: Job, recorder: Recorder, signals: Signals, watch: Watcher | None
+) -> None:
+    """Start the run's command if the gates let it, and look after it to the verdict.
+
+    `watch` sees the run and its new events about twice a second. Raises SlotTaken.
+    """
+    run = recorder.run
+    recorder.open()
+    values = placeholder_values(home, job, run.id, Path(run.directory))
+    with ExitStack() as stack:
+        passed = Passed([], None)
+        try:
+            passed = _pass_gates(home, job, run, values, signals, stack)
+        except NotNow as no:
+            if not signals.count:
+                finish(recorder, states.SKIPPED, no.reason, str(no))
+                return
+        except OSError as error:
+            run.failure_class = class_of_start(error)
+            finish(recorder, states.FAILED, f"could not look whether it may start: {error}")
+            return
+        if signals.count:
+            finish(recorder, states.CANCELLED, "stopped by a signal before it started")
+            return
+        witness = stack.enter_context(closing(Witness()))
+        try:
+            child = _start(home, job, run, values, passed)
+        except UserError as error:
+            run.failure_class = BAD_JOB_FILE
+            finish(recorder, states.FAILED, str(error))
+            return
+        except CouldNotStart as error:
+            run.failure_class = class_of_start(error.__cause__, run.command)
+            finish(recorder, states.FAILED, str(error))
+            return
+        recorder.save_underway()
+        ending = _look_after(child, job, recorder, signals, watch)
+        _conclude(home, recorder, ending, witness)
+
+
+def _pass_gates(
+    home: Home, job: Job, run: Run, values: dict[str, str], signals: Signals, stack: ExitStack
+) -> Passed:
+    """What the run has, handed to `stack`, and its deadline. Raises NotNow; OSError: no answer."""
+    base, zone = run.slot or run.queued, scheduling_zone()
+    run.deadline = deadline_of(base, clock.now(), job.until, job.timeout, zone)
+    check_pause(home, job.name)
+    check_window(run.deadline, clock.now())
+    if job.disk:
+        check_disk(Path(expand(job.disk.path, values)), job.disk.free)
+    told_to_stop = lambda: signals.count > 0  # noqa: E731
+    held, locks = take_locks(home, job, run.id, _patience(run, job.wait), told_to_stop)
+    stack.enter_context(held)
+    gpus: list[int] | None = None
+    if job.gpu:
+        patience = _patience(run, job.gpu.wait)
+        held, on_gpus, gpus = take_gpus(home, job.gpu, run.id, patience, told_to_stop)
+        stack.enter_context(held)
+        locks += on_gpus
+    # A run that waited for its turn has as long as one that did not, but no longer window.
+    run.deadline = deadline_of(base, clock.now(), job.until, job.timeout, zone)
+    check_window(run.deadline, clock.now())
+    return Passed(locks, gpus)
+
+
+def _patience(run: Run, wait: timedelta) -> float:
+    """Seconds to wait for something: as long as the file says, but not past the deadline."""
+    left = wait if run.deadline is None else min(wait, run.deadline - clock.now())
+    return left.total_seconds()
+
+
+def _start(
+    home: Home, job: Job, run: Run, values: dict[str, str], passed: Passed
+) -> subprocess.Popen[bytes]:
+    """The started command. Raises CouldNotStart; UserError: its `env_file` is not fit to read."""
+    directory = Path(run.directory)
+    command = [expand(word, values) for word in job.command]
+    from_file = variables_from_file(home, job, values)
+    environment = build_environment(
+        home, job, values, directory / EVENTS_NAME, run.deadline, os.environ, passed.gpus, from_file
+    )
+    secrets = secrets_of(environment, from_file)
+    run.command = [hide(word, secrets) for word in command]
+    child = start(
+        command,
+        environment,
+        Path(environment["HOME"]),
+        directory / LOG_NAME,
+        job.nice,
+        [lock.descriptor for lock in passed.locks],
+    )
+    run.state, run.started = states.RUNNING, clock.now()
+    run.pid, run.pid_started = child.pid, start_time(child.pid)
+    return child
+
+
+def _look_after(
+    child: subprocess.Popen[bytes],
+    job: Job,
+    recorder: Recorder,
+    signals: Signals,
+    watch: Watcher | None,
+) -> Ending:
+    run, directory = recorder.run, Path(recorder.run.directory)
+    log_clock = LogClock(directory / LOG_NAME, directory / TIMES_NAME)
+    log_limit = LogLimit(directory / LOG_NAME, job.log_limit)
+
+    def show() -> None:
+        nonlocal watch
+        if watch:
+            try:
+                watch(run, recorder.new_events())
+            except Exception as error:  # its terminal is gone, say; the run is not
+                _log.debug("no longer shown: %s", error)
+                watch = None
+
+    def on_tick() -> None:
+        log_clock.tick()
+        log_limit.tick()
+        recorder.tick()
+        show()
+
+    left = None if run.deadline is None else (run.deadline - clock.now()).total_seconds()
+    try:
+        return supervise(
+            child,
+            left,
+            job.grace.total_seconds(),
+            signals,
+            on_tick,
+            _stalled(job, directory),
+            mark=f"MAEJOBS_RUN_ID={run.id}",
+        )
+    finally:
+        log_clock.close()
+        log_limit.tick()
+        show()
+
+
+def _conclude(home: Home, recorder: Recorder, ending: Ending, witness: Witness) -> None:
+    run, directory = recorder.run, Path(recorder.run.directory)
+    run.exit_code, run.signal = ending.exit_code, ending.signal
+    run.cpu_seconds, run.peak_memory = ending.cpu_seconds, ending.peak_memory
+    outcome = last_outcome(directory / EVENTS_NAME)
+    state, reason = judge(ending, outcome in GOOD_ENDINGS)
+    if state in (states.FAILED, states.TIMED_OUT):
+        run.failure_class = classify(witness.evidence(ending, directory, outcome))
+        reason = explained(reason, run.failure_class)
+    # How long it took that stopped at its deadline says when it began, and no more.
+    elif run.started and ending.stopped_for is None and outcome != PAUSED:
+        seconds = (clock.now() - run.started).total_seconds()
+        run.pace = pace_of(seconds, past_lengths(home, run.job))
+    finish(recorder, state, reason)
+
+
+def _stalled(job: Job, directory: Path) -> Callable[[], bool]:
+    if job.stall_after is None:
+        return lambda: False
+    patience = job.stall_after.total_seconds()
+    return Watchdog(directory / EVENTS_NAME, directory / LOG_NAME, patience).stalled
+
+
+def finish(recorder: Recorder, state: str, reason: str | None, message: str | None = None) -> None:
+    """Record how the run ended; `message` goes into its log."""
+    run = recorder.run
+    run.state, run.reason, run.finished = state, reason, clock.now()
+    if message:
+        _append(Path(run.directory) / LOG_NAME, f"maejobs: {message}\n")
+    recorder.save()
+
+
+def _append(log: Path, text: str) -> None:
+    try:
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE)
+        with os.fdopen(descriptor, "a") as file:
+            file.write(text)
+    except OSError:
+        return
