@@ -2,7 +2,6 @@
 
 import os
 import pwd
-import signal
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -18,9 +17,6 @@ class Children:
 
     def __init__(self) -> None:
         self._running: dict[int, tuple[subprocess.Popen[bytes], Entry]] = {}
-
-    def __len__(self) -> int:
-        return len(self._running)
 
     def start(self, entry: Entry, user: str | None, zone: str | None) -> int:
         """Start the entry's command as `user` (None: ourselves); gives its process id.
@@ -63,11 +59,9 @@ class Children:
                     ended.append((pid, process.returncode, entry))
         return ended
 
-    def signal_all(self, number: signal.Signals) -> None:
-        """Send `number` to the process group of each."""
-        for pid in self._running:
-            with suppress(ProcessLookupError):
-                os.killpg(pid, number)
+    def groups(self) -> set[int]:
+        """The process group of each. Its shell may end before what it has started."""
+        return set(self._running)
 
 
 def _account(user: str | None) -> tuple[Account, dict[str, object]]:

@@ -23,8 +23,10 @@ from maejobs.daemon.entries import (
 )
 from maejobs.errors import MaejobsError
 from maejobs.home import Home
+from maejobs.launch.process import group_members, signal_group
 
 LONGEST_SLEEP = 10.0  # so that a clock that is set is seen soon
+STOP_TICK_SECONDS = 0.2
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -105,6 +107,9 @@ class Daemon:
         if signal.SIGHUP in numbers:
             self._read_table()
         self._stops += sum(number in (signal.SIGTERM, signal.SIGINT) for number in numbers)
+        self._reap()
+
+    def _reap(self) -> None:
         for pid, status, entry in self._children.reap():
             how = f"status {status}" if status >= 0 else f"signal {-status}"
             self._say(f"line {entry.number}: process {pid} ended with {how}")
@@ -151,11 +156,18 @@ class Daemon:
 
     def _stop(self) -> None:
         """TERM to all that runs, then KILL: when the grace is over, or at the second signal."""
-        self._say(f"stopping; {len(self._children)} jobs run")
-        self._children.signal_all(signal.SIGTERM)
+        groups = self._children.groups()
+        self._say(f"stopping; {len(groups)} jobs run")
+        for group in groups:
+            signal_group(group, signal.SIGTERM)
         latest = time.monotonic() + self._grace
-        while len(self._children) and self._stops < 2 and time.monotonic() < latest:
-            self._pause(min(1.0, latest - time.monotonic()))
-        self._children.signal_all(signal.SIGKILL)
+        # TERM ends a line's shell at once; its command, a supervisor say, has a record to write.
+        while groups := {group for group in groups if group_members(group)}:
+            if self._stops >= 2 or time.monotonic() >= latest:
+                break
+            self._pause(min(STOP_TICK_SECONDS, latest - time.monotonic()))
+        for group in groups:
+            signal_group(group, signal.SIGKILL)
+        self._reap()
         with suppress(OSError):
             marks.heartbeat_file(self._home, self._target).unlink(missing_ok=True)

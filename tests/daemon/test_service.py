@@ -78,6 +78,24 @@ def test_runs_reboot_jobs_as_cron_would_and_passes_term_on(
 
 
 @pytest.mark.slow
+def test_waits_for_what_a_shell_has_started_that_term_ended_first(
+    home: Home, tmp_path: Path, daemons: list[subprocess.Popen[str]]
+) -> None:
+    seen, command = tmp_path / "seen", tmp_path / "command"
+    command.write_text(
+        f"#!/bin/sh\ntrap 'sleep 2; echo recorded >> {seen}; exit 0' TERM\n"
+        f"echo ready >> {seen}\nwhile true; do sleep 0.1; done\n"
+    )
+    command.chmod(0o700)
+    # As in a line of ours: the comment keeps the shell from becoming the command.
+    Path(home.crontab).write_text(f"@reboot {command} # maejobs:night\n")
+    daemons.append(process := start(home))
+    wait_for(seen, "ready")
+    process.terminate()
+    assert process.wait(15) == 0
+    assert "recorded" in seen.read_text()
+
+
 def test_a_thousand_entries_start_in_their_minute_and_take_little(
     home: Home, tmp_path: Path
 ) -> None:

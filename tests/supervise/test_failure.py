@@ -91,7 +91,7 @@ def test_a_command_that_had_stalled_has_failed_however_it_stops():
     for how in (ending(0, stopped_for=STALL), ending(signal=9, stopped_for=STALL)):
         state, reason = judge(how, said_well=True)
         assert state == "failed"
-        assert reason.startswith("told to stop, as it had stalled; ")
+        assert reason.startswith("stalled, and was told to stop; ")
 
 
 def test_the_reason_says_what_the_class_adds():
