@@ -2,7 +2,8 @@
 
 `python -m benchmarks.training [ROUNDS]`: the two of a bar are processes of their own and take their
 steps in turn, so that a machine whose speed drifts is fair to each. Ratios are medians of the
-ratios within a round; memory is each process's peak.
+ratios within a round; memory is each process's peak. Bars in bfloat16 are for CPUs that multiply
+it.
 """
 
 import sys
@@ -13,6 +14,7 @@ from statistics import median
 
 from benchmarks.bars import bar, verdict
 from benchmarks.contestants import BASE, LARGE_BATCH, TINY, Shape, serve
+from mae.train.device import BF16_FEATURES, cpu_features
 
 ROUNDS, WARM_UP = 5, 2
 Key = tuple[str, str]  # contestant, precision
@@ -48,9 +50,14 @@ BARS = {
 
 def main(rounds: int = ROUNDS) -> None:
     """Print each bar beside what was reached, a pair of processes at a time."""
+    able = bool(cpu_features() & BF16_FEATURES)
     for shape, bars in BARS.items():
         print(f"\ntraining step, {shape.name}, batch {shape.batch}")
         for one in bars:
+            if one.ours[1] == "bf16" and not able:
+                names = f"{' '.join(one.ours)} / {' '.join(one.theirs)}"
+                print(f"  {names:<42} not measured: this CPU does not multiply bfloat16")
+                continue
             ours, theirs = _measure(shape, (one.ours, one.theirs), rounds)
             ratio = median(t / o for o, t in zip(ours.seconds, theirs.seconds, strict=True))
             for key, told in ((one.ours, ours), (one.theirs, theirs)):
