@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
@@ -12,9 +13,10 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from maejobs.errors import MaejobsError, UserError
+from maejobs.errors import EXIT_USAGE, MaejobsError, UserError
 from maejobs.files import FILE_MODE, make_private_directory
 from maejobs.home import Home
+from maejobs.rundb.network_disk import why_refused
 from maejobs.rundb.schema import REVISION
 
 BUSY_TIMEOUT_SECONDS = 30.0
@@ -25,6 +27,12 @@ _SECRET = re.compile(r"://.*@", re.DOTALL)
 
 class DatabaseUnavailable(MaejobsError):
     """The database cannot be used now; the message says why and what to do."""
+
+
+class OnNetworkDisk(DatabaseUnavailable):
+    """The SQLite file lies where other hosts may write to it."""
+
+    exit_code = EXIT_USAGE
 
 
 def open_engine(url: str | URL, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> Engine:
@@ -68,10 +76,17 @@ def place_of(home: Home) -> str:
 
 
 def engine_of(home: Home, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> Engine:
-    """An engine for the home's database, whatever characters the home's path holds."""
+    """An engine for the home's database, whatever characters the home's path holds.
+
+    Raises OnNetworkDisk, UserError for a bad URL.
+    """
     url = home.configured_database_url
     file = str(home.database_file)
-    return open_engine(url or URL.create("sqlite", database=file), busy_timeout)
+    engine = open_engine(url or URL.create("sqlite", database=file), busy_timeout)
+    place = engine.url.database if engine.dialect.name == "sqlite" else None
+    if place and (why := why_refused(Path(place))):
+        raise OnNetworkDisk(why)
+    return engine
 
 
 def _configure_sqlite(engine: Engine, busy_timeout: float) -> None:
@@ -125,10 +140,10 @@ def revision_of(engine: Engine) -> str | None:
 
 def found_revision(home: Home) -> str | None:
     """The version of the home's database; None where there is none. Raises DatabaseUnavailable."""
-    if home.configured_database_url is None and not home.database_file.exists():
-        return None
     engine = engine_of(home)
     try:
+        if home.configured_database_url is None and not home.database_file.exists():
+            return None
         with explained(home):
             return revision_of(engine)
     finally:
@@ -139,13 +154,14 @@ def found_revision(home: Home) -> str | None:
 def open_database(home: Home, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> Iterator[Engine]:
     """The home's database, checked to be of this version.
 
-    Raises DatabaseUnavailable: missing, unreadable, locked past the timeout, of another version.
+    Raises DatabaseUnavailable: missing, unreadable, locked past the timeout, of another version,
+    on a network disk.
     """
     file = home.database_file
-    if home.configured_database_url is None and not file.exists():
-        raise DatabaseUnavailable(f"no run database at {file}; `maejobs init` makes it")
     engine = engine_of(home, busy_timeout)
     try:
+        if home.configured_database_url is None and not file.exists():
+            raise DatabaseUnavailable(f"no run database at {file}; `maejobs init` makes it")
         with explained(home):
             found = revision_of(engine)
         if found != REVISION:
