@@ -59,6 +59,23 @@ def _temporary(path: Path, content: bytes, mode: int) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def replacing(path: Path, mode: int = FILE_MODE) -> Iterator[Path]:
+    """An empty file to be filled, beside `path`; it then replaces that, whole and fsynced.
+
+    For what is written bit by bit, or by others. Where that fails, `path` is as it was.
+    """
+    with _temporary(path, b"", mode) as temporary:
+        yield temporary
+        descriptor = os.open(temporary, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        temporary.replace(path)
+    sync_directory(path.parent)
+
+
 def sync_directory(path: Path) -> None:
     """Make renames and new names in `path` survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

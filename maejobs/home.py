@@ -63,6 +63,10 @@ class Home:
         return self.root / "crontab-backups"
 
     @property
+    def database_backups_dir(self) -> Path:
+        return self.root / "database-backups"
+
+    @property
     def database_file(self) -> Path:
         return self.root / "db" / "runs.db"
 

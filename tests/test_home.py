@@ -111,6 +111,7 @@ def test_the_page_on_the_home_has_every_key_and_every_directory(tmp_path):
     assert documented <= {f"{path.name}/" for path in tmp_path.iterdir()} | {
         "campaigns/",
         "backups/",
+        "database-backups/",
     }
     assert set(re.findall(r"^\| `(\w+)` \|", settings, re.MULTILINE)) == set(KEYS)
 

@@ -1,10 +1,15 @@
-"""`maejobs db`: the run database's version and place."""
+"""`maejobs db`: the run database's version, place, health and copies."""
+
+from pathlib import Path
 
 import click
+import humanize
 
+from maejobs import clock
+from maejobs.cli.export import export_command
 from maejobs.cli.options import HomeCommand, HomeGroup, dry_run_option, existing_home, json_option
 from maejobs.cli.text import visible
-from maejobs.files import make_private_directory
+from maejobs.errors import EXIT_FAILED
 from maejobs.rundb.schema import REVISION
 
 
@@ -41,7 +46,6 @@ def upgrade_command(dry_run: bool) -> None:
         else:
             click.echo(f"would bring {place} from {found or 'nothing'} to version {REVISION}")
         return
-    make_private_directory(home.database_file.parent)
     upgrade(home)
     click.echo(f"version {REVISION}")
     with open_database(home) as engine:
@@ -73,3 +77,69 @@ def info_command(as_json: bool) -> None:
         print_json(info)
     else:
         print_fields({name: str(value) for name, value in info.items()})
+
+
+@db_command.command("check", cls=HomeCommand)
+@click.option("--quick", is_flag=True, help="Do not hold indexes against their tables.")
+@json_option
+def check_command(quick: bool, as_json: bool) -> int:
+    """Check whether the database is sound.
+
+    Its pages, tables, indexes and views, and whether every row belongs to one that is there. A line
+    for each problem; exit code 1 where there is one.
+
+    \b
+    Example:
+      maejobs db check --quick
+    """
+    from maejobs.cli.output import print_json
+    from maejobs.rundb.check import find_problems
+    from maejobs.rundb.database import place_of
+
+    home = existing_home()
+    problems = find_problems(home, quick)
+    if as_json:
+        print_json({"database": place_of(home), "quick": quick, "problems": problems})
+    else:
+        for problem in problems:
+            click.echo(visible(problem))
+        if not problems:
+            click.echo(f"{visible(place_of(home))} is sound")
+    return EXIT_FAILED if problems else 0
+
+
+@db_command.command("backup", cls=HomeCommand)
+@click.argument("destination", required=False, type=click.Path(path_type=Path))
+@click.option("--keep", default=7, show_default=True, type=click.IntRange(1), help="The newest N.")
+@dry_run_option
+@json_option
+def backup_command(destination: Path | None, keep: int, dry_run: bool, as_json: bool) -> None:
+    """Copy the database to DESTINATION while it is in use.
+
+    Nobody who writes is kept waiting. The copy is checked before it gets its name, and only then do
+    older ones make way. DESTINATION is a directory, `database-backups` in the home by default.
+
+    \b
+    Example:
+      maejobs db backup /mnt/nas/maejobs --keep 14
+    """
+    from dataclasses import asdict
+
+    from maejobs.cli.output import print_json
+    from maejobs.keep.database_backup import back_up_database
+
+    home = existing_home()
+    place = (destination or home.database_backups_dir).absolute()
+    done = back_up_database(home, place, keep, clock.now(), dry_run)
+    if as_json:
+        print_json(asdict(done))
+        return
+    if dry_run:
+        click.echo(f"would copy to {visible(str(done.path))}")
+    else:
+        click.echo(f"{visible(str(done.path))}: {humanize.naturalsize(done.bytes)}, checked")
+    for name in done.removed:
+        click.echo(f"{'would drop' if dry_run else 'dropped'} {name}")
+
+
+db_command.add_command(export_command)

@@ -150,3 +150,12 @@ events = Table(
     Column("body", JSON, nullable=False),
     Column("time", Instant, nullable=False),
 )
+
+# What dashboards read and `db export` writes, and the column that tells when a row is from.
+VIEWS: dict[str, str | None] = {
+    "v_jobs": None,
+    "v_runs": "queued",
+    "v_metrics": "time",
+    "v_checkpoints": "time",
+    "v_events": "time",
+}

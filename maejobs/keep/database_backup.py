@@ -1,0 +1,157 @@
+"""The run database copied while it is in use, proven, and under its name only then.
+
+DESTINATION/runs-20261128T031500Z.db      SQLite: a database like any other
+DESTINATION/runs-20261128T031500Z.dump    PostgreSQL: pg_dump's custom format, for pg_restore
+DESTINATION/origin                        which database they are of
+"""
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import Engine
+
+from maejobs.errors import MaejobsError, UserError
+from maejobs.files import make_private_directory, replacing, write_atomically
+from maejobs.home import Home
+from maejobs.keep.backup import ORIGIN
+from maejobs.keep.lock import hold
+from maejobs.rundb.database import (
+    DatabaseUnavailable,
+    engine_of,
+    explained,
+    found_revision,
+    place_of,
+)
+
+NAME = re.compile(r"runs-\d{8}T\d{6}Z\.(db|dump)")
+
+
+@dataclass(frozen=True)
+class DatabaseBackup:
+    """What a backup did, or, in a dry run, would do."""
+
+    path: Path
+    bytes: int  # 0 in a dry run: a copy has no free pages, so its size is not known before
+    removed: list[str]  # older ones that made way
+    dry_run: bool
+
+
+def back_up_database(
+    home: Home, destination: Path, keep: int, now: datetime, dry_run: bool = False
+) -> DatabaseBackup:
+    """Have a copy of the home's database in `destination`, and at most `keep` of them in all.
+
+    Whoever writes meanwhile is not kept waiting. Older ones make way only after the new one has
+    been proven. A database of another version is copied too: before an upgrade, say.
+
+    Raises DatabaseUnavailable, UserError for a destination that cannot be meant, MaejobsError where
+    there is no room or the copy fails, NotNow while another backup is at work there.
+    """
+    revision = found_revision(home)
+    if revision is None:
+        raise DatabaseUnavailable(f"run database {place_of(home)}: there is nothing in it to keep")
+    _refuse_anothers(home, destination)
+    engine = engine_of(home)
+    is_sqlite = engine.dialect.name == "sqlite"
+    suffix = "db" if is_sqlite else "dump"
+    path = destination / f"runs-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}.{suffix}"
+    if dry_run:
+        return DatabaseBackup(path, 0, _too_many(destination, keep - 1), dry_run)
+    try:
+        make_private_directory(destination)
+        with hold(destination), explained(home):
+            for left in destination.glob(".runs-*.tmp"):  # by one that was killed
+                left.unlink()
+            write_atomically(destination / ORIGIN, f"{place_of(home)}\n".encode())
+            with replacing(path) as temporary:
+                if is_sqlite:
+                    _copy_sqlite(engine, temporary, revision)
+                else:
+                    _dump_postgresql(engine, temporary)
+            removed = _too_many(destination, keep)
+            for name in removed:
+                (destination / name).unlink()
+    except OSError as error:
+        raise MaejobsError(f"{error.filename or destination}: {error.strerror or error}") from error
+    finally:
+        engine.dispose()
+    return DatabaseBackup(path, path.stat().st_size, removed, dry_run)
+
+
+def _refuse_anothers(home: Home, destination: Path) -> None:
+    if destination.exists() and not destination.is_dir():
+        raise UserError(f"{destination}: not a directory")
+    origin = destination / ORIGIN
+    if origin.is_file() and (named := origin.read_text().strip()) != place_of(home):
+        raise UserError(
+            f"{destination}: holds the backup of {named}, not of {place_of(home)}; name another "
+            f"destination, or delete {origin} if the database has moved"
+        )
+
+
+def _too_many(destination: Path, keep: int) -> list[str]:
+    """The names of backups beyond the newest `keep`, oldest first."""
+    if not destination.is_dir():
+        return []
+    names = sorted(path.name for path in destination.iterdir() if NAME.fullmatch(path.name))
+    return names[: max(len(names) - keep, 0)]
+
+
+def _copy_sqlite(engine: Engine, target: Path, revision: str) -> None:
+    """A copy without free pages, of one moment; readers and writers go on."""
+    source = Path(str(engine.url.database))
+    needed, free = source.stat().st_size, shutil.disk_usage(target.parent).free
+    if free < needed:
+        raise MaejobsError(f"{target.parent}: {free:,} bytes free, {needed:,} needed for a copy")
+    connection = engine.raw_connection()
+    try:
+        connection.cursor().execute("VACUUM INTO ?", [str(target)])
+    finally:
+        connection.close()
+    with closing(sqlite3.connect(f"file:{quote(str(target))}?immutable=1", uri=True)) as copy:
+        found = [line for (line,) in copy.execute("PRAGMA integrity_check")]
+        if found != ["ok"]:
+            raise MaejobsError(f"{engine.url.database}: its copy is damaged: {found[0]}")
+        copied = copy.execute("SELECT version_num FROM alembic_version").fetchone()
+        if copied != (revision,):
+            raise MaejobsError(f"{engine.url.database}: was brought to another version meanwhile")
+
+
+def _dump_postgresql(engine: Engine, target: Path) -> None:
+    """What pg_dump makes of it; no password stands on a command line, for all to see."""
+    _, words = engine.dialect.create_connect_args(engine.url)
+    environment = os.environ | {"PGPASSWORD": str(words.pop("password", ""))}
+    named = " ".join(f"{key}='{_escaped(value)}'" for key, value in words.items())
+    dump = ["pg_dump", "--format=custom", "--no-password", f"--file={target}", f"--dbname={named}"]
+    _call(dump, environment)
+    listing = _call(["pg_restore", "--list", str(target)], dict(os.environ))
+    for name in ("jobs", "runs"):
+        if not re.search(rf" TABLE DATA \S+ {name} ", listing):
+            raise MaejobsError(f"{target.parent}: the dump lacks table {name}")
+
+
+def _escaped(value: object) -> str:
+    return str(value).replace("\\", "\\\\").replace("'", "\\'")
+
+
+def _call(command: list[str], environment: dict[str, str]) -> str:
+    try:
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+    except FileNotFoundError:
+        raise MaejobsError(
+            f"{command[0]} is not installed; Debian's package postgresql-client brings it"
+        ) from None
+    if done.returncode != 0:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        raise MaejobsError(f"{command[0]}: {lines[0] if lines else f'exit {done.returncode}'}")
+    return done.stdout.decode(errors="replace")

@@ -1,0 +1,179 @@
+"""The database copied while others write: whole, private, proven, and only then older ones go."""
+
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from recorded_runs import a_run
+from small_disk import needs_root, small_disk
+
+from maejobs.errors import MaejobsError, NotNow, UserError
+from maejobs.home import Home
+from maejobs.keep.database_backup import back_up_database
+from maejobs.keep.lock import hold
+from maejobs.rundb.database import DatabaseUnavailable, open_database
+from maejobs.rundb.migrate import downgrade
+from maejobs.rundb.record import write_run
+
+NOW = datetime(2026, 11, 28, 3, 15, tzinfo=UTC)
+KILLED = """
+import os, signal, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from maejobs.home import Home
+from maejobs.keep import database_backup
+database_backup._copy_sqlite = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+database_backup.back_up_database(Home(Path(sys.argv[1])), Path(sys.argv[2]), 3, datetime.now(UTC))
+"""
+
+
+def runs_in(file: Path) -> list[str]:
+    with closing(sqlite3.connect(file)) as connection:
+        return [run for (run,) in connection.execute("SELECT id FROM runs ORDER BY id")]
+
+
+def copies_in(place: Path) -> list[str]:
+    return sorted(path.name for path in place.iterdir() if not path.name.startswith("."))
+
+
+def record(home: Home, *nights: int) -> None:
+    with open_database(home) as engine:
+        for night in nights:
+            write_run(engine, a_run(night=night))
+
+
+def test_a_copy_is_a_database_that_serves_as_ours(home, tmp_path):
+    record(home, 0, 1)
+    made = back_up_database(home, tmp_path / "b", 3, NOW)
+    assert made.path == tmp_path / "b" / "runs-20261128T031500Z.db"
+    assert made.bytes == made.path.stat().st_size > 0
+    assert stat.S_IMODE(made.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(made.path.parent.stat().st_mode) == 0o700
+    assert copies_in(tmp_path / "b") == ["origin", made.path.name]
+    home.database_file.unlink()
+    made.path.rename(home.database_file)
+    record(home, 2)
+    assert len(runs_in(home.database_file)) == 3
+
+
+def test_the_newest_stay_and_what_is_not_ours_too(home, tmp_path):
+    (tmp_path / "runs-mine.db").touch()
+    for day in range(4):
+        made = back_up_database(home, tmp_path, 2, NOW + timedelta(days=day))
+    assert made.removed == ["runs-20261129T031500Z.db"]
+    kept = [name for name in copies_in(tmp_path) if name.startswith("runs-")]
+    assert kept == ["runs-20261130T031500Z.db", "runs-20261201T031500Z.db", "runs-mine.db"]
+
+
+def test_a_dry_run_foretells_and_touches_nothing(home, tmp_path):
+    for day in range(3):
+        back_up_database(home, tmp_path / "b", 3, NOW + timedelta(days=day))
+    before = copies_in(tmp_path / "b")
+    foretold = back_up_database(home, tmp_path / "b", 2, NOW + timedelta(days=3), dry_run=True)
+    assert copies_in(tmp_path / "b") == before
+    made = back_up_database(home, tmp_path / "b", 2, NOW + timedelta(days=3))
+    assert (foretold.path, foretold.removed) == (made.path, made.removed)
+    back_up_database(home, tmp_path / "none", 2, NOW, dry_run=True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_one_of_an_older_version_is_copied_too(home, tmp_path):
+    downgrade(home, "0001")
+    assert back_up_database(home, tmp_path, 2, NOW).path.exists()
+
+
+@pytest.mark.fault
+def test_a_copy_made_while_others_write_is_of_one_moment_and_keeps_nobody_waiting(home, tmp_path):
+    record(home, *range(50))
+    stop, trouble = threading.Event(), []
+
+    def write() -> None:
+        night = 50
+        try:
+            with open_database(home, busy_timeout=2) as engine:
+                while not stop.is_set():
+                    write_run(engine, a_run(night=night))
+                    night += 1
+        except Exception as error:
+            trouble.append(error)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        made = [
+            back_up_database(home, tmp_path, 9, NOW + timedelta(seconds=n)).path for n in range(3)
+        ]
+    finally:
+        stop.set()
+        writer.join(60)
+    assert trouble == []
+    everything = runs_in(home.database_file)
+    for path in made:
+        found = runs_in(path)
+        assert len(found) >= 50
+        assert found == everything[: len(found)]
+
+
+@pytest.mark.fault
+def test_a_damaged_database_pushes_no_good_copy_out(home, tmp_path):
+    record(home, *range(40))
+    good = back_up_database(home, tmp_path, 1, NOW).path
+    size = home.database_file.stat().st_size
+    with home.database_file.open("r+b") as file:
+        file.seek(4096 * 3)
+        file.write(b"\xff" * (size - 4096 * 3))
+    with pytest.raises(MaejobsError) as raised:
+        back_up_database(home, tmp_path, 1, NOW + timedelta(days=1))
+    assert "\n" not in str(raised.value)
+    assert copies_in(tmp_path / "") == sorted(["home", "origin", good.name])
+    assert len(runs_in(good)) == 40
+
+
+@pytest.mark.fault
+def test_one_that_is_killed_leaves_no_copy_and_the_next_sweeps_up(home, tmp_path):
+    place = tmp_path / "b"
+    script = [sys.executable, "-c", KILLED, str(home.root), str(place)]
+    assert subprocess.run(script, timeout=60, check=False).returncode == -signal.SIGKILL
+    (left,) = place.glob(".runs-*")
+    made = back_up_database(home, place, 1, NOW)
+    assert copies_in(place) == ["origin", made.path.name]
+    assert not left.exists()
+
+
+@pytest.mark.fault
+@needs_root
+def test_too_little_room_is_told_and_the_old_copies_stay(home, tmp_path):
+    place = tmp_path / "small"
+    place.mkdir()
+    with small_disk(place, "48k"):
+        (place / "runs-20260101T000000Z.db").touch()
+        with pytest.raises(MaejobsError, match="bytes free"):
+            back_up_database(home, place, 1, NOW)
+        assert "runs-20260101T000000Z.db" in copies_in(place)
+
+
+def test_one_at_a_time_and_one_database_a_place(home, tmp_path):
+    back_up_database(home, tmp_path / "b", 3, NOW)
+    with hold(tmp_path / "b"), pytest.raises(NotNow):
+        back_up_database(home, tmp_path / "b", 3, NOW)
+    other = Home(tmp_path / "other")
+    other.create_directories()
+    os.link(home.database_file, other.database_file)
+    with pytest.raises(UserError, match="holds the backup of"):
+        back_up_database(other, tmp_path / "b", 3, NOW)
+    with pytest.raises(UserError, match="not a directory"):
+        back_up_database(home, home.config_file, 3, NOW)
+
+
+def test_before_there_is_a_database_there_is_nothing_to_copy(tmp_path):
+    with pytest.raises(DatabaseUnavailable, match="nothing in it"):
+        back_up_database(Home(tmp_path), tmp_path / "b", 3, NOW)
+    assert not (tmp_path / "b").exists()
