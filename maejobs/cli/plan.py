@@ -216,7 +216,7 @@ def _print_jobs(jobs: Iterable[PlannedJob]) -> None:
                 ", ".join(expression.text for expression in job.expressions),
                 *_lengths(job.expected),
                 _deadline(job),
-                ", ".join([*sorted(job.locks), *_gpus(job)]),
+                ", ".join([*sorted(job.locks), *_gpus(job), *job.asks]),
             ]
             for job in jobs
         ],

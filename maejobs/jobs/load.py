@@ -11,11 +11,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from maejobs.errors import UserError, quoted
-from maejobs.jobs.model import JOB_NAME, DiskRoom, GpuNeed, Job
+from maejobs.jobs.model import JOB_NAME, DiskRoom, GpuNeed, HostNeed, Job
 from maejobs.privilege import acting_as, owner_of
 from maejobs.trust import read_trusted, refuse_untrusted
 
-TABLES: dict[int | str, type[BaseModel]] = {"disk": DiskRoom, "gpu": GpuNeed}
+TABLES: dict[int | str, type[BaseModel]] = {"disk": DiskRoom, "gpu": GpuNeed, "host": HostNeed}
 
 
 @dataclass(frozen=True)

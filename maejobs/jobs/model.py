@@ -2,9 +2,16 @@
 
 import re
 from datetime import time, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 from maejobs.jobs.failures import TRIED_AGAIN, check_retried
 from maejobs.jobs.placeholders import check_placeholders
@@ -57,11 +64,18 @@ _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class DiskRoom(BaseModel):
-    """Start only where `path` has `free` bytes left."""
+    """Start only where `path` has `free` bytes left, and room for so many more `checkpoints`."""
 
     model_config = _STRICT
     path: Argument
-    free: Size
+    free: Size | None = None
+    checkpoints: Annotated[int, Field(ge=1, le=1000)] | None = None
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Self:
+        if self.free is None and self.checkpoints is None:
+            raise ValueError("say how much room is needed, as free, checkpoints or both")
+        return self
 
 
 class GpuNeed(BaseModel):
@@ -71,6 +85,21 @@ class GpuNeed(BaseModel):
     count: Annotated[int, Field(ge=1, le=64)] = 1
     free: Size | None = None
     wait: Duration = timedelta(0)
+
+
+class HostNeed(BaseModel):
+    """Start only while the host's `load` a core is no more, and its battery as full as this."""
+
+    model_config = _STRICT
+    load: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = None
+    battery: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    wait: Duration = timedelta(0)
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Self:
+        if self.load is None and self.battery is None:
+            raise ValueError("say what to look at: load, battery or both")
+        return self
 
 
 class Job(BaseModel):
@@ -91,6 +120,7 @@ class Job(BaseModel):
     locks: list[LockName] = []
     gpu: GpuNeed | None = None
     disk: DiskRoom | None = None
+    host: HostNeed | None = None
     retries: Annotated[int, Field(ge=0, le=20)] = 0
     infrastructure_retries: Annotated[int, Field(ge=0, le=20)] = 2
     retry: list[Retried] = list(TRIED_AGAIN)

@@ -158,6 +158,25 @@ def lengths_of_successes(engine: Engine, job: str, count: int, among: int = 200)
     return [(row.finished - row.started).total_seconds() for row in found]
 
 
+def last_checkpoint_bytes(engine: Engine, job: str, among: int = 200) -> int | None:
+    """The size of the last checkpoint that the job has told of, in one of its newest runs."""
+    newest = (
+        select(runs.c.id, runs.c.queued)
+        .where(runs.c.job == job)
+        .order_by(runs.c.queued.desc())
+        .limit(among)
+        .subquery()
+    )
+    query = (
+        select(checkpoints.c.bytes)
+        .join(newest, checkpoints.c.run == newest.c.id)
+        .where(checkpoints.c.bytes > 0)
+        .order_by(newest.c.queued.desc(), checkpoints.c.offset.desc())
+        .limit(1)
+    )
+    return next((row.bytes for row in _all(engine, query)), None)
+
+
 def last_metrics(engine: Engine, run_id: str) -> Rows:
     """Each metric's last value in a run: name, step, value."""
     last = (

@@ -25,6 +25,7 @@ from maejobs.rundb import run as states
 from maejobs.rundb.events import EVENTS_NAME, GOOD_ENDINGS, PAUSED, Event, last_outcome
 from maejobs.rundb.run import Run
 from maejobs.supervise.child import Ending, Signals, supervise
+from maejobs.supervise.disk_gate import check_disk
 from maejobs.supervise.environment import (
     build_environment,
     placeholder_values,
@@ -32,8 +33,9 @@ from maejobs.supervise.environment import (
 )
 from maejobs.supervise.evidence import Witness
 from maejobs.supervise.failure import class_of_start, classify, explained
-from maejobs.supervise.gates import check_disk, check_pause, check_window, take_locks
+from maejobs.supervise.gates import check_pause, check_window, take_locks
 from maejobs.supervise.gpu_gate import take_gpus
+from maejobs.supervise.host_gate import wait_for_host
 from maejobs.supervise.locks import Lock
 from maejobs.supervise.log import LOG_NAME, TIMES_NAME, LogClock
 from maejobs.supervise.log_limit import LogLimit
@@ -103,10 +105,12 @@ def _pass_gates(
     check_pause(home, job.name)
     check_window(run.deadline, clock.now())
     if job.disk:
-        check_disk(Path(expand(job.disk.path, values)), job.disk.free)
+        check_disk(home, job.name, Path(expand(job.disk.path, values)), job.disk)
     told_to_stop = lambda: signals.count > 0  # noqa: E731
     held, locks = take_locks(home, job, run.id, _patience(run, job.wait), told_to_stop)
     stack.enter_context(held)
+    if job.host:
+        wait_for_host(job.host, _patience(run, job.host.wait), told_to_stop)
     gpus: list[int] | None = None
     if job.gpu:
         patience = _patience(run, job.gpu.wait)

@@ -1,13 +1,10 @@
 """What must hold before a run's command starts. Each gate lets through or raises NotNow."""
 
 import json
-import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-
-import humanize
 
 from maejobs.errors import NotNow
 from maejobs.home import Home
@@ -40,18 +37,6 @@ def check_window(deadline: datetime | None, now: datetime) -> None:
     """Raises NotNow where the deadline has passed before the start."""
     if deadline is not None and now >= deadline:
         raise NotNow("outside_window", f"its deadline was {deadline:%Y-%m-%d %H:%M} UTC")
-
-
-def check_disk(path: Path, free: int) -> None:
-    """Raises NotNow where `path`, or what of it exists, has less than `free` bytes left."""
-    existing = next(p for p in (path, *path.parents) if p.exists())
-    available = shutil.disk_usage(existing).free
-    if available < free:
-        raise NotNow(
-            "disk_low",
-            f"{existing} has {humanize.naturalsize(available)} free, "
-            f"the job asks for {humanize.naturalsize(free)}",
-        )
 
 
 def take_locks(

@@ -1,9 +1,11 @@
 """The plan of a home: its entries and job files, what its past lets expect, and what follows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+
+from humanize import naturalsize
 
 from maejobs.cron.block import Entry
 from maejobs.cron.dialect import Dialect
@@ -11,6 +13,7 @@ from maejobs.cron.grammar import BadExpression, Expression, parse_expression
 from maejobs.errors import UserError
 from maejobs.home import Home
 from maejobs.jobs.load import load_job
+from maejobs.jobs.model import Job
 from maejobs.launch.gpus import NoGpus, read_gpus
 from maejobs.privilege import acting_as, owner_of
 from maejobs.watch.expectation import UNKNOWN, Expectation, PastRun, expectations
@@ -99,6 +102,19 @@ def planned_jobs(
                 file.gpu.count if file.gpu else 0,
                 file.gpu.wait if file.gpu else timedelta(0),
                 known,
+                tuple(_asks(file)),
             )
         )
     return jobs, trouble
+
+
+def _asks(job: Job) -> Iterator[str]:
+    """What the job's gates look at on the host, in words."""
+    if job.disk and job.disk.free:
+        yield f"{naturalsize(job.disk.free)} free"
+    if job.disk and job.disk.checkpoints:
+        yield f"room for {job.disk.checkpoints} checkpoint{'s' * (job.disk.checkpoints > 1)}"
+    if job.host and job.host.load is not None:
+        yield f"load up to {job.host.load:g} a core"
+    if job.host and job.host.battery is not None:
+        yield f"battery from {job.host.battery:.0%}"

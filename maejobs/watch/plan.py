@@ -32,6 +32,7 @@ class PlannedJob:
     gpus: int = 0
     gpu_wait: timedelta = timedelta(0)
     expected: Expectation = UNKNOWN
+    asks: tuple[str, ...] = ()  # what else must hold before it starts, in words
 
     @property
     def gpus_held(self) -> int:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from maejobs.errors import UserError
 from maejobs.jobs.failures import NEVER_TRIED_AGAIN, TRIED_AGAIN, WOULD_HAPPEN_AGAIN
 from maejobs.jobs.load import BadJobFile, job_names, line_of, load_job, parse_job
-from maejobs.jobs.model import Job
+from maejobs.jobs.model import HostNeed, Job
 from maejobs.shipped import shipped
 
 PATH = Path("jobs.d/night.toml")
@@ -78,7 +78,8 @@ def test_every_key_is_read():
         log_limit = "10MB"
         env = { DATA = "{home}/data" }
         env_file = "{home}/secrets"
-        disk = { path = "{home}", free = "1.5GB" }
+        disk = { path = "{home}", free = "1.5GB", checkpoints = 2 }
+        host = { load = 1.5, battery = 0.3, wait = "30m" }
         gpu = { count = 2, free = "20GB", wait = "30m" }
         """,
     )
@@ -88,6 +89,7 @@ def test_every_key_is_read():
     assert job.grace == timedelta(seconds=20)
     assert job.disk is not None
     assert job.disk.free == 1_500_000_000
+    assert job.host == HostNeed(load=1.5, battery=0.3, wait=timedelta(minutes=30))
 
 
 def test_every_error_of_a_file_is_reported_at_once_with_its_line():
@@ -119,7 +121,6 @@ MAEJOBS_HOME = "/elsewhere"
         (7, "locks[0]: 'GPU 0' is not a lock name; use lower-case letters, digits, - and _"),
         (8, "retries: input should be less than or equal to 20, not 21"),
         (9, "nice: input should be a valid integer, not True"),
-        (11, "disk.free is missing"),
         (13, "unknown key disk.fre; did you mean free?"),
         (
             16,
@@ -151,6 +152,18 @@ def test_limits_that_no_run_could_keep_are_refused():
     assert problems_of(GOOD + 'stall_after = "0.2s"\nlog_limit = "4kB"\n') == [
         (2, "stall_after: must be at least a second; leave it out for no such limit"),
         (3, "log_limit: input should be greater than or equal to 1000000, not '4kB'"),
+    ]
+
+
+def test_a_table_that_asks_for_nothing_or_too_much_is_refused():
+    assert problems_of(GOOD + 'disk = { path = "x" }\nhost = { wait = "1m" }\n') == [
+        (2, "disk: say how much room is needed, as free, checkpoints or both"),
+        (3, "host: say what to look at: load, battery or both"),
+    ]
+    assert problems_of(GOOD + "[disk]\nfree = 1\n[host]\nload = 0\nbatery = 1.5\n") == [
+        (2, "disk.path is missing"),
+        (5, "host.load: input should be greater than 0, not 0"),
+        (6, "unknown key host.batery; did you mean battery?"),
     ]
 
 

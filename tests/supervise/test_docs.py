@@ -17,7 +17,7 @@ from maejobs.jobs.failures import (
 )
 from maejobs.jobs.load import parse_job
 from maejobs.rundb.run import FINISHED, UNFINISHED
-from maejobs.supervise import gates, gpu_gate, pace
+from maejobs.supervise import disk_gate, gates, gpu_gate, host_gate, pace
 from maejobs.supervise.child import TICK_SECONDS
 from maejobs.supervise.environment import build_environment, placeholder_values
 from maejobs.supervise.evidence import TAIL_BYTES
@@ -27,6 +27,7 @@ from maejobs.supervise.recorder import SAVE_PATIENCE_SECONDS
 from maejobs.supervise.retry import LONGEST_DELAY
 from maejobs.supervise.slot import LATEST_START
 
+GATES = (gates, disk_gate, host_gate, gpu_gate)
 PAGE = (Path(__file__).parents[2] / "docs" / "supervision.md").read_text()
 
 
@@ -60,7 +61,7 @@ def test_it_has_every_exit_code():
 
 
 def test_it_has_every_reason_a_gate_gives():
-    code = "".join(Path(module.__file__).read_text() for module in (gates, gpu_gate))
+    code = "".join(Path(module.__file__).read_text() for module in GATES)
     reasons = re.findall(r'NotNow\(\s*"(\w+)"', code)
 
     assert len(set(reasons)) >= 5

@@ -8,7 +8,6 @@ import pytest
 from maejobs.errors import NotNow
 from maejobs.jobs.load import parse_job
 from maejobs.supervise.gates import (
-    check_disk,
     check_pause,
     check_window,
     pause_file,
@@ -53,17 +52,6 @@ def test_a_deadline_that_has_come_is_outside_the_window():
     with pytest.raises(NotNow, match="its deadline was 2026-11-24 02:00 UTC") as no:
         check_window(NOW, NOW)
     assert no.value.reason == "outside_window"
-
-
-def test_too_little_room_is_told_with_both_sizes(tmp_path):
-    check_disk(tmp_path, 1)
-    with pytest.raises(NotNow, match=r"has .*B free, the job asks for 1\.0 EB") as no:
-        check_disk(tmp_path, 10**18)
-    assert no.value.reason == "disk_low"
-
-
-def test_a_directory_that_is_not_there_yet_is_measured_where_it_will_be(tmp_path):
-    check_disk(tmp_path / "campaigns" / "main", 1)
 
 
 def test_a_second_run_of_a_job_is_an_overlap(home):
