@@ -86,6 +86,26 @@ def maejobs(home: Home) -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
+@pytest.fixture
+def inside(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """As `maejobs`, but within this process: ten times as fast, for what needs no process."""
+    from maejobs.cli import cli
+    from maejobs.cli.errors import report
+
+    monkeypatch.setenv("MAEJOBS_HOME", str(home.root))
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["maejobs", *arguments])
+        capfd.readouterr()
+        code = report(cli)
+        out, err = capfd.readouterr()
+        return subprocess.CompletedProcess(arguments, code, out, err)
+
+    return run
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=20, help="how often tests kill real training")
     parser.addoption("--stops", type=int, default=4, help="how often tests stop one campaign")

@@ -7,7 +7,6 @@ import select
 import signal
 import struct
 import subprocess
-import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
@@ -17,8 +16,6 @@ from pathlib import Path
 import pytest
 from conftest import MAEJOBS
 
-from maejobs.cli import cli
-from maejobs.cli.errors import report
 from maejobs.home import Home
 
 Snapshot = dict[str, bytes | None]
@@ -134,23 +131,6 @@ def terminal(home: Home) -> Iterator[Callable[..., Terminal]]:
     yield start
     for screen in started:
         screen.hang_up()
-
-
-@pytest.fixture
-def inside(
-    home: Home, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """As `maejobs`, but within this process: ten times as fast, for what needs no process."""
-    monkeypatch.setenv("MAEJOBS_HOME", str(home.root))
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        monkeypatch.setattr(sys, "argv", ["maejobs", *arguments])
-        capfd.readouterr()
-        code = report(cli)
-        out, err = capfd.readouterr()
-        return subprocess.CompletedProcess(arguments, code, out, err)
-
-    return run
 
 
 @pytest.fixture

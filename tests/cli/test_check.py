@@ -19,46 +19,46 @@ def test_a_verdict_for_each_line_whatever_bytes_it_holds():
     assert told[0]["description"] == "at 02:00 every day"
 
 
-def test_all_fires_of_a_window_are_told_as_epoch_seconds(maejobs):
+def test_all_fires_of_a_window_are_told_as_epoch_seconds(inside):
     day = ("--from", "2026-03-29", "--until", "2026-03-30", "--timezone", "Europe/Berlin")
-    done = maejobs("check", "30 2 * * *", *day, "--json")
+    done = inside("check", "30 2 * * *", *day, "--json")
     assert json.loads(done.stdout)["fires"] == [1774746000]  # 03:00, after the gap
 
 
-def test_what_is_legal_and_surprising_is_said(maejobs):
-    done = maejobs("check", "0 0 13 * 5", "--dialect", "debian")
+def test_what_is_legal_and_surprising_is_said(inside):
+    done = inside("check", "0 0 13 * 5", "--dialect", "debian")
     assert "warning: day of month 13 OR weekday 5" in done.stdout
     assert done.returncode == 0
 
 
-def test_a_crowded_minute_of_the_crontab_is_told(maejobs, home):
+def test_a_crowded_minute_of_the_crontab_is_told(inside, home):
     table = home.root / "crontab"
     table.write_bytes(b"A=b\n0 2 * * * a\n0 2 * * * b\n0 2 * * fri-sun c\n0 2 * * * d\n@reboot e\n")
-    done = maejobs("check", "0 2 * * *")
+    done = inside("check", "0 2 * * *")
     assert "warning: 3 lines of the crontab start at the same minute" in done.stdout
-    assert "crontab" not in maejobs("check", "1 2 * * *").stdout
+    assert "crontab" not in inside("check", "1 2 * * *").stdout
 
 
-def test_the_home_names_the_dialect_and_the_option_comes_before_it(maejobs, home):
+def test_the_home_names_the_dialect_and_the_option_comes_before_it(inside, home):
     home.config_file.write_text('dialect = "busybox"\n')
-    assert maejobs("check", "@daily").returncode == 2
-    assert maejobs("check", "@daily", "--dialect", "debian").returncode == 0
+    assert inside("check", "@daily").returncode == 2
+    assert inside("check", "@daily", "--dialect", "debian").returncode == 0
 
 
-def test_a_crontab_that_cannot_be_read_changes_no_verdict(maejobs, home):
+def test_a_crontab_that_cannot_be_read_changes_no_verdict(inside, home):
     (home.root / "crontab").mkdir()
-    done = maejobs("check", "0 2 * * *")
+    done = inside("check", "0 2 * * *")
     assert done.returncode == 0
     assert done.stderr == ""
 
 
-def test_a_refusal_shows_the_place_and_the_mend(maejobs):
-    done = maejobs("check", "0 0 * * fri-sun", "--dialect", "debian")
+def test_a_refusal_shows_the_place_and_the_mend(inside):
+    done = inside("check", "0 0 * * fri-sun", "--dialect", "debian")
     assert "`fri-sun` never fires: Sunday is 0. Write `fri,sat,sun`\n  0 0" in done.stdout
     assert done.returncode == 2
 
 
-def test_bad_options_are_one_line(maejobs):
+def test_bad_options_are_one_line(inside):
     for options in (
         ["--timezone", "Mars/X"],
         ["--timezone", ""],
@@ -67,19 +67,19 @@ def test_bad_options_are_one_line(maejobs):
         ["--from", "0001-01-01", "--until", "2026-01-01"],
         ["--from", "9999-12-31T23:59-05:00", "--until", "9999-12-31"],
     ):
-        done = maejobs("check", "@daily", *options)
+        done = inside("check", "@daily", *options)
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1
 
 
-def test_a_window_that_begins_right_after_a_gap_or_ends_with_the_calendar(maejobs):
+def test_a_window_that_begins_right_after_a_gap_or_ends_with_the_calendar(inside):
     options = ("--timezone", "Europe/Berlin", "--dialect", "debian", "--json")
     window = ("--from", "2026-03-29T03:00", "--until", "2026-03-29T04:00")
-    told = json.loads(maejobs("check", "*/15 * * * *", *options, *window).stdout)
+    told = json.loads(inside("check", "*/15 * * * *", *options, *window).stdout)
     first = 1774746000  # 01:00 UTC
     assert told["fires"] == [first, first + 900, first + 1800, first + 2700]
     window = ("--from", "9990-01-01", "--until", "9999-12-31")
-    told = json.loads(maejobs("check", "0 0 1 1 *", *options, *window).stdout)
+    told = json.loads(inside("check", "0 0 1 1 *", *options, *window).stdout)
     assert len(told["fires"]) == 10
 
 

@@ -41,8 +41,8 @@ def test_applied_there_is_no_drift(table, inside):
     assert "nothing to change" in inside("apply").stdout
 
 
-def test_where_nobody_can_be_asked_yes_is_needed(table, maejobs):
-    done = maejobs("apply")
+def test_where_nobody_can_be_asked_yes_is_needed(table, inside):
+    done = inside("apply")
     assert done.returncode == 2
     assert "then give --yes" in done.stderr
     assert table.read_bytes() == MINE

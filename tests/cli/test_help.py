@@ -95,10 +95,10 @@ def test_every_command_is_documented_and_nothing_else():
         assert row[3] in examples(LEAVES[name]), name
 
 
-def test_the_documented_mistake_is_what_is_printed(home, write_job, maejobs):
+def test_the_documented_mistake_is_what_is_printed(home, write_job, inside):
     write_job("pretrain", 'command = ["true"]\n')
     block = re.search(r"```\n\$ (maejobs schedule .*)\n([^`]+)```", DOCUMENT.read_text())
-    done = maejobs(*shlex.split(block[1])[1:])
+    done = inside(*shlex.split(block[1])[1:])
     assert done.stderr == block[2]
 
 
@@ -203,10 +203,10 @@ def test_a_version_is_told(maejobs):
     assert re.fullmatch(r"\d+\.\d+\.\d+\n", maejobs("--version").stdout)
 
 
-def test_valid_and_bad_expressions_for_programs(maejobs):
-    good = json.loads(maejobs("check", "0 2 * * *", "--json").stdout)
+def test_valid_and_bad_expressions_for_programs(inside):
+    good = json.loads(inside("check", "0 2 * * *", "--json").stdout)
     assert good["valid"] is True
     assert len(good["next"]) == 5
-    bad = maejobs("check", "0 2 * 13 *", "--json")
+    bad = inside("check", "0 2 * 13 *", "--json")
     assert bad.returncode == 2
     assert {"field": "month", "column": 6}.items() <= json.loads(bad.stdout).items()

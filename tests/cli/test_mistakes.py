@@ -74,24 +74,24 @@ def test_without_a_home_init_is_named(inside, tmp_path, arguments):
     assert done.stderr == f"maejobs: no home at {tmp_path}/none; `maejobs init` makes it\n"
 
 
-def test_a_bad_configuration_names_the_key(home, maejobs):
+def test_a_bad_configuration_names_the_key(home, inside):
     home.config_file.write_text("cronttab = 'x'\n")
     for arguments in (["list"], ["status"], ["exec", "quick"]):
-        done = maejobs(*arguments)
+        done = inside(*arguments)
         assert done.returncode == 2
         assert f"{home.config_file}: unknown key cronttab; did you mean crontab?" in done.stderr
 
 
-def test_a_bad_job_file_names_every_error_with_its_line(home, write_job, maejobs):
+def test_a_bad_job_file_names_every_error_with_its_line(home, write_job, inside):
     write_job("quick", 'comand = ["true"]\nretries = 99\n')
     write_job("good", QUICK)
-    done = maejobs("jobs")
+    done = inside("jobs")
     assert done.returncode == 2
     assert "good" in done.stdout
     assert "quick.toml:1: unknown key comand; did you mean command?" in done.stderr
     assert "quick.toml:2: retries" in done.stderr
-    assert "see `maejobs doctor`" in maejobs("status").stdout
-    doctor = maejobs("doctor")
+    assert "see `maejobs doctor`" in inside("status").stdout
+    doctor = inside("doctor")
     assert doctor.returncode == 1
     assert "bad      job quick" in doctor.stdout
 
@@ -116,7 +116,7 @@ def damage(home, how):
         ("newer", "is of version 9999, newer than this maejobs"),
     ],
 )
-def test_without_its_database_the_rest_is_still_shown(home, write_job, maejobs, inside, how, words):
+def test_without_its_database_the_rest_is_still_shown(home, write_job, inside, how, words):
     write_job("quick", QUICK)
     inside("schedule", "quick", "0 2 * * *")
     damage(home, how)
@@ -131,15 +131,15 @@ def test_without_its_database_the_rest_is_still_shown(home, write_job, maejobs, 
     assert "quick" in status.stdout
     assert "02:00, in " in status.stdout
     assert "bad      database" in inside("doctor").stdout
-    run = maejobs("run", "quick")
+    run = inside("run", "quick")
     assert run.returncode == 0, run.stderr
-    assert maejobs("logs", "quick").returncode == 0
+    assert inside("logs", "quick").returncode == 0
 
 
-def test_a_newer_database_is_not_upgraded_to_this_version(home, maejobs):
+def test_a_newer_database_is_not_upgraded_to_this_version(home, inside):
     damage(home, "newer")
     for arguments in (["db", "upgrade"], ["db", "upgrade", "--dry-run"], ["init"]):
-        done = maejobs(*arguments)
+        done = inside(*arguments)
         assert done.returncode == 1
         assert f"{home.database_file} is of version 9999, newer than this maejobs" in done.stderr
         assert done.stderr.count("\n") == 1
@@ -185,8 +185,7 @@ def test_a_full_disk_is_one_line(home, write_job, maejobs):
 
 
 @pytest.mark.parametrize("command", ["list", "check @daily", "next", "status", "doctor", "diff"])
-def test_a_closed_standard_output_is_no_mistake(home, command):
+def test_a_closed_standard_output_is_no_mistake(home, inside, command):
     shell = f'exec "$0" {command} --home "$1" >&- 2>&-'
     done = subprocess.run(["sh", "-c", shell, MAEJOBS, home.root])
-    open_ended = subprocess.run([MAEJOBS, *command.split(), "--home", home.root])
-    assert done.returncode == open_ended.returncode
+    assert done.returncode == inside(*command.split()).returncode

@@ -183,9 +183,9 @@ def test_the_last_lines_of_a_log(home, inside, text, count, expected):
     assert inside("logs", "prints", "-n", count).stdout == expected
 
 
-def test_log_lines_have_times_for_people_and_programs(write_job, maejobs, inside):
+def test_log_lines_have_times_for_people_and_programs(write_job, inside):
     write_job("prints", "command = ['printf', 'a\\nb\\n']\n")
-    maejobs("run", "prints")
+    inside("run", "prints")
     stamped = inside("logs", "prints", "-t").stdout.splitlines()
     assert [line[21:] for line in stamped] == ["a", "b"]
     assert [line[:2] for line in stamped] == ["20", "20"]
@@ -194,21 +194,19 @@ def test_log_lines_have_times_for_people_and_programs(write_job, maejobs, inside
     assert all(line["time"].endswith("+00:00") for line in lines)
 
 
-def test_a_log_cannot_drive_the_terminal_but_is_piped_as_it_is(
-    write_job, maejobs, inside, terminal
-):
+def test_a_log_cannot_drive_the_terminal_but_is_piped_as_it_is(write_job, inside, terminal):
     write_job("rude", r"""command = ['printf', 'a\033[2J\n10 %%\r20 %%\n']""")
-    maejobs("run", "rude")
+    inside("run", "rude")
     screen = terminal("logs", "rude")
     screen.end()
     assert screen.text == "a\\x1b[2J\n20 %\n"
     assert inside("logs", "rude").stdout == "a\x1b[2J\n10 %\r20 %\n"
 
 
-def test_the_log_of_a_skipped_run_says_why(write_job, maejobs, inside):
+def test_the_log_of_a_skipped_run_says_why(write_job, inside):
     write_job("quick", 'command = ["true"]\n')
     inside("pause", "quick", "--reason", "GPU lent to Anna")
-    done = maejobs("exec", "quick")
+    done = inside("exec", "quick")
     assert done.returncode == 75
     assert (done.stdout, done.stderr) == ("", "")  # or cron would mail what was meant to be
     log = inside("logs", "quick")
@@ -216,12 +214,12 @@ def test_the_log_of_a_skipped_run_says_why(write_job, maejobs, inside):
     assert "paused" in inside("runs").stdout
     assert "on pause" in inside("status").stdout
     assert inside("resume", "quick").returncode == 0
-    assert maejobs("exec", "quick").returncode == 0
+    assert inside("exec", "quick").returncode == 0
 
 
-def test_the_log_of_a_run_that_never_printed_says_so(write_job, maejobs, inside):
+def test_the_log_of_a_run_that_never_printed_says_so(write_job, inside):
     write_job("quick", 'command = ["/no/such/program"]\n')
-    maejobs("run", "quick")
+    inside("run", "quick")
     done = inside("logs", "quick")
     assert done.returncode == 0
     assert done.stdout == ""
@@ -242,24 +240,24 @@ def test_the_log_of_a_missed_run_says_that_there_is_none(home, inside):
     assert "has no log: it is missed: no run was started for this slot" in done.stderr
 
 
-def test_a_failed_run_can_be_retried_and_a_good_one_not(write_job, maejobs, inside):
+def test_a_failed_run_can_be_retried_and_a_good_one_not(write_job, inside):
     write_job("fails", FAILS)
-    first = maejobs("run", "fails")
+    first = inside("run", "fails")
     assert first.returncode == 1
     assert "failed (exit code 3)" in first.stdout
     old = newest(inside, "fails")
-    assert maejobs("retry", "fails").returncode == 1
+    assert inside("retry", "fails").returncode == 1
     assert newest(inside, "fails")["retry_of"] == old["id"]
     write_job("fails", 'command = ["true"]\n')
-    assert maejobs("retry", old["id"]).returncode == 0
-    refused = maejobs("retry", "fails")
+    assert inside("retry", old["id"]).returncode == 0
+    refused = inside("retry", "fails")
     assert refused.returncode == 2
     assert "`maejobs run fails` runs it anew" in refused.stderr
 
 
-def test_runs_are_told_to_programs(write_job, maejobs, inside):
+def test_runs_are_told_to_programs(write_job, inside):
     write_job("fails", FAILS)
-    told = json.loads(maejobs("run", "fails", "--json").stdout)
+    told = json.loads(inside("run", "fails", "--json").stdout)
     assert (told["state"], told["exit_code"]) == ("failed", 3)
     (run,) = json.loads(inside("runs", "--json").stdout)
     assert run["id"] == told["id"]
@@ -267,47 +265,47 @@ def test_runs_are_told_to_programs(write_job, maejobs, inside):
     assert json.loads(inside("runs", "--state", "lost", "--json").stdout) == []
 
 
-def test_exec_is_quiet_where_all_is_well(write_job, maejobs):
+def test_exec_is_quiet_where_all_is_well(write_job, inside, monkeypatch):
     write_job("quick", 'command = ["echo", "hello"]\n')
-    if (left := 60 - time.time() % 60) < 20:
-        time.sleep(left)  # both calls have to be of one minute, which is their slot
-    done = maejobs("exec", "quick")
+    # Both calls have to be of one minute, which is their slot.
+    monkeypatch.setattr("maejobs.clock.now", lambda: datetime(2026, 11, 24, 2, 0, 7, tzinfo=UTC))
+    done = inside("exec", "quick")
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
-    again = maejobs("exec", "quick")
+    again = inside("exec", "quick")
     assert again.returncode == 75
     assert "has succeeded" in again.stderr
 
 
-def test_exec_speaks_where_a_gate_says_no_unasked(write_job, maejobs):
+def test_exec_speaks_where_a_gate_says_no_unasked(write_job, inside):
     write_job("big", 'command = ["true"]\ndisk = { path = "/", free = "1000000TB" }\n')
-    done = maejobs("exec", "big")
+    done = inside("exec", "big")
     assert done.returncode == 75
     assert "skipped (disk_low)" in done.stderr
 
 
 def test_a_job_that_never_was_leaves_no_record_but_one_that_cron_calls_does(
-    home, write_job, maejobs, inside, snapshot
+    home, write_job, inside, snapshot
 ):
     write_job("quick", 'command = ["false"]\n')
     before = snapshot()
-    done = maejobs("exec", "nope")
+    done = inside("exec", "nope")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("maejobs: no job 'nope' in ")
     assert done.stderr.count("\n") == 1
     assert snapshot() == before
     inside("schedule", "quick", "0 2 * * *")
-    maejobs("run", "quick")
+    inside("run", "quick")
     old = newest(inside, "quick")["id"]
     (home.jobs_dir / "quick.toml").unlink()
-    assert maejobs("retry", old).returncode == 2
+    assert inside("retry", old).returncode == 2
     assert newest(inside, "quick")["id"] == old
-    assert maejobs("exec", "quick").returncode == 2
+    assert inside("exec", "quick").returncode == 2
     assert newest(inside, "quick")["state"] == "failed"
 
 
-def test_a_job_is_recorded_where_the_crontab_cannot_be_asked(home, maejobs, inside):
+def test_a_job_is_recorded_where_the_crontab_cannot_be_asked(home, inside):
     home.config_file.write_text('crontab = "jobs.d"\n')
-    assert maejobs("exec", "gone").returncode == 2
+    assert inside("exec", "gone").returncode == 2
     assert newest(inside, "gone")["state"] == "failed"
 
 
@@ -315,9 +313,7 @@ def status_of(inside, job):
     return next(r for r in json.loads(inside("status", "--json").stdout) if r["job"] == job)
 
 
-def test_status_says_how_late_a_job_is_and_not_while_there_is_grace(
-    home, write_job, maejobs, inside
-):
+def test_status_says_how_late_a_job_is_and_not_while_there_is_grace(home, write_job, inside):
     write_job("quick", 'command = ["true"]\nlate_after = "1h"\n')
     hour = datetime.now().astimezone() - timedelta(hours=3)
     inside("schedule", "quick", f"{hour.minute} {hour.hour} * * *")
@@ -329,15 +325,15 @@ def test_status_says_how_late_a_job_is_and_not_while_there_is_grace(
     write_job("quick", 'command = ["true"]\nlate_after = "4h"\n')
     assert status_of(inside, "quick")["late_seconds"] is None
     write_job("quick", 'command = ["true"]\nlate_after = "1h"\n')
-    assert maejobs("exec", "quick").returncode == 0
+    assert inside("exec", "quick").returncode == 0
     assert status_of(inside, "quick")["late_seconds"] is None
 
 
 @pytest.mark.parametrize("columns", [40, 80, 120])
-def test_nothing_is_wider_than_the_terminal(home, write_job, maejobs, inside, terminal, columns):
+def test_nothing_is_wider_than_the_terminal(home, write_job, inside, terminal, columns):
     write_job("quick", 'command = ["true"]\nsummary = "' + "many words " * 15 + '"\n')
     write_job("a-name-that-is-rather-long-for-a-job", FAILS)
-    maejobs("run", "a-name-that-is-rather-long-for-a-job")
+    inside("run", "a-name-that-is-rather-long-for-a-job")
     inside("schedule", "quick", "0 2 * * *")
     for command in ("status", "runs", "jobs", "next"):
         screen = terminal(command, columns=columns)
@@ -351,9 +347,9 @@ def test_nothing_is_wider_than_the_terminal(home, write_job, maejobs, inside, te
         assert "…" not in plain
 
 
-def test_colours_are_for_terminals_and_only_where_wanted(write_job, maejobs, inside, terminal):
+def test_colours_are_for_terminals_and_only_where_wanted(write_job, inside, terminal):
     write_job("fails", FAILS)
-    maejobs("run", "fails")
+    inside("run", "fails")
     coloured, plain = terminal("runs"), terminal("runs", NO_COLOR="1")
     assert (coloured.end(), plain.end()) == (0, 0)
     assert "\x1b[31mfailed\x1b[0m" in coloured.text
@@ -361,13 +357,13 @@ def test_colours_are_for_terminals_and_only_where_wanted(write_job, maejobs, ins
     assert "\x1b" not in inside("runs").stdout
 
 
-def test_empty_states_say_what_to_do(home, maejobs, inside):
+def test_empty_states_say_what_to_do(home, inside):
     assert "no runs yet" in inside("runs").stdout
     assert "`maejobs init` puts ours there" in inside("status").stdout
     assert "nothing is scheduled; try `maejobs schedule" in inside("next").stdout
-    assert maejobs("init").returncode == 0
+    assert inside("init").returncode == 0
     assert "never ran" in inside("status").stdout
-    assert "jobs: all there already" in maejobs("init").stdout
+    assert "jobs: all there already" in inside("init").stdout
     assert {p.stem for p in home.jobs_dir.glob("*.toml")} == {
         p.stem for p in (Path(__file__).parents[2] / "jobs.d").glob("*.toml")
     }

@@ -36,7 +36,7 @@ main()
 
 
 def test_killed_at_any_write_the_line_is_started_once_and_adopt_can_be_called_again(
-    home, maejobs, tmp_path
+    home, inside, tmp_path
 ):
     adopt = ("adopt", "wiki", "--matching", "wiki-backup", "--home", str(home.root))
     table = home.root / "crontab"
@@ -48,14 +48,14 @@ def test_killed_at_any_write_the_line_is_started_once_and_adopt_can_be_called_ag
         if ended.returncode == 0:
             break
         assert ended.returncode == -9, ended.stderr.decode()
-        assert maejobs("apply", "--yes").returncode == 0, kill_at
+        assert inside("apply", "--yes").returncode == 0, kill_at
         foreign = LINE in table.read_bytes().splitlines()
         ours = [entry.job for entry in read_entries(table.read_bytes())]
         assert ours == ([] if foreign else ["wiki"]), kill_at
         if foreign:
-            again = maejobs(*adopt)
+            again = inside(*adopt)
             assert again.returncode == 0, (kill_at, again.stderr)
         assert LINE not in table.read_bytes().splitlines(), kill_at
         assert [entry.job for entry in read_entries(table.read_bytes())] == ["wiki"], kill_at
-        assert maejobs("jobs").returncode == 0, kill_at
+        assert inside("jobs").returncode == 0, kill_at
     assert kill_at > 6

@@ -106,7 +106,7 @@ def test_killed_at_any_step_the_table_is_the_old_or_the_new_and_the_lock_is_free
 
 
 CROWD = """
-import os, sys
+import os, subprocess, sys
 import maejobs.cli.scheduling, maejobs.cli.entries, maejobs.rundb.database, maejobs.rundb.record
 import maejobs.jobs.load, maejobs.cron.install, maejobs.cron.user_target, maejobs.cron.host
 from maejobs.cli import main
@@ -138,15 +138,14 @@ for n in range(25):
     wait([call("schedule", f"job-{n}", "0 2 * * *", "--home", homes[n % 2])])
 every = [("unschedule", f"job-{n}", "--home", homes[n % 2]) for n in range(25)]
 every += [("schedule", f"job-{n}", f"{n} 3 * * *", "--home", homes[1 - n % 2]) for n in range(25)]
+before = subprocess.run(["crontab", "-l"], capture_output=True, check=True).stdout
 for run in range(3):
     statuses = wait([call(*arguments) for arguments in every])
     print(run, sorted(set(statuses)), flush=True)
     os.system("crontab -l | grep -c ' 2 [*] [*] [*] .*# maejobs:'")
     os.system("crontab -l | grep -c ' 3 [*] [*] [*] .*# maejobs:'")
     if run < 2:
-        for n in range(25):
-            wait([call("unschedule", f"job-{n}", "--home", homes[1 - n % 2])])
-            wait([call("schedule", f"job-{n}", "0 2 * * *", "--home", homes[n % 2])])
+        subprocess.run(["crontab", "-"], input=before, check=True)
 sys.stdout.flush()
 os.system("crontab -l")
 """
