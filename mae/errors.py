@@ -36,8 +36,15 @@ def told(error: BaseException) -> tuple[str, int] | None:
         line = f"{error.filename or 'system'}: {error.strerror or error}"
         return line, 2 if error.errno in OF_THE_PLACE else 1
     if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
-        return "the memory is not enough; set run.micro_batch, run.recompute or a smaller model", 1
+        mend = "set run.micro_batch, run.recompute or a smaller model"
+        return f"the memory is not enough: {_first_words(error)}; {mend}", 1
     return None
+
+
+def _first_words(error: BaseException) -> str:
+    """Of what PyTorch says, as long as it often is, that which a supervisor knows it by."""
+    line = str(error).strip().partition("\n")[0]
+    return ". ".join(line.split(". ")[:2]).rstrip(".")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

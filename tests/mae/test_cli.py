@@ -17,6 +17,9 @@ from mae.cli import main
 from mae.config_file import presets
 from mae.errors import told
 from mae.recipes import recipes
+from maejobs.jobs.failures import CUDA_OUT_OF_MEMORY, EXIT_CODE
+from maejobs.supervise.child import Ending
+from maejobs.supervise.failure import Evidence, classify
 
 
 def mae(*arguments: str):
@@ -151,6 +154,40 @@ def test_an_output_that_cannot_be_made_is_one_line(tmp_path):
     assert done.exit_code == 2
     assert done.stderr.count("\n") == 1
     assert target in done.stderr
+
+
+CUDA_FULL = (
+    "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.10 GiB of "
+    "which 1.20 GiB is free. Of the allocated memory 70.31 GiB is allocated by PyTorch."
+)
+CPU_FULL = (
+    "[enforce fail at alloc_cpu.cpp:114] data. DefaultCPUAllocator: can't allocate memory: you "
+    "tried to allocate 9 bytes. Error code 12 (Cannot allocate memory)"
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "failure_class"),
+    [
+        (torch.OutOfMemoryError(CUDA_FULL), "Tried to allocate 2.00 GiB;", CUDA_OUT_OF_MEMORY),
+        (RuntimeError(CPU_FULL), "you tried to allocate 9 bytes;", EXIT_CODE),
+    ],
+    ids=["gpu", "host"],
+)
+def test_full_memory_is_told_in_pytorchs_words_by_which_the_supervisor_knows_it(
+    tmp_path, monkeypatch, error, words, failure_class
+):
+    def fail(*_arguments):
+        raise error
+
+    monkeypatch.setattr("mae.train.loop.pretrain", fail)
+    done = mae("pretrain", "--config", "fashion-tiny", "--output", str(tmp_path / "campaign"))
+
+    assert done.exit_code == 1
+    assert done.stderr.count("\n") == 1
+    assert f"{words} set run.micro_batch, run.recompute or a smaller model" in done.stderr
+    ending = Ending(done.exit_code, None, 1.0, 1, None)
+    assert classify(Evidence(ending, done.stderr.encode())) == failure_class
 
 
 def test_debug_shows_where_it_came_from():
