@@ -64,6 +64,13 @@ def test_a_shipped_job_that_cannot_be_made_to_fit_is_named(tmp_path, monkeypatch
     assert not (tmp_path / "stage").exists()
 
 
+def test_a_shipped_job_that_hangs_is_stopped(jobs_dir):
+    for job in (load_job(jobs_dir, name) for name in job_names(jobs_dir)):
+        patience = [limit for limit in (job.timeout, job.stall_after) if limit]
+        assert patience, f"{job.name} could hang until somebody looks"
+        assert min(patience) <= timedelta(hours=3)
+
+
 def test_all_of_it_is_private(tmp_path):
     before = os.umask(0o022)
     try:

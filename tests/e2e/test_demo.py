@@ -8,10 +8,14 @@ import select
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from PIL import Image
+
+from maejobs.jobs.load import load_job
 
 MAEJOBS = Path(sys.executable).parent / "maejobs"
 JOBS = ("pretrain", "evaluate", "rotate", "backup", "cleanup")
@@ -75,6 +79,24 @@ def test_every_job_ran_every_night(demo: Demo) -> None:
     assert {(run["job"], run["state"]) for run in runs} == {(job, "succeeded") for job in JOBS}
     assert len(runs) == 3 * len(JOBS)
     assert len({run["slot"] for run in runs}) == 3 * len(JOBS)
+
+
+def test_no_job_is_silent_for_a_tenth_of_what_would_be_a_stall(demo: Demo) -> None:
+    limits = {name: load_job(demo.home / "jobs.d", name).stall_after for name in JOBS}
+    assert limits["pretrain"]
+    for run in demo.ask("runs", "--limit", "100"):
+        if limit := limits[run["job"]]:
+            assert longest_silence(run) < limit / 10
+
+
+def longest_silence(run: dict) -> timedelta:
+    """Between the start, the signs of life that are told in the event stream, and the end."""
+    began, ended = (datetime.fromisoformat(run[key]) for key in ("started", "finished"))
+    lines = (Path(run["directory"]) / "events.jsonl").read_text().splitlines()
+    times = [datetime.fromtimestamp(json.loads(line)["time"], UTC) for line in lines]
+    # The stream is told on the real clock, and the record on the rehearsal's.
+    edges = ended - began - (times[-1] - times[0])
+    return max(edges, *(later - earlier for earlier, later in pairwise(times)))
 
 
 def test_each_night_goes_on_exactly_where_the_last_one_ended(demo: Demo) -> None:
