@@ -117,6 +117,36 @@ def test_they_are_listed_and_are_no_jobs(table, inside):
         assert RECONCILE not in inside(command).stdout
 
 
+def test_cron_hears_once_of_a_database_that_is_away(home, table, inside, snapshot):
+    away = home.database_file.with_name("away.db")
+    complaint = f"maejobs: no run database at {home.database_file}; `maejobs init` makes it\n"
+
+    def told() -> str:
+        done = inside("exec", RECONCILE)
+        assert (done.stdout, done.returncode) == ("", int(not home.database_file.exists()))
+        return done.stderr
+
+    assert told() == ""
+    for _ in range(2):
+        home.database_file.rename(away)
+        before = snapshot()
+        assert "no run database" in inside("exec", RECONCILE, "--dry-run").stderr
+        assert snapshot() == before
+        assert told() == complaint
+        assert [told() for _ in range(3)] == [""] * 3
+        away.rename(home.database_file)
+        assert told() == ""
+
+
+def test_cron_hears_of_a_second_trouble_beside_the_first(home, table, inside):
+    table.write_bytes(b"# >>> maejobs (managed) >>>\n")
+    first = inside("exec", RECONCILE)
+    assert (first.returncode, "missed slots not looked for" in first.stderr) == (0, True)
+    home.database_file.rename(home.root / "away.db")
+    assert inside("exec", RECONCILE).stderr.count("\n") == 1
+    assert inside("exec", RECONCILE).stderr == ""
+
+
 @pytest.mark.fault
 def test_a_damaged_block_keeps_them(table, inside):
     inside("schedule", "quick")

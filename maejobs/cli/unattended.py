@@ -1,0 +1,27 @@
+"""`exec RECONCILE`, which cron calls every five minutes: it speaks only where there is news."""
+
+from maejobs.cli.text import visible
+from maejobs.cli.warned import on_stderr, warned_by
+from maejobs.errors import MaejobsError
+from maejobs.home import Home
+
+
+def reconcile_for_cron(home: Home, dry_run: bool) -> int:
+    """Set the record straight; the exit code.
+
+    Cron mails what is printed: a database that is away all night is told of once.
+    """
+    from maejobs.watch.complaints import news
+    from maejobs.watch.reconcile import reconcile
+
+    code = 0
+    complaints: list[str] = []
+    with warned_by(complaints.append):
+        try:
+            reconcile(home, dry_run)
+        except MaejobsError as error:
+            complaints.append(visible(str(error)))
+            code = error.exit_code
+    for text in complaints if dry_run else news(home, complaints):
+        on_stderr(text)
+    return code
