@@ -17,6 +17,7 @@ from maejobs.cli.options import (
     run_argument,
 )
 from maejobs.cli.text import visible
+from maejobs.cli.warned import on_stderr, warned_by
 from maejobs.errors import MaejobsError, UserError
 from maejobs.home import Home
 
@@ -50,16 +51,15 @@ def exec_command(job: str, slot_text: str | None, dry_run: bool) -> int:
     from maejobs.supervise.execute import execute
     from maejobs.supervise.slot import scheduled_expressions, slot_of
 
-    _warn_on_stderr()
     home = existing_home()
     if job == PROBE:
         answer(home)
         return 0
     if job == RECONCILE:
-        from maejobs.watch.reconcile import reconcile
+        from maejobs.cli.unattended import reconcile_for_cron
 
-        reconcile(home, dry_run)
-        return 0
+        return reconcile_for_cron(home, dry_run)
+    click.get_current_context().with_resource(warned_by(on_stderr))
     _refuse_unknown(home, job)
     if slot_text is None:
         trigger = "cron"
@@ -162,17 +162,6 @@ def cancel_command(run: str, dry_run: bool) -> None:
         raise UserError(f"{record.id} has no process on this host; `maejobs reconcile` settles it")
 
 
-def _warn_on_stderr() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Visible("maejobs: %(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
-
-
-class _Visible(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return visible(super().format(record))
-
-
 def _refuse_unknown(home: Home, job: str) -> None:
     """Raises UserError for a job that has neither a file nor an entry: a slip of the fingers.
 
@@ -222,8 +211,7 @@ def _in_foreground(
     from maejobs.cli.foreground import Foreground
     from maejobs.supervise.execute import execute
 
-    _warn_on_stderr()
-    with Foreground(quiet=as_json) as foreground:
+    with Foreground(quiet=as_json) as foreground, warned_by(foreground.say):
         verdict = execute(
             home,
             job,
@@ -231,6 +219,7 @@ def _in_foreground(
             retry_of=old.id if old else None,
             watch=foreground.watch,
             attempt=old.attempt + 1 if old else 1,
+            on_wait=foreground.say_waiting,
         )
     run = verdict.run
     if as_json:

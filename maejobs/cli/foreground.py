@@ -1,51 +1,45 @@
-"""A run in the foreground: its output as it comes, and a progress bar below it on a terminal."""
+"""A run in the foreground, shown by a thread: whoever looks on may stop reading, or go away."""
 
-import sys
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from queue import Full, Queue
+from threading import Thread
 from types import TracebackType
 
-import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from maejobs.cli.text import one_line, shown_line
+from maejobs import clock
+from maejobs.cli.output import length
+from maejobs.cli.screen import Look, Screen
+from maejobs.cli.text import on_one_line
+from maejobs.cron.fires import host_zone
 from maejobs.rundb.events import Event
 from maejobs.rundb.run import Run
 from maejobs.supervise.log import LOG_NAME
-from maejobs.supervise.log_reader import Line, read_lines
 
-
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """Rich would end the process here, and leave the command without its supervisor."""
-        raise BrokenPipeError
+MOST_WAITING = 100  # looks and words that wait for a reader; what comes then is not shown
+SHOWN = ("progress", "metric")  # kinds of events
+_log = logging.getLogger(__name__)
 
 
 class Foreground:
-    """Shows what `execute` tells its watcher. Who looks on may go away; the run goes on."""
+    """Shows what `execute` tells its watcher.
+
+    A pager that is not scrolled, a terminal that is held (Ctrl-S): they make the thread wait, and
+    never the run. Only when it has ended and is recorded does the end of a `with` wait for them.
+    """
 
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._console = _Console(highlight=False, markup=False)
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[metric]}", markup=False),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=quiet or not self._console.is_terminal,
-            transient=True,
-        )
-        self._task = self._bar.add_task("starting", total=None, metric="")
-        self._shown = 0
-        self._run_id = ""
-        self._rest = b""
-        self._ended = True
+        self._screen = Screen(quiet)
+        self._waiting: Queue[Look | str | None] = Queue(MOST_WAITING)
+        self._thread = Thread(target=self._show_all, name="foreground", daemon=True)
+        self._last: Look | None = None
 
     def __enter__(self) -> "Foreground":
-        self._bar.start()
+        self._thread.start()
         return self
 
     def __exit__(
@@ -54,56 +48,51 @@ class Foreground:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            self._bar.stop()
-            if self._rest or not self._ended:
-                click.echo(shown_line(self._rest))
-        except OSError:
-            self._quiet = True
+        if self._last:
+            self._waiting.put(self._last)  # for one that came when there was no room
+        self._waiting.put(None)
+        self._thread.join()
 
     def watch(self, run: Run, events: list[Event]) -> None:
         """Show new output and where the run is."""
+        newest = {event.kind: event for event in events if event.kind in SHOWN}
+        look = Look(run.id, run.job, Path(run.directory) / LOG_NAME, tuple(newest.values()))
+        self._last = look
+        self._put(look)
+
+    def say(self, text: str) -> None:
+        """Show a line of ours."""
+        self._put(text)
+
+    def say_waiting(self, run: Run, delay: timedelta) -> None:
+        """Show that the run is tried again, and when."""
+        why = f" ({on_one_line(run.reason)})" if run.reason else ""
+        at = f"{(clock.now() + delay).astimezone(host_zone()):%H:%M:%S}"
+        when = f"in {length(delay.total_seconds())}, at {at}"
+        self.say(f"{run.id}: {run.state}{why}; tried again {when} (Ctrl-C gives up)")
+
+    def _put(self, shown: Look | str) -> None:
+        try:
+            self._waiting.put_nowait(shown)
+        except Full:
+            _log.debug("nobody reads; not shown: %s", shown)
+
+    def _show_all(self) -> None:
+        """What the thread does until it is told that there is no more."""
+        self._try(self._screen.open)
+        while (shown := self._waiting.get()) is not None:
+            if isinstance(shown, str):
+                with suppress(OSError):
+                    self._screen.say(shown)
+            else:
+                self._try(partial(self._screen.show, shown))
+        self._try(self._screen.close)
+
+    def _try(self, action: Callable[[], None]) -> None:
         if self._quiet:
             return
         try:
-            self._show(run, events)
-        except OSError:  # the reader of a pipe (`| head`) or the terminal is gone
+            action()
+        except Exception as error:  # the reader of a pipe (`| head`) or the terminal is gone, say
+            _log.debug("no longer shown: %s", error)
             self._quiet = True
-            self._bar.disable = True
-
-    def _show(self, run: Run, events: list[Event]) -> None:
-        if run.id != self._run_id:
-            if self._rest:  # of the attempt before
-                self._console.print(shown_line(self._rest), soft_wrap=True)
-            self._run_id, self._shown, self._rest = run.id, 0, b""
-            self._bar.update(self._task, description=run.job)
-        for event in events:
-            if event.kind == "progress":
-                self._bar.update(
-                    self._task, completed=event.integer("step") or 0, total=event.integer("total")
-                )
-            elif event.kind == "metric" and (value := event.number("value")) is not None:
-                name = one_line(event.words("name") or "")
-                self._bar.update(self._task, metric=f"{name} {value:.4g}")
-        self._show_output(Path(run.directory) / LOG_NAME)
-
-    def _show_output(self, log: Path) -> None:
-        for line in _new_lines(log, self._shown):
-            self._ended = line.text.endswith(b"\n")
-            if not self._console.is_terminal:
-                sys.stdout.buffer.write(line.text)
-            elif self._ended:
-                self._console.print(shown_line(line.text), soft_wrap=True)
-            else:  # the bar stands on the line below, so only whole lines can be shown
-                self._rest = line.text
-                break
-            self._rest = b""
-            self._shown = line.end
-        sys.stdout.buffer.flush()
-
-
-def _new_lines(log: Path, offset: int) -> Iterator[Line]:
-    try:
-        yield from read_lines(log, offset)
-    except OSError:
-        return

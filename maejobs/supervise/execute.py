@@ -3,8 +3,9 @@
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from maejobs import clock
@@ -41,13 +42,15 @@ def execute(
     retry_of: str | None = None,
     watch: Watcher | None = None,
     attempt: int = 1,
+    on_wait: Callable[[Run, timedelta], None] = lambda run, delay: None,
 ) -> Verdict:
     """Run the job once for `slot` (None: by hand), with the retries its file allows.
 
     `attempt` is the first one's number for a run by hand; a slot's are counted by its runs.
 
     Every call leaves a record: also of a bad job file, of a gate that said no, of a command that
-    could not be started. `watch` sees the run and its new events about twice a second.
+    could not be started. `watch` sees the run and its new events about twice a second, `on_wait`
+    the run that failed and how long it is until the next try; both must return at once.
     Raises NotNow where the slot is somebody else's, UserError for a job that does not exist or
     whose file is bad, MaejobsError where there is no place for the run's directory.
     """
@@ -71,7 +74,10 @@ def execute(
                 raise NotNow("slot_taken", str(error)) from error
             failures.append(run.failure_class)
             delay = next_try(job, failures, run.deadline, clock.now())
-            if delay is None or not wait(delay, signals):
+            if delay is None:
+                return Verdict(run, _exit_code(run))
+            on_wait(run, delay)
+            if not wait(delay, signals):
                 return Verdict(run, _exit_code(run))
             trigger, retry_of, attempt = "retry", run.id, run.attempt + 1
 

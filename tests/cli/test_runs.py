@@ -1,6 +1,7 @@
 """Runs as a user starts, stops and looks at them."""
 
 import json
+import re
 import subprocess
 import time
 from datetime import UTC, datetime, timedelta
@@ -95,6 +96,64 @@ def test_a_run_outlives_the_reader_of_its_output(slow, home, inside):
         capture_output=True,
     )
     assert newest(inside, "slow")["state"] == "succeeded"
+
+
+FLOOD = """yes 'a line of forty bytes, or near to that' | head -n 50000
+echo done
+"""
+
+
+def test_a_run_waits_for_nobody_who_shows_it(write_job, script, home, inside, in_background):
+    write_job("flood", f'command = ["{script(FLOOD)}"]\n')
+    unread = in_background("run", "flood")
+    wait_for_start(home, "flood")
+    give_up = time.monotonic() + 20
+    while newest(inside, "flood")["state"] in ("queued", "running"):
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
+    assert newest(inside, "flood")["state"] == "succeeded"
+    assert unread.poll() is None
+
+    shown, _ = unread.communicate(timeout=30)
+
+    lines = shown.decode().splitlines()
+    assert (len(lines), lines[-2]) == (50_002, "done")
+    assert lines[-1].endswith(": succeeded")
+
+
+def test_a_run_that_nobody_reads_can_be_stopped(
+    write_job, script, home, maejobs, inside, in_background
+):
+    endless = script("yes 'a line of forty bytes, or near to that'")
+    write_job("flood", f'command = ["{endless}"]\n')
+    unread = in_background("run", "flood")
+    wait_for_start(home, "flood")
+    time.sleep(1)
+    assert maejobs("cancel", "flood").returncode == 0
+    give_up = time.monotonic() + 20
+    while newest(inside, "flood")["state"] != "cancelled":
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
+    assert unread.poll() is None
+    unread.kill()
+
+
+def test_a_run_says_that_it_waits_to_try_again(write_job, script, maejobs, terminal):
+    once = '[ -e "$MAEJOBS_HOME/ran" ] && exit 0; touch "$MAEJOBS_HOME/ran"; exit 3'
+    write_job("twice", f'command = ["{script(once)}"]\nretries = 1\nretry_delay = "1s"\n')
+    done = maejobs("run", "twice")
+    assert done.returncode == 0
+    (said,) = done.stderr.splitlines()
+    assert re.fullmatch(
+        r"maejobs: twice-\d+T\d+Z-m: failed \(exit code 3\); tried again in 1\.0s, at "
+        r"\d\d:\d\d:\d\d \(Ctrl-C gives up\)",
+        said,
+    )
+    write_job("patient", FAILS + 'retries = 1\nretry_delay = "1h"\n')
+    screen = terminal("run", "patient", columns=200)
+    screen.wait_for("tried again in 1h 00m 00s, at ")
+    screen.type("\x03")
+    assert screen.end() == 1
 
 
 def test_following_a_log_loses_no_line_and_ends_with_the_run(slow, home, maejobs, in_background):
