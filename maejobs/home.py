@@ -1,7 +1,7 @@
 """The home: one directory that holds everything maejobs owns, and its `maejobs.toml`."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ KEYS: dict[str, tuple[type, ...]] = {
     "crontab": (str,),
     "clock_shift": (int, float),
     "dialect": (str,),
+    "notify": (dict,),
 }
 
 
@@ -26,13 +27,16 @@ KEYS: dict[str, tuple[type, ...]] = {
 class Home:
     """Where things lie. `crontab` names a table: "user", "user:NAME", "system" or a file's path.
 
-    `configured_dialect` is unchecked; maejobs.cron.dialect tells which dialect counts.
+    `configured_dialect` is unchecked; maejobs.cron.dialect tells which dialect counts. Unchecked is
+    `configured_notify` too: maejobs.notify.settings reads it, for it must not keep a run from
+    starting.
     """
 
     root: Path
     crontab: str = "user"
     configured_database_url: str | None = None
     configured_dialect: str | None = None
+    configured_notify: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def config_file(self) -> Path:
@@ -57,6 +61,10 @@ class Home:
     @property
     def paused_dir(self) -> Path:
         return self.root / "paused"
+
+    @property
+    def notify_dir(self) -> Path:
+        return self.root / "notify"
 
     @property
     def crontab_backups_dir(self) -> Path:
@@ -91,6 +99,7 @@ class Home:
             self.locks_dir,
             self.spool_dir,
             self.paused_dir,
+            self.notify_dir,
             self.crontab_backups_dir,
             self.database_file.parent,
         ):
@@ -116,7 +125,13 @@ def open_home(option: str | None) -> Home:
     if shift := config.get("clock_shift"):
         os.environ[clock.SHIFT_VARIABLE] = str(shift)
     crontab = crontab_spec(config.get("crontab", "user"), root)
-    return Home(root, crontab, config.get("database_url"), config.get("dialect"))
+    return Home(
+        root,
+        crontab,
+        config.get("database_url"),
+        config.get("dialect"),
+        config.get("notify", {}),
+    )
 
 
 def home_root(option: str | None) -> Path:

@@ -78,6 +78,7 @@ def test_every_directory_of_a_home_is_private(tmp_path):
         "locks",
         "spool",
         "paused",
+        "notify",
         "crontab-backups",
     }
 

@@ -47,6 +47,7 @@ SECTIONS = {
         "doctor": ("doctor", "Check whether a night would work, point by point."),
         "watch": ("watch", "Set the record straight at boot and every five minutes."),
         "reconcile": ("upkeep", "Set the record straight: lost and missed runs."),
+        "notify": ("notify", "Test who is told of failures, and see what waits."),
         "keep": ("keep", "Decide what stays: checkpoints, backups, old runs."),
         "db": ("database", "Look after the run database."),
         "completion": ("completion", "Print the completion script for SHELL."),

@@ -11,6 +11,7 @@ import click
 
 from maejobs import clock
 from maejobs.cli.environment_check import CHANGES, differing, lacking, lines_above
+from maejobs.cli.notify import who_is_told
 from maejobs.cli.options import (
     PATIENCE_SECONDS,
     HomeCommand,
@@ -86,6 +87,7 @@ def examine(home: Home) -> Iterator[Finding]:
         yield Finding("clock", WARNING, f"clock_shift is set: this home rehearses, {clock.shift()}")
     yield from _jobs(home)
     yield _database(home)
+    yield from _alerts(home)
     yield from _crontab(home)
     yield from _environment(home)
     yield from _scheduler(home)
@@ -127,6 +129,15 @@ def _database(home: Home) -> Finding:
     if spooled:
         return Finding("database", WARNING, f"{spooled} spooled records; run `maejobs reconcile`")
     return Finding("database", GOOD, place_of(home))
+
+
+def _alerts(home: Home) -> Iterator[Finding]:
+    if not home.configured_notify:
+        return
+    try:
+        yield Finding("alerts", GOOD, who_is_told(home))
+    except MaejobsError as error:
+        yield Finding("alerts", BAD, f"{error} (nobody is told)")
 
 
 def _crontab(home: Home) -> Iterator[Finding]:

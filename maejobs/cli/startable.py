@@ -36,8 +36,9 @@ def shown_command(home: Home, job: Job) -> list[str]:
 
 
 def known_secrets(home: Home, job: Job) -> list[str]:
-    """The secret values that the job's command gets, as far as they can be read now."""
-    return secrets_of(_own_variables(home, job), _from_file(home, job))
+    """The secret values in the job's file and environment, as far as they can be read now."""
+    ping = [job.notify.ping] if job.notify.ping else []
+    return [*secrets_of(_own_variables(home, job), _from_file(home, job)), *ping]
 
 
 def variables_of(home: Home, job: Job) -> dict[str, str]:

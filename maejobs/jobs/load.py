@@ -11,11 +11,16 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from maejobs.errors import UserError, quoted
-from maejobs.jobs.model import JOB_NAME, DiskRoom, GpuNeed, HostNeed, Job
+from maejobs.jobs.model import JOB_NAME, DiskRoom, GpuNeed, HostNeed, Job, Notify
 from maejobs.privilege import acting_as, owner_of
 from maejobs.trust import read_trusted, refuse_untrusted
 
-TABLES: dict[int | str, type[BaseModel]] = {"disk": DiskRoom, "gpu": GpuNeed, "host": HostNeed}
+TABLES: dict[int | str, type[BaseModel]] = {
+    "disk": DiskRoom,
+    "gpu": GpuNeed,
+    "host": HostNeed,
+    "notify": Notify,
+}
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,10 @@ def parse_job(path: Path, name: str, text: str) -> Job:
         job = Job.model_validate({**data, "name": name})
     except ValidationError as error:
         problems += [
-            Problem(line_of(text, detail["loc"]), _explain(detail)) for detail in error.errors()
+            Problem(
+                line_of(text, detail["loc"]), explain(detail, TABLES.get(detail["loc"][0], Job))
+            )
+            for detail in error.errors()
         ]
     if problems:
         raise BadJobFile(path, problems)
@@ -129,14 +137,14 @@ def _paths(content: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tup
             yield from _paths(value, (*above, key))
 
 
-def _explain(detail: Any) -> str:
+def explain(detail: Any, model: type[BaseModel]) -> str:
+    """What is wrong, by one of pydantic's `errors()`, with a table that is to be a `model`."""
     location = [part for part in detail["loc"] if part != "[key]"]
     place = "".join(
         f"[{part}]" if isinstance(part, int) else f".{part}" for part in location
     ).lstrip(".")
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":
-        model = TABLES.get(location[0], Job)
         known = [key for key in model.model_fields if key != "name"]
         near = get_close_matches(str(location[-1]), known, 1)
         hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"

@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from maejobs.jobs.failures import TRIED_AGAIN, check_retried
+from maejobs.jobs.ping_url import check_ping_url
 from maejobs.jobs.placeholders import check_placeholders
 from maejobs.jobs.units import parse_duration, parse_size, parse_time_of_day
 
@@ -59,6 +60,8 @@ Argument = Annotated[str, AfterValidator(_no_nul), AfterValidator(check_placehol
 LockName = Annotated[str, AfterValidator(_lock_name)]
 Variable = Annotated[str, AfterValidator(check_variable)]
 Retried = Annotated[str, AfterValidator(check_retried)]
+PingUrl = Annotated[str, AfterValidator(_no_nul), AfterValidator(check_ping_url)]
+AlertedState = Literal["failed", "timed_out", "lost", "missed", "skipped"]
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -102,6 +105,20 @@ class HostNeed(BaseModel):
         return self
 
 
+class Notify(BaseModel):
+    """When somebody is told of the job's runs, and which dead man's switch hears of them.
+
+    A bad end is a slot that came to one of the states in `on`. `ping` is a secret: who knows it can
+    say that all is well.
+    """
+
+    model_config = _STRICT
+    alert_after: Annotated[int, Field(ge=1, le=100)] = 1
+    on: list[AlertedState] = ["failed", "timed_out", "lost", "missed"]
+    ping: PingUrl | None = None
+    log_lines: Annotated[int, Field(ge=0, le=1000)] = 20
+
+
 class Job(BaseModel):
     """One job as its file describes it. `command`, `env` and paths may hold placeholders."""
 
@@ -132,3 +149,4 @@ class Job(BaseModel):
     env_file: Argument | None = None
     nice: Annotated[int, Field(ge=0, le=19)] = 0
     log_limit: Annotated[Size, Field(ge=SMALLEST_LOG)] = 64_000_000
+    notify: Notify = Notify()

@@ -21,6 +21,7 @@ from maejobs.jobs.placeholders import expand
 from maejobs.jobs.secrets import hide, secrets_of
 from maejobs.launch.local import CouldNotStart, start
 from maejobs.launch.process import start_time
+from maejobs.notify.hooks import Herald
 from maejobs.rundb import run as states
 from maejobs.rundb.events import EVENTS_NAME, GOOD_ENDINGS, PAUSED, Event, last_outcome
 from maejobs.rundb.run import Run
@@ -56,7 +57,12 @@ class Passed(NamedTuple):
 
 
 def attempt_run(
-    home: Home, job: Job, recorder: Recorder, signals: Signals, watch: Watcher | None
+    home: Home,
+    job: Job,
+    recorder: Recorder,
+    signals: Signals,
+    watch: Watcher | None,
+    herald: Herald,
 ) -> None:
     """Start the run's command if the gates let it, and look after it to the verdict.
 
@@ -82,7 +88,7 @@ def attempt_run(
             return
         witness = stack.enter_context(closing(Witness()))
         try:
-            child = _start(home, job, run, values, passed)
+            child = _start(home, job, run, values, passed, herald)
         except UserError as error:
             run.failure_class = BAD_JOB_FILE
             finish(recorder, states.FAILED, str(error))
@@ -92,7 +98,8 @@ def attempt_run(
             finish(recorder, states.FAILED, str(error))
             return
         recorder.save_underway()
-        ending = _look_after(child, job, recorder, signals, watch)
+        herald.started()
+        ending = _look_after(child, job, recorder, signals, watch, herald)
         _conclude(home, recorder, ending, witness)
 
 
@@ -130,7 +137,7 @@ def _patience(run: Run, wait: timedelta) -> float:
 
 
 def _start(
-    home: Home, job: Job, run: Run, values: dict[str, str], passed: Passed
+    home: Home, job: Job, run: Run, values: dict[str, str], passed: Passed, herald: Herald
 ) -> subprocess.Popen[bytes]:
     """The started command. Raises CouldNotStart; UserError: its `env_file` is not fit to read."""
     directory = Path(run.directory)
@@ -139,7 +146,7 @@ def _start(
     environment = build_environment(
         home, job, values, directory / EVENTS_NAME, run.deadline, os.environ, passed.gpus, from_file
     )
-    secrets = secrets_of(environment, from_file)
+    herald.secrets = secrets = secrets_of(environment, from_file)
     run.command = [hide(word, secrets) for word in command]
     child = start(
         command,
@@ -160,6 +167,7 @@ def _look_after(
     recorder: Recorder,
     signals: Signals,
     watch: Watcher | None,
+    herald: Herald,
 ) -> Ending:
     run, directory = recorder.run, Path(recorder.run.directory)
     log_clock = LogClock(directory / LOG_NAME, directory / TIMES_NAME)
@@ -178,6 +186,7 @@ def _look_after(
         log_clock.tick()
         log_limit.tick()
         recorder.tick()
+        herald.tick()
         show()
 
     left = None if run.deadline is None else (run.deadline - clock.now()).total_seconds()

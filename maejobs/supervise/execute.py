@@ -16,12 +16,14 @@ from maejobs.jobs.load import load_job
 from maejobs.jobs.model import JOB_NAME
 from maejobs.launch.process import boot_id, host_name, start_time
 from maejobs.launch.revision import code_revision
+from maejobs.notify.hooks import Herald, ended_without_job
 from maejobs.rundb import run as states
 from maejobs.rundb.record import SlotTaken
 from maejobs.rundb.run import Run
 from maejobs.supervise.attempt import Watcher, attempt_run, finish
 from maejobs.supervise.child import caught_signals
 from maejobs.supervise.claim import claim_by_hand, claim_slot, run_directory
+from maejobs.supervise.log import LOG_NAME
 from maejobs.supervise.recorder import Recorder
 from maejobs.supervise.retry import next_try, wait
 
@@ -66,18 +68,22 @@ def execute(
             except UserError as error:
                 run.failure_class = BAD_JOB_FILE
                 finish(recorder, states.FAILED, f"bad job file: {error}")
+                ended_without_job(home, run)
                 raise
+            herald = Herald(home, job, run, Path(run.directory) / LOG_NAME)
             try:
-                attempt_run(home, job, recorder, signals, watch)
+                attempt_run(home, job, recorder, signals, watch, herald)
             except SlotTaken as error:
                 shutil.rmtree(run.directory, ignore_errors=True)  # there was no such run
                 raise NotNow("slot_taken", str(error)) from error
             failures.append(run.failure_class)
             delay = next_try(job, failures, run.deadline, clock.now())
+            herald.ended(tried_again=delay is not None)
             if delay is None:
                 return Verdict(run, _exit_code(run))
             on_wait(run, delay)
             if not wait(delay, signals):
+                herald.ended(tried_again=False)
                 return Verdict(run, _exit_code(run))
             trigger, retry_of, attempt = "retry", run.id, run.attempt + 1
 

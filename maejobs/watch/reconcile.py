@@ -14,10 +14,11 @@ from sqlalchemy import Engine, Row
 from maejobs import clock
 from maejobs.home import Home
 from maejobs.launch.process import boot_id, host_name, is_alive
+from maejobs.notify.hooks import after_reconcile
 from maejobs.rundb.database import BUSY_TIMEOUT_SECONDS, open_database
 from maejobs.rundb.events import EVENTS_NAME, ended_well
 from maejobs.rundb.ingest import ingest
-from maejobs.rundb.queries import lost_runs, unfinished_runs
+from maejobs.rundb.queries import lost_runs, runs_by_id, unfinished_runs
 from maejobs.rundb.record import write_run
 from maejobs.rundb.run import LOST, SUCCEEDED, Run
 from maejobs.rundb.spool import spooled_runs, take_up
@@ -49,8 +50,22 @@ def reconcile(
     """Bring the database in line with what is on this host. Raises DatabaseUnavailable.
 
     With `catch_up`, jobs that ask for it make up for the newest slot that nobody started.
+    Whatever the database says, what waits in the outbox is sent on its way.
     """
     findings = Findings()
+    settled: list[Run] = []
+    try:
+        settled = _reconcile(home, findings, dry_run, busy_timeout, catch_up)
+    finally:
+        if not dry_run:
+            after_reconcile(home, settled)
+    return findings
+
+
+def _reconcile(
+    home: Home, findings: Findings, dry_run: bool, busy_timeout: float, catch_up: bool
+) -> list[Run]:
+    """Fill `findings`; the runs that it has passed a verdict on. Raises DatabaseUnavailable."""
     signs = beat(home, clock.now(), LOOK_BACK, dry_run)
     with open_database(home, busy_timeout) as engine:
         findings.taken_up = (
@@ -59,11 +74,12 @@ def reconcile(
         lost = lost_runs(engine, clock.now() - SECOND_LOOK)
         for row in [*lost, *unfinished_runs(engine)]:
             _settle(engine, row, findings, dry_run)
-        settled = {*findings.lost, *findings.ended_well}
+        settled = [*findings.lost, *findings.ended_well]
         going_on = {row.job for row in unfinished_runs(engine) if row.id not in settled}
         slots = Slots(home, engine, signs, going_on, dry_run, catch_up).look()
+        rows = runs_by_id(engine, settled).values() if settled else ()
     findings.missed, findings.unknown, findings.started = slots.missed, slots.unknown, slots.started
-    return findings
+    return [_run_of(row) for row in rows]
 
 
 def _settle(engine: Engine, row: Row[Any], findings: Findings, dry_run: bool) -> None:
@@ -85,9 +101,7 @@ def _settle(engine: Engine, row: Row[Any], findings: Findings, dry_run: bool) ->
         _log.warning("events of %s cannot be read: %s", row.id, error)
     if same_boot and is_alive(row.pid, row.pid_started):
         return
-    run = Run(
-        **{name: getattr(row, name) for name in Run.__dataclass_fields__},
-    )
+    run = _run_of(row)
     run.finished = clock.now()
     if ended_well(stream):
         run.state, run.failure_class = SUCCEEDED, None
@@ -101,3 +115,7 @@ def _settle(engine: Engine, row: Row[Any], findings: Findings, dry_run: bool) ->
         names = findings.lost
     if dry_run or write_run(engine, run):
         names.append(run.id)
+
+
+def _run_of(row: Row[Any]) -> Run:
+    return Run(**{name: getattr(row, name) for name in Run.__dataclass_fields__})

@@ -122,13 +122,13 @@ WRITES = {
     "schedule", "unschedule", "apply", "adopt", "edit", "restore", "pause", "resume",
     "exec", "run", "retry", "cancel", "init", "db upgrade", "keep backup", "keep cleanup",
     "keep pin", "keep unpin", "keep restore", "keep rotate", "reconcile", "demo",
-    "watch install", "watch remove", "db backup", "db export",
+    "watch install", "watch remove", "db backup", "db export", "notify test", "notify send",
 }  # fmt: skip
 PRINTS = {
     "schedule", "unschedule", "list", "diff", "adopt", "backups", "check", "next", "plan",
     "run", "retry", "status", "jobs", "runs", "show", "logs", "doctor", "reconcile",
     "db info", "db check", "db backup", "db export", "keep list", "keep rotate", "keep backup",
-    "keep restore", "keep cleanup",
+    "keep restore", "keep cleanup", "notify test", "notify list", "notify send",
 }  # fmt: skip
 
 

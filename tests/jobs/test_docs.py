@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from maejobs.jobs.load import parse_job
-from maejobs.jobs.model import DiskRoom, GpuNeed, HostNeed, Job
+from maejobs.jobs.model import DiskRoom, GpuNeed, HostNeed, Job, Notify
 from maejobs.jobs.placeholders import PLACEHOLDERS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "jobs.md").read_text(encoding="utf-8")
@@ -26,7 +26,8 @@ def test_every_key_is_documented_and_no_other():
 
 
 @pytest.mark.parametrize(
-    ("key", "model"), [("disk", DiskRoom), ("gpu", GpuNeed), ("host", HostNeed)]
+    ("key", "model"),
+    [("disk", DiskRoom), ("gpu", GpuNeed), ("host", HostNeed), ("notify", Notify)],
 )
 def test_the_keys_of_a_table_are_documented(key, model):
     meaning, _ = table("Keys")[key]

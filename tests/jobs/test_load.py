@@ -81,6 +81,7 @@ def test_every_key_is_read():
         disk = { path = "{home}", free = "1.5GB", checkpoints = 2 }
         host = { load = 1.5, battery = 0.3, wait = "30m" }
         gpu = { count = 2, free = "20GB", wait = "30m" }
+        notify = { alert_after = 2, on = ["lost"], ping = "https://h/x", log_lines = 0 }
         """,
     )
     assert set(Job.model_fields) == job.model_fields_set

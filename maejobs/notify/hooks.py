@@ -1,0 +1,164 @@
+"""What a run and `reconcile` call: notes for the outbox, and a sender that outlives them.
+
+Nothing here waits for a pager, and nothing raises: whatever goes wrong costs the message only.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec
+
+from maejobs import clock
+from maejobs.errors import MaejobsError, UserError
+from maejobs.home import Home
+from maejobs.jobs.load import load_job
+from maejobs.jobs.model import Job
+from maejobs.launch.detached import start_detached
+from maejobs.notify import outbox
+from maejobs.notify.judge import judge, read_told, settle
+from maejobs.notify.message import FAIL, START, SUCCESS
+from maejobs.notify.pings import LONGEST_BODY, kind_of_end, last_lines, ping
+from maejobs.notify.settings import Settings, read_settings
+from maejobs.rundb.run import SUCCEEDED, Run
+
+PATIENCE_SECONDS = 2.0  # for a locked database: a later round looks again
+P = ParamSpec("P")
+_log = logging.getLogger(__name__)
+
+
+def _harmless(function: Callable[P, None]) -> Callable[P, None]:
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except Exception as error:  # whatever it is, the run is worth more
+            _log.warning("nobody is told: %s", error)
+
+    return call
+
+
+class Herald:
+    """Tells of one run: that it has started, and how it ended."""
+
+    def __init__(self, home: Home, job: Job, run: Run, log: Path) -> None:
+        self._home = home
+        self._job = job
+        self._run = run
+        self._log = log
+        self._senders: list[int] = []
+        self.secrets: Sequence[str] = ()
+
+    @_harmless
+    def started(self) -> None:
+        """The command runs."""
+        if url := ping_url(self._home, self._job):
+            outbox.put(self._home, ping(START, url, self._run, clock.now()))
+            self._send()
+
+    @_harmless
+    def tick(self) -> None:
+        """Reap the senders that have ended; call it now and then while the command runs."""
+        self._senders = [pid for pid in self._senders if not _has_ended(pid)]
+
+    @_harmless
+    def ended(self, tried_again: bool) -> None:
+        """The run has its verdict; `tried_again`: another try of its slot will follow."""
+        if not tried_again:
+            settle_if_told(self._home, self._run)
+        url = ping_url(self._home, self._job)
+        if url:
+            kind = kind_of_end(self._run, tried_again)
+            log = self._last_lines()
+            outbox.put(self._home, ping(kind, url, self._run, clock.now(), log))
+        if url or (not tried_again and is_news(self._home, self._run)):
+            self._send()
+
+    def _last_lines(self) -> str:
+        try:
+            with self._log.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                begin = max(size - LONGEST_BODY, 0)
+                file.seek(begin)
+                data = file.read(LONGEST_BODY)
+        except OSError:
+            return ""
+        return last_lines(data, begin > 0, self._job.notify.log_lines, self.secrets)
+
+    def _send(self) -> None:
+        self._senders.append(start_sender(self._home))
+
+
+@_harmless
+def ended_without_job(home: Home, run: Run) -> None:
+    """The run failed because its job's file is bad, so only the home's settings count."""
+    settle_if_told(home, run)
+    if is_news(home, run):
+        start_sender(home)
+
+
+@_harmless
+def after_reconcile(home: Home, settled: Iterable[Run]) -> None:
+    """The record was set straight: `settled` are runs whose end nobody else has told."""
+    for run in settled:
+        if url := _ping_url_of(home, run.job):
+            kind = SUCCESS if run.state == SUCCEEDED else FAIL
+            outbox.put(home, ping(kind, url, run, clock.now()))
+    waits = not outbox.is_empty(home)
+    if waits or (_alerts(home) and judge(home, clock.now(), PATIENCE_SECONDS, dry_run=True)):
+        start_sender(home)
+
+
+def ping_url(home: Home, job: Job) -> str | None:
+    """Where the job's pings go: its own URL, else the home's with the job's name behind it."""
+    if job.notify.ping:
+        return job.notify.ping
+    settings = _settings(home)
+    return f"{settings.ping_base}/{job.name}" if settings and settings.ping_base else None
+
+
+def settle_if_told(home: Home, run: Run) -> None:
+    """Let the run be judged though its supervisor lives still. Raises OSError."""
+    if run.state != SUCCEEDED and _alerts(home):
+        settle(home, run.id)
+
+
+def is_news(home: Home, run: Run) -> bool:
+    """Whether somebody may have to be told of the run's end."""
+    return _alerts(home) and (run.state != SUCCEEDED or run.job in read_told(home))
+
+
+def _alerts(home: Home) -> bool:
+    settings = _settings(home)
+    return bool(settings and settings.urls)
+
+
+def _settings(home: Home) -> Settings | None:
+    """The home's settings; None where it has none that can be read."""
+    if not home.configured_notify:
+        return None
+    try:
+        return read_settings(home)
+    except UserError as error:
+        _log.warning("nobody is told: %s", error)
+        return None
+
+
+def start_sender(home: Home) -> int:
+    """The pid of a process that sends what is due, and whom nobody waits for. Raises OSError."""
+    return start_detached(["notify", "send", "--home", str(home.root)])
+
+
+def _ping_url_of(home: Home, job: str) -> str | None:
+    try:
+        return ping_url(home, load_job(home.jobs_dir, job))
+    except MaejobsError:
+        return None
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True

@@ -1,0 +1,98 @@
+"""The outbox: one fsynced file a message, so that none is lost with a process or with the power."""
+
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from maejobs.files import FILE_MODE, create_atomically, make_private_directory, write_atomically
+from maejobs.home import Home
+from maejobs.notify.message import Message
+
+LOG_LIMIT = 256_000  # bytes; as much again is kept of what was before
+_log = logging.getLogger(__name__)
+
+
+def put(home: Home, message: Message) -> None:
+    """Keep `message` until it is delivered; one of its name that waits already stands.
+
+    Raises OSError: the disk is full, say.
+    """
+    directory = make_private_directory(_directory(home))
+    with suppress(FileExistsError):
+        create_atomically(directory / f"{message.name}.json", message.to_json().encode())
+
+
+def replace(home: Home, message: Message) -> None:
+    """Keep what a try has changed. Raises OSError."""
+    write_atomically(_directory(home) / f"{message.name}.json", message.to_json().encode())
+
+
+def remove(home: Home, message: Message) -> None:
+    """Forget it: it is delivered, or given up."""
+    (_directory(home) / f"{message.name}.json").unlink(missing_ok=True)
+
+
+def waiting(home: Home) -> list[Message]:
+    """All that waits, oldest first. A file that cannot be read is set aside, not deleted."""
+    found = []
+    for path in _directory(home).glob("*.json"):
+        try:
+            found.append(Message.from_json(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            _log.warning("message %s cannot be read: %s", path, error)
+        except ValueError as error:
+            _log.warning("message %s is set aside: %s", path, error)
+            with suppress(OSError):
+                path.rename(path.with_suffix(".unreadable"))
+    return sorted(found, key=lambda message: (message.created, message.name))
+
+
+def is_empty(home: Home) -> bool:
+    """Whether nothing waits, without reading it."""
+    return next(_directory(home).glob("*.json"), None) is None
+
+
+@contextmanager
+def held(home: Home) -> Iterator[bool]:
+    """Within, this process alone sends, if it is told so; the kernel lets go when it dies.
+
+    What it starts holds on as well, so that a try outlives nobody unseen.
+    """
+    make_private_directory(home.notify_dir)
+    descriptor = os.open(home.notify_dir / "lock", os.O_RDWR | os.O_CREAT, FILE_MODE)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            os.set_inheritable(descriptor, True)
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+def note(home: Home, now: datetime, text: str) -> None:
+    """A line for the log of what was sent, failed or dropped. Costs nothing where it fails."""
+    log = log_file(home)
+    with suppress(OSError):
+        if log.exists() and log.stat().st_size > LOG_LIMIT:
+            log.replace(log.with_suffix(".log.1"))
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(f"{now:%Y-%m-%dT%H:%M:%SZ} {' '.join(text.split())}\n")
+
+
+def log_file(home: Home) -> Path:
+    """Where `note` writes."""
+    return home.notify_dir / "sent.log"
+
+
+def _directory(home: Home) -> Path:
+    return home.notify_dir / "outbox"

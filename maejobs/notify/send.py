@@ -1,0 +1,126 @@
+"""Sends what is due: the one place that waits for pagers, in a process that nobody waits for."""
+
+import hashlib
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from maejobs import clock
+from maejobs.cron.fires import host_zone
+from maejobs.errors import MaejobsError
+from maejobs.home import Home
+from maejobs.notify import outbox
+from maejobs.notify.judge import judge
+from maejobs.notify.message import ALERT, RECOVERY, Message, failed, sort_out
+from maejobs.notify.pings import address_of
+from maejobs.notify.post import Parcel, post
+from maejobs.notify.quiet import quiet_until
+from maejobs.notify.settings import Settings, read_settings, shown
+
+STAYS_SECONDS = 120.0  # for what is tried again soon; later tries are of `reconcile`'s making
+STEP_SECONDS = 1.0
+SEVERITIES = {ALERT: "failure", RECOVERY: "success"}
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One try: what, to whom (no secret in it), and why it failed, if it did."""
+
+    message: str
+    to: str
+    why: str | None
+
+
+def send(home: Home, stays: float = STAYS_SECONDS) -> Iterator[Sent]:
+    """Judge the jobs, then deliver what is due, and what becomes due while it `stays` (seconds).
+
+    Where another process sends, that one does it. Raises UserError for bad settings, OSError where
+    the outbox cannot be written.
+    """
+    settings = read_settings(home)
+    give_up = time.monotonic() + stays
+    judged = not settings.urls
+    while True:
+        with outbox.held(home) as alone:
+            if alone and not judged:
+                _judge(home)
+                judged = True
+            found = yield from _deliver(home, settings, alone)
+        wait = STEP_SECONDS
+        if alone:
+            if found is None:
+                return
+            wait = max((found - clock.now()).total_seconds(), 0)
+        if time.monotonic() + wait > give_up:
+            return
+        time.sleep(wait)
+
+
+def _judge(home: Home) -> None:
+    try:
+        judge(home, clock.now())
+    except (MaejobsError, OSError) as error:  # what waits already goes out all the same
+        outbox.note(home, clock.now(), f"the jobs are not judged: {error}")
+
+
+def _deliver(home: Home, settings: Settings, alone: bool) -> Generator[Sent, None, datetime | None]:
+    """Try all that is due until nothing is; when something will be, None if nothing waits."""
+    while alone:
+        now = clock.now()
+        quiet = quiet_until(now, settings.quiet_hours, host_zone())
+        found = sort_out(outbox.waiting(home), now, quiet)
+        for message, why in found.dropped:
+            outbox.note(home, now, f"dropped {message.name}: {why}")
+            outbox.remove(home, message)
+        if not found.due:
+            return found.due_at
+        for message in found.due:
+            yield from _try(home, settings, message)
+    return None
+
+
+def _try(home: Home, settings: Settings, message: Message) -> Iterator[Sent]:
+    """Deliver it to all who do not have it yet; what failed is kept for later."""
+    trouble = None
+    for url in receivers(settings, message):
+        why = post(_parcel(message, url))
+        outbox.note(home, clock.now(), f"{why or 'sent'}: {message.name} to {shown(url)}")
+        yield Sent(message.name, shown(url), why)
+        if why:
+            trouble = why
+            continue
+        message = replace(message, delivered=(*message.delivered, digest(url)))
+        if receivers(settings, message):
+            _keep(home, message)
+    if trouble is None:
+        outbox.remove(home, message)
+    else:
+        _keep(home, failed(message, trouble, clock.now()))
+
+
+def _keep(home: Home, message: Message) -> None:
+    """Note who has it. One of which that cannot be noted goes: nobody is to have it each minute."""
+    try:
+        outbox.replace(home, message)
+    except OSError as error:
+        outbox.note(home, clock.now(), f"{message.name} cannot be kept: {error}")
+        if message.delivered:
+            outbox.remove(home, message)
+
+
+def receivers(settings: Settings, message: Message) -> list[str]:
+    """The URLs that the message is still to go to."""
+    if message.is_ping:
+        return [address_of(message)]
+    return [url for url in settings.urls if digest(url) not in message.delivered]
+
+
+def _parcel(message: Message, url: str) -> Parcel:
+    severity = SEVERITIES.get(message.kind, "info")
+    return Parcel(url, message.title, message.body, message.is_ping, severity)
+
+
+def digest(url: str) -> str:
+    """What names the URL in a message's file, in place of itself."""
+    return hashlib.sha256(url.encode()).hexdigest()[:16]

@@ -1,0 +1,94 @@
+"""Messages on their way: which is due, which waits, which is given up."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maejobs.notify.message import GIVE_UP, Message, failed, sort_out
+
+NOW = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
+
+
+def message(kind: str = "alert", name: str = "m", age: float = 0, **fields) -> Message:
+    url = "http://here/1" if kind in ("start", "success", "fail", "log") else None
+    created = NOW - timedelta(seconds=age)
+    given = {"run": "run", "url": url} | fields
+    return Message(name, kind, created, "title", "body", **given)
+
+
+def names(messages) -> list[str]:
+    return [one.name for one in messages]
+
+
+def test_the_oldest_goes_first():
+    waiting = [message(name="b", age=1), message(name="a", age=2)]
+    assert names(sort_out(waiting, NOW, None).due) == ["a", "b"]
+
+
+def test_a_ping_waits_for_the_one_before_it_and_for_no_other():
+    first = message("success", "a", age=9, next_try=NOW + timedelta(minutes=1))
+    second = message("start", "b", age=5, run="later")
+    other = message("start", "c", age=5, url="http://here/2")
+    found = sort_out([first, second, other, message(name="d")], NOW, None)
+    assert names(found.due) == ["c", "d"]
+    assert found.due_at == NOW + timedelta(minutes=1)
+
+
+def test_a_start_that_nobody_took_is_dropped_when_its_run_has_ended():
+    start = message("start", "a", age=9, tries=1, next_try=NOW + timedelta(minutes=1))
+    found = sort_out([start, message("success", "b")], NOW, None)
+    assert names(found.due) == ["b"]
+    assert names(one for one, _ in found.dropped) == ["a"]
+    fresh = sort_out([replace(start, tries=0, next_try=None), message("success", "b")], NOW, None)
+    assert names(fresh.due) == ["a"]
+
+
+def test_people_are_left_in_peace_and_switches_are_not():
+    until = NOW + timedelta(hours=5)
+    found = sort_out([message(name="a"), message("fail", "b")], NOW, until)
+    assert names(found.due) == ["b"]
+    assert found.due_at == until
+
+
+def test_what_is_too_old_is_dropped_for_its_last_trouble():
+    old = message(age=GIVE_UP.total_seconds(), trouble="connection refused")
+    assert sort_out([old], NOW, None).dropped == [(old, "connection refused")]
+
+
+def test_each_further_try_waits_longer_up_to_an_hour():
+    one, waits = message(), []
+    for _ in range(9):
+        one = failed(one, "no", NOW)
+        waits.append((one.next_try - NOW).total_seconds())
+    assert waits == [10, 30, 90, 270, 810, 2430, 3600, 3600, 3600]
+
+
+@given(
+    st.builds(
+        Message,
+        name=st.text(),
+        kind=st.sampled_from(["alert", "recovery"]),
+        created=st.datetimes(timezones=st.just(UTC)),
+        title=st.text(),
+        body=st.text(),
+        run=st.none() | st.text(),
+        delivered=st.lists(st.text()).map(tuple),
+        tries=st.integers(0, 99),
+        next_try=st.none() | st.datetimes(timezones=st.just(UTC)),
+        trouble=st.none() | st.text(),
+    )
+)
+def test_what_is_written_is_read_back(one):
+    assert Message.from_json(one.to_json()) == one
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "null", '{"kind": "alert"}', message().to_json()[:-9], "[" * 9999]
+)
+def test_what_is_no_message_is_told(text):
+    with pytest.raises(ValueError, match=r".*"):
+        Message.from_json(text)

@@ -1,0 +1,224 @@
+"""Runs and reconcile tell of themselves, and no pager costs them anything."""
+
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, closing
+
+import pytest
+from pager import HANG
+from recorded_runs import a_run
+from running import SLOT, only_run, shell, wait_for
+from small_disk import fill, needs_root, small_disk
+
+from maejobs import clock
+from maejobs.launch.process import host_name
+from maejobs.notify import hooks
+from maejobs.notify.judge import judge, read_told
+from maejobs.notify.outbox import waiting
+from maejobs.notify.send import send
+from maejobs.rundb.database import open_database
+from maejobs.rundb.record import write_run
+from maejobs.supervise.execute import execute
+from maejobs.watch.reconcile import reconcile
+
+
+@pytest.fixture
+def no_sender(monkeypatch) -> list[str]:
+    """No process is started: the tests send themselves. One item for each that would be."""
+    started: list[str] = []
+
+    def start(arguments):
+        started.append(arguments[1])
+        return 0
+
+    monkeypatch.setattr(hooks, "start_detached", start)
+    monkeypatch.setattr(hooks, "_has_ended", lambda pid: True)
+    return started
+
+
+def job(script: str, pager=None, more: str = "", rules: str = "") -> str:
+    ping = f'ping = "http://{pager.address}/abc"\n' if pager else ""
+    return shell(script) + more + f"\n[notify]\n{ping}{rules}"
+
+
+def names(home) -> list[str]:
+    return [message.name.rpartition("-pretrain")[0] or message.name for message in waiting(home)]
+
+
+def test_a_run_pings_its_start_and_its_success_with_its_last_lines(
+    home, write_job, pager, no_sender
+):
+    more = 'env = { API_TOKEN = "hunter22" }\n'
+    write_job("quick", job("echo one; echo $API_TOKEN", pager, more))
+    run = execute(home, "quick", "cron", SLOT).run
+    assert [message.kind for message in waiting(home)] == ["start", "success"]
+    assert list(send(home, 0))
+    assert pager.paths == ["/abc/start", "/abc"]
+    assert pager.got[1][1].splitlines()[-2:] == ["one", "***"]
+    assert run.id in pager.got[0][1]
+    assert no_sender == ["send", "send"]
+
+
+def test_a_failed_run_pings_fail_and_a_try_in_between_is_only_logged(
+    home, write_job, pager, no_sender
+):
+    write_job("fails", job("exit 3", pager, 'retries = 1\nretry_delay = "0s"\n'))
+    execute(home, "fails", "cron", SLOT)
+    kinds = [message.kind for message in waiting(home)]
+    assert kinds == ["start", "log", "start", "fail"]
+    assert "failed (exit code 3)" in waiting(home)[-1].body
+
+
+def test_the_homes_switch_knows_jobs_by_name(telling, write_job, pager, no_sender):
+    home = telling(ping_base=f"http://{pager.address}/key")
+    write_job("quick", shell("true"))
+    execute(home, "quick", "cron", SLOT)
+    assert waiting(home)[0].url == f"http://{pager.address}/key/quick"
+
+
+def test_without_settings_nothing_is_put_and_nothing_started(home, write_job, no_sender):
+    write_job("fails", shell("false") + "infrastructure_retries = 0\n")
+    execute(home, "fails", "cron", SLOT)
+    reconcile(home)
+    assert (waiting(home), no_sender) == ([], [])
+
+
+def test_bad_settings_cost_no_run(home, telling, write_job, no_sender, caplog):
+    home = telling(urlz=[])
+    write_job("fails", shell("false"))
+    assert execute(home, "fails", "cron", SLOT).run.state == "failed"
+    assert "did you mean urls?" in caplog.text
+
+
+def test_a_failure_and_its_recovery_are_told_once_each(telling, write_job, no_sender):
+    home = telling()
+    write_job("moody", job('test -e "$MAEJOBS_HOME/well"'))
+    now = clock.now()
+    execute(home, "moody", "cron", SLOT)
+    assert no_sender == ["send"]
+    # Its supervisor, which is this process, lives still; that it gave up was noted.
+    assert [change.count for change in judge(home, now)] == [1]
+    assert judge(home, now) == []
+    (home.root / "well").touch()
+    execute(home, "moody", "manual")
+    assert [change.count for change in judge(home, now)] == [0]
+    assert judge(home, now) == []
+    assert [message.kind for message in waiting(home)] == ["alert", "recovery"]
+    execute(home, "moody", "manual")
+    assert no_sender == ["send", "send"]  # a success of a job that was well starts no process
+
+
+def test_a_try_that_another_follows_is_not_told_yet(telling, no_sender):
+    home = telling()
+    with closing(Waiting()) as process, open_database(home) as engine:
+        write_run(engine, failed(process))
+        (home.jobs_dir / "pretrain.toml").write_text('command = ["true"]\n')
+        assert judge(home, clock.now()) == []
+    assert len(judge(home, clock.now())) == 1  # killed meanwhile, so there will be none
+
+
+class Waiting:
+    """A process that stands in for a supervisor which waits to try again."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        self.pid = self._process.pid
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+def failed(process, **fields):
+    from maejobs.launch.process import boot_id, start_time
+
+    now = clock.now()
+    return a_run(
+        slot=now.replace(second=0, microsecond=0),
+        state="failed",
+        queued=now,
+        started=now,
+        finished=now,
+        supervisor_pid=process.pid,
+        supervisor_started=start_time(process.pid),
+        boot_id=boot_id(),
+        **fields,
+    )
+
+
+def test_a_bad_job_file_is_told(telling, write_job, no_sender):
+    home = telling()
+    write_job("broken", "command = 3\n")
+    with pytest.raises(Exception, match="command"):
+        execute(home, "broken", "cron", SLOT)
+    assert no_sender == ["send"]
+    (change,) = judge(home, clock.now())
+    assert "bad job file" in change.outcome.reason
+
+
+def test_a_lost_run_is_told_and_pinged_by_reconcile(telling, write_job, pager, no_sender):
+    home = telling()
+    write_job("pretrain", job("true", pager))
+    with open_database(home) as engine:
+        write_run(engine, a_run(host=host_name(), queued=clock.now(), boot_id="another"))
+    assert reconcile(home).lost
+    assert names(home) == ["fail"]
+    (change,) = judge(home, clock.now())
+    assert change.outcome.state == "lost"
+    reconcile(home)
+    assert sorted(names(home)) == ["alert", "fail"]
+
+
+def test_without_a_database_the_spooled_records_are_judged(telling, write_job, no_sender):
+    home = telling()
+    write_job("fails", job("false"))
+    home.database_file.rename(home.root / "elsewhere.db")
+    execute(home, "fails", "cron", SLOT)
+    assert len(judge(home, clock.now())) == 1
+    (home.root / "elsewhere.db").rename(home.database_file)
+    reconcile(home)
+    assert judge(home, clock.now()) == []
+    assert read_told(home) == {"fails"}
+
+
+def test_what_waits_is_sent_by_a_later_round_even_without_a_database(
+    home, write_job, pager, no_sender
+):
+    write_job("quick", job("true", pager))
+    execute(home, "quick", "cron", SLOT)
+    no_sender.clear()
+    home.database_file.unlink()
+    with pytest.raises(Exception, match="run database"):
+        reconcile(home)
+    assert no_sender == ["send"]
+
+
+@pytest.mark.fault
+def test_a_pager_that_hangs_makes_no_run_longer(home, write_job, pager):
+    """With the real sender, in its own process."""
+    pager.otherwise = HANG
+    write_job("quick", job("true", pager))
+    begun = time.monotonic()
+    run = execute(home, "quick", "cron", SLOT).run
+    assert run.state == "succeeded"
+    assert time.monotonic() - begun < 5
+    wait_for(lambda: pager.got)
+    assert only_run(home, "quick").state == "succeeded"
+
+
+@pytest.mark.fault
+@needs_root
+def test_a_full_disk_costs_the_message_and_no_run(home, write_job, pager, no_sender, caplog):
+    write_job("quick", job("true", pager))
+    with ExitStack() as stack:
+        stack.enter_context(small_disk(home.notify_dir, "64k"))
+        fill(home.notify_dir / "filler")
+        assert execute(home, "quick", "cron", SLOT).run.state == "succeeded"
+    assert "nobody is told" in caplog.text
+    assert waiting(home) == []
+
+
+def test_a_supervisor_does_not_import_apprise():
+    code = "import maejobs.supervise.execute, sys; print('apprise' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -1,0 +1,193 @@
+"""Deliveries to a real server: taken, refused, hanging, and the sender killed in between."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack
+from datetime import timedelta
+
+import pytest
+from pager import HANG, Pager
+from pager import pager as another_pager
+from recorded_runs import a_run
+from running import wait_for
+from small_disk import fill, needs_root, small_disk
+
+from maejobs import clock
+from maejobs.notify import outbox, post
+from maejobs.notify import send as sending
+from maejobs.notify.message import Message
+from maejobs.notify.outbox import put, waiting
+from maejobs.notify.pings import ping, rid
+from maejobs.notify.send import send
+
+SENDER = [sys.executable, "-P", "-m", "maejobs", "notify", "send"]
+
+
+def alert(name: str = "alert-x", age: float = 0) -> Message:
+    created = clock.now() - timedelta(seconds=age)
+    return Message(name, "alert", created, f"title of {name}", "body")
+
+
+def a_ping(pager: Pager, kind: str = "success") -> Message:
+    return ping(kind, f"http://{pager.address}/abc", a_run(state="succeeded"), clock.now())
+
+
+@pytest.fixture
+def without_apprise(monkeypatch) -> None:
+    """Post the body alone, in a fifth of the time that apprise takes to be imported."""
+
+    def plainly(parcel: post.Parcel) -> str | None:
+        url = parcel.url.replace("json://", "http://")
+        return post.post(dataclasses.replace(parcel, url=url, body=parcel.title, is_ping=True))
+
+    monkeypatch.setattr(sending, "post", plainly)
+
+
+def trials(home, stays: float = 0) -> list[str | None]:
+    return [one.why for one in send(home, stays)]
+
+
+def test_an_alert_arrives_once_and_is_gone(telling, pager):
+    home = telling()
+    put(home, alert())
+    put(home, alert())
+    assert trials(home) == [None]
+    assert pager.titles == ["title of alert-x"]
+    assert waiting(home) == []
+    assert trials(home) == []
+
+
+def test_pings_arrive_in_order_at_their_places(telling, pager):
+    home = telling()
+    for kind in ("start", "log", "success"):
+        put(home, a_ping(pager, kind))
+    assert trials(home) == [None] * 3
+    assert [path for path, _ in pager.got] == [
+        f"/abc{suffix}?rid={rid(a_run().id)}" for suffix in ("/start", "/log", "")
+    ]
+    assert pager.got[-1][1] == f"{a_run().id} on somewhere: succeeded\n"
+
+
+def test_a_pager_that_fails_twice_is_told_in_the_end(telling, pager, monkeypatch):
+    monkeypatch.setattr("maejobs.notify.message.FIRST_DELAY", timedelta(milliseconds=1))
+    home = telling()
+    pager.answers = [500, 503]
+    put(home, a_ping(pager))
+    first, second, third = trials(home, stays=30)
+    assert "500" in first
+    assert "503" in second
+    assert third is None
+    assert waiting(home) == []
+
+
+def test_one_that_refuses_keeps_nobody_else_from_hearing(telling, pager, without_apprise):
+    with another_pager() as gone:
+        dead = f"json://{gone.address}/secret-path"
+    home = telling(urls=[dead, f"json://{pager.address}/hook"])
+    put(home, alert())
+    why, none = trials(home)
+    assert why
+    assert none is None
+    (left,) = waiting(home)
+    assert (left.tries, len(left.delivered)) == (1, 1)
+    log = outbox.log_file(home).read_text()
+    assert "json://***" in log
+    assert "secret-path" not in log + left.to_json()
+    home = telling()  # the URL was wrong, and is taken out: all who are left have it
+    outbox.replace(home, left)
+    trials(home)
+    assert len(pager.got) == 1
+
+
+@pytest.mark.fault
+def test_one_that_hangs_is_left_after_a_while(telling, pager, monkeypatch):
+    monkeypatch.setattr(sending, "post", lambda parcel: post.post(parcel, 1.5))
+    home = telling()
+    pager.answers = [HANG]
+    put(home, a_ping(pager))
+    assert trials(home) == ["no answer within 2 s"]
+    assert waiting(home)[0].tries == 1
+
+
+def test_what_nobody_takes_is_dropped_in_the_end_and_that_is_noted(telling, pager):
+    home = telling()
+    put(home, alert(age=5 * 86400))
+    assert trials(home) == []
+    assert waiting(home) == []
+    assert "dropped alert-x" in outbox.log_file(home).read_text()
+
+
+def test_people_hear_after_their_quiet_hours(telling, pager):
+    now = clock.now().astimezone()
+    hours = f"{now - timedelta(hours=1):%H:%M}-{now + timedelta(hours=1):%H:%M}"
+    home = telling(quiet_hours=hours)
+    put(home, alert())
+    assert trials(home) == []
+    assert len(waiting(home)) == 1
+
+
+@pytest.mark.fault
+def test_many_senders_at_once_send_once(telling, pager, without_apprise):
+    home = telling()
+    for number in range(3):
+        put(home, alert(f"alert-{number}"))
+    threads = [threading.Thread(target=trials, args=(home, 20)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    bodies = sorted(body for _, body in pager.got)
+    assert bodies == [f"title of alert-{number}" for number in range(3)]
+
+
+@pytest.mark.fault
+def test_a_sender_that_is_killed_loses_nothing(telling, pager: Pager):
+    home = telling(urls=[])
+    put(home, a_ping(pager))
+    pager.answers = [HANG]
+    environment = {"PATH": os.environ["PATH"], "MAEJOBS_HOME": str(home.root)}
+    sender = subprocess.Popen(SENDER, env=environment, start_new_session=True)
+    wait_for(lambda: pager.got)
+    os.killpg(sender.pid, signal.SIGKILL)
+    sender.wait()
+    assert len(waiting(home)) == 1
+    done = subprocess.run(SENDER, env=environment, capture_output=True, text=True, check=True)
+    assert "to http://***: sent" in done.stdout
+    assert waiting(home) == []
+
+
+@pytest.mark.fault
+def test_a_message_that_is_none_is_set_aside(telling, pager):
+    home = telling()
+    put(home, a_ping(pager))
+    (home.notify_dir / "outbox" / "bad.json").write_text("{")
+    assert trials(home) == [None]
+    assert (home.notify_dir / "outbox" / "bad.unreadable").exists()
+
+
+@pytest.mark.fault
+@needs_root
+def test_on_a_full_disk_nobody_is_told_the_same_again_and_again(telling, pager, without_apprise):
+    with another_pager() as gone:
+        dead = f"json://{gone.address}/"
+    home = telling(urls=[dead, f"json://{pager.address}/hook"])
+    with ExitStack() as stack:
+        stack.enter_context(small_disk(home.notify_dir, "64k"))
+        put(home, alert("alert-a"))
+        fill(home.notify_dir / "filler")
+        with pytest.raises(OSError, match="No space"):
+            put(home, alert("alert-b"))
+        for _ in range(2):
+            trials(home)
+    assert len(pager.got) == 1
+
+
+def test_what_is_posted_by_apprise_is_what_was_said(pager):
+    assert post.post(post.Parcel(f"json://{pager.address}/", "a title", "a body")) is None
+    assert json.loads(pager.got[0][1])["message"] == "a body"
+    assert post.post(post.Parcel("nosuch://secret", "a", "b"))
