@@ -1,6 +1,7 @@
 """What a run and `reconcile` call: notes for the outbox, and a sender that outlives them.
 
 Nothing here waits for a pager, and nothing raises: whatever goes wrong costs the message only.
+What only a home that tells somebody needs is imported late: a run is to start soon.
 """
 
 import logging
@@ -8,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec
+from typing import TYPE_CHECKING, ParamSpec
 
 from maejobs import clock
 from maejobs.errors import MaejobsError, UserError
@@ -17,11 +18,12 @@ from maejobs.jobs.load import load_job
 from maejobs.jobs.model import Job
 from maejobs.launch.detached import start_detached
 from maejobs.notify import outbox
-from maejobs.notify.judge import judge, read_told, settle
 from maejobs.notify.message import FAIL, START, SUCCESS
 from maejobs.notify.pings import LONGEST_BODY, kind_of_end, last_lines, ping
-from maejobs.notify.settings import Settings, read_settings
 from maejobs.rundb.run import SUCCEEDED, Run
+
+if TYPE_CHECKING:
+    from maejobs.notify.settings import Settings
 
 PATIENCE_SECONDS = 2.0  # for a locked database: a later round looks again
 P = ParamSpec("P")
@@ -105,8 +107,7 @@ def after_reconcile(home: Home, settled: Iterable[Run]) -> None:
         if url := _ping_url_of(home, run.job):
             kind = SUCCESS if run.state == SUCCEEDED else FAIL
             outbox.put(home, ping(kind, url, run, clock.now()))
-    waits = not outbox.is_empty(home)
-    if waits or (_alerts(home) and judge(home, clock.now(), PATIENCE_SECONDS, dry_run=True)):
+    if not outbox.is_empty(home) or _has_changes(home):
         start_sender(home)
 
 
@@ -121,12 +122,26 @@ def ping_url(home: Home, job: Job) -> str | None:
 def settle_if_told(home: Home, run: Run) -> None:
     """Let the run be judged though its supervisor lives still. Raises OSError."""
     if run.state != SUCCEEDED and _alerts(home):
+        from maejobs.notify.judge import settle
+
         settle(home, run.id)
 
 
 def is_news(home: Home, run: Run) -> bool:
     """Whether somebody may have to be told of the run's end."""
-    return _alerts(home) and (run.state != SUCCEEDED or run.job in read_told(home))
+    if not _alerts(home):
+        return False
+    from maejobs.notify.judge import read_told
+
+    return run.state != SUCCEEDED or run.job in read_told(home)
+
+
+def _has_changes(home: Home) -> bool:
+    if not _alerts(home):
+        return False
+    from maejobs.notify.judge import judge
+
+    return bool(judge(home, clock.now(), PATIENCE_SECONDS, dry_run=True))
 
 
 def _alerts(home: Home) -> bool:
@@ -134,10 +149,12 @@ def _alerts(home: Home) -> bool:
     return bool(settings and settings.urls)
 
 
-def _settings(home: Home) -> Settings | None:
+def _settings(home: Home) -> "Settings | None":
     """The home's settings; None where it has none that can be read."""
     if not home.configured_notify:
         return None
+    from maejobs.notify.settings import read_settings
+
     try:
         return read_settings(home)
     except UserError as error:
