@@ -81,7 +81,7 @@ runs = Table(
     Column("host", Text, nullable=False),
     Column("boot_id", Text),
     Column("supervisor_pid", Integer),
-    Column("supervisor_started", Double),  # psutil's create_time: with the pid, an identity
+    Column("supervisor_started", Double),  # seconds since the boot: with it and the pid, who it is
     Column("pid", Integer),
     Column("pid_started", Double),
     Column("queued", Instant, nullable=False),
