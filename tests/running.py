@@ -16,8 +16,8 @@ from sqlalchemy import Row, select
 from maejobs.errors import MaejobsError
 from maejobs.home import Home
 from maejobs.rundb.database import open_database, reading
+from maejobs.rundb.directory import RECORD_NAME, read_record
 from maejobs.rundb.schema import runs
-from maejobs.supervise.claim import RECORD_NAME, read_record
 from maejobs.supervise.execute import execute
 
 SLOT = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)

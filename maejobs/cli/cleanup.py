@@ -56,8 +56,9 @@ def cleanup_command(max_age: timedelta, max_size: int, dry_run: bool, as_json: b
       maejobs keep cleanup --max-age 30d --max-size 2GB --dry-run
     """
     from maejobs.keep.cleanup import clean_up
+    from maejobs.rundb.directory import read_record
     from maejobs.rundb.spool import spooled_runs
-    from maejobs.supervise.claim import has_process, read_record
+    from maejobs.supervise.claim import has_process
 
     def is_active(directory: Path) -> bool:
         run = read_record(directory)

@@ -15,9 +15,9 @@ from maejobs.cli.output import length
 from maejobs.cli.screen import Look, Screen
 from maejobs.cli.text import on_one_line
 from maejobs.cron.fires import host_zone
+from maejobs.rundb.directory import LOG_NAME
 from maejobs.rundb.events import Event
 from maejobs.rundb.run import Run
-from maejobs.supervise.log import LOG_NAME
 
 MOST_WAITING = 100  # looks and words that wait for a reader; what comes then is not shown
 SHOWN = ("progress", "metric")  # kinds of events

@@ -15,10 +15,11 @@ from maejobs.cli.text import shown_line, visible
 from maejobs.cron.fires import host_zone
 from maejobs.errors import MaejobsError, UserError
 from maejobs.home import Home
+from maejobs.rundb.directory import LOG_NAME, read_record
 from maejobs.rundb.run import UNFINISHED, Run
 from maejobs.supervise.cancel import find_record
-from maejobs.supervise.claim import has_process, read_record
-from maejobs.supervise.log import LOG_NAME, TIMES_NAME, read_times, time_at
+from maejobs.supervise.claim import has_process
+from maejobs.supervise.log import TIMES_NAME, read_times, time_at
 from maejobs.supervise.log_reader import Line, read_lines, start_of_last
 
 FOLLOW_SECONDS = 0.3

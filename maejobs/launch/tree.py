@@ -156,11 +156,20 @@ def read_process(pid: int) -> Process | None:
     return Process(parent, group, session, int(numbers[18]), state in "ZX")
 
 
+def somebody_has(mark: str) -> bool:
+    """Whether any process of the host has `mark`, as `NAME=value`, in its environment."""
+    return any(mark.encode() in _environment(pid) for pid in psutil.pids())
+
+
 def _says_otherwise(pid: int, name: str, mark: str) -> bool:
     """Whether the process's environment has the variable `name`, and not as in `mark`."""
-    try:
-        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    found = [variable for variable in variables if variable.startswith(name.encode())]
+    found = [variable for variable in _environment(pid) if variable.startswith(name.encode())]
     return bool(found) and found[0] != mark.encode()
+
+
+def _environment(pid: int) -> list[bytes]:
+    """The variables with which the process was started; none where it is not ours to see."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []

@@ -57,6 +57,12 @@ def runs_by_id(engine: Engine, ids: Sequence[str]) -> dict[str, Row[Any]]:
     return {row.id: row for row in _all(engine, select(runs).where(runs.c.id.in_(ids)))}
 
 
+def states_of(engine: Engine, ids: Sequence[str]) -> dict[str, str]:
+    """The state of each of these runs that has a row, by id."""
+    query = select(runs.c.id, runs.c.state).where(runs.c.id.in_(ids))
+    return {row.id: row.state for row in _all(engine, query)}
+
+
 def unfinished_runs(engine: Engine) -> Rows:
     """Runs that are queued or running, oldest first."""
     query = (

@@ -23,6 +23,7 @@ from maejobs.launch.local import CouldNotStart, start
 from maejobs.launch.process import start_time
 from maejobs.notify.hooks import Herald
 from maejobs.rundb import run as states
+from maejobs.rundb.directory import LOG_NAME
 from maejobs.rundb.events import EVENTS_NAME, GOOD_ENDINGS, PAUSED, Event, last_outcome
 from maejobs.rundb.run import Run
 from maejobs.supervise.child import Ending, Signals, supervise
@@ -38,7 +39,7 @@ from maejobs.supervise.gates import check_pause, check_window, take_locks
 from maejobs.supervise.gpu_gate import take_gpus
 from maejobs.supervise.host_gate import wait_for_host
 from maejobs.supervise.locks import Lock
-from maejobs.supervise.log import LOG_NAME, TIMES_NAME, LogClock
+from maejobs.supervise.log import TIMES_NAME, LogClock
 from maejobs.supervise.log_limit import LogLimit
 from maejobs.supervise.pace import pace_of, past_lengths
 from maejobs.supervise.recorder import Recorder

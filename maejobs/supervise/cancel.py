@@ -7,8 +7,9 @@ from pathlib import Path
 from maejobs.errors import UserError, quoted
 from maejobs.home import Home
 from maejobs.launch.process import boot_id, host_name, is_alive, signal_group
+from maejobs.rundb.directory import RECORD_NAME, read_record
 from maejobs.rundb.run import FAILED, NAME, Run
-from maejobs.supervise.claim import RECORD_NAME, has_process, read_record
+from maejobs.supervise.claim import has_process
 
 
 def stop_run(run: Run) -> bool:

@@ -11,11 +11,9 @@ from maejobs.errors import MaejobsError, NotNow
 from maejobs.files import make_private_directory
 from maejobs.home import Home
 from maejobs.launch.process import boot_id, host_name, is_alive
+from maejobs.rundb.directory import SETTLING_SECONDS, read_record, was_started
 from maejobs.rundb.events import EVENTS_NAME, ended_well
 from maejobs.rundb.run import SUCCEEDED, UNFINISHED, Run, run_name
-
-RECORD_NAME = "run.json"
-_SETTLING_SECONDS = 60  # a directory this young without a record belongs to a supervisor starting
 
 
 def run_directory(home: Home, job: str, run_id: str) -> Path:
@@ -37,7 +35,8 @@ def claim_slot(
         if _make(directory):
             return name, attempt
         reason = _why_taken(directory)
-        if only_if_never_run and reason is None and read_record(directory):
+        begun = read_record(directory) or was_started(directory)  # a full disk takes no record
+        if only_if_never_run and reason is None and begun:
             reason = "has been run"
         if reason:
             raise NotNow(
@@ -57,14 +56,6 @@ def claim_by_hand(home: Home, job: str, now: datetime) -> str:
         if _make(run_directory(home, job, name)):
             return name
         number += 1
-
-
-def read_record(directory: Path) -> Run | None:
-    """What the run's supervisor wrote last into its directory; None if nothing readable."""
-    try:
-        return Run.from_json((directory / RECORD_NAME).read_text())
-    except (OSError, ValueError):
-        return None
 
 
 def has_process(run: Run) -> bool:
@@ -98,7 +89,9 @@ def _why_taken(directory: Path) -> str | None:
             age = time.time() - directory.stat().st_mtime
         except FileNotFoundError:
             return None
-        return "is just being started" if age < _SETTLING_SECONDS else None
+        if abs(age) < SETTLING_SECONDS:  # one from the future was made before the clock was set
+            return "is just being started"
+        return "has succeeded" if ended_well(directory / EVENTS_NAME) else None
     if run.state == SUCCEEDED:
         return "has succeeded"
     if has_process(run):

@@ -4,9 +4,9 @@ import os
 import shutil
 from pathlib import Path
 
+from maejobs.rundb.directory import LOG_NAME
 from maejobs.supervise.child import Ending
 from maejobs.supervise.failure import Evidence
-from maejobs.supervise.log import LOG_NAME
 
 TAIL_BYTES = 64_000
 KERNEL_LOG = Path("/dev/kmsg")

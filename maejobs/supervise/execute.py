@@ -18,12 +18,12 @@ from maejobs.launch.process import boot_id, host_name, start_time
 from maejobs.launch.revision import code_revision
 from maejobs.notify.hooks import Herald, ended_without_job
 from maejobs.rundb import run as states
+from maejobs.rundb.directory import LOG_NAME
 from maejobs.rundb.record import SlotTaken
 from maejobs.rundb.run import Run
 from maejobs.supervise.attempt import Watcher, attempt_run, finish
 from maejobs.supervise.child import caught_signals
 from maejobs.supervise.claim import claim_by_hand, claim_slot, run_directory
-from maejobs.supervise.log import LOG_NAME
 from maejobs.supervise.recorder import Recorder
 from maejobs.supervise.retry import next_try, wait
 

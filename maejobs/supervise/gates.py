@@ -9,8 +9,9 @@ from pathlib import Path
 from maejobs.errors import NotNow
 from maejobs.home import Home
 from maejobs.jobs.model import Job
+from maejobs.rundb.directory import read_record
 from maejobs.supervise.cancel import stop_run
-from maejobs.supervise.claim import read_record, run_directory
+from maejobs.supervise.claim import run_directory
 from maejobs.supervise.locks import Lock, acquire, holder_of, named_lock_file
 
 

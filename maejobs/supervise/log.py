@@ -10,7 +10,6 @@ from pathlib import Path
 from maejobs import clock
 from maejobs.files import FILE_MODE
 
-LOG_NAME = "log"
 TIMES_NAME = "log.times"
 
 

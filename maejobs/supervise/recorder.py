@@ -5,15 +5,14 @@ import time
 from pathlib import Path
 
 from maejobs import clock
-from maejobs.files import write_atomically
 from maejobs.home import Home
 from maejobs.rundb.database import open_database
+from maejobs.rundb.directory import keep_record
 from maejobs.rundb.events import EVENTS_NAME, Event, read_events
 from maejobs.rundb.ingest import ingest
 from maejobs.rundb.record import SlotTaken, write_run
 from maejobs.rundb.run import Run
 from maejobs.rundb.spool import forget, spool_run
-from maejobs.supervise.claim import RECORD_NAME
 
 SAVE_PATIENCE_SECONDS = 10.0  # for a locked database, before and after the command
 TICK_PATIENCE_SECONDS = 0.5  # while it runs: a signal must reach the command within a second
@@ -37,17 +36,18 @@ class Recorder:
         self._taken_up = 0  # bytes of the stream, as far as we know
         self._read = 0  # bytes of the stream, by `new_events`
         self._spooled = False
+        self._told: str | None = None  # where we have said that the record is
 
     def open(self) -> None:
         """Record the run for the first time. Raises SlotTaken where the database has another."""
         self._keep_file()
-        if not self._write(SAVE_PATIENCE_SECONDS):
+        if not self._write(SAVE_PATIENCE_SECONDS, aloud=True):
             raise SlotTaken(f"{self.run.job}: {self.run.id} is in the database already")
 
     def save(self) -> None:
         """Record the run as it now is, its events with it."""
         self._keep_file()
-        self._save(SAVE_PATIENCE_SECONDS)
+        self._save(SAVE_PATIENCE_SECONDS, aloud=True)
 
     def save_underway(self) -> None:
         """`save` without making a signal wait: what does not go at once is done in a `tick`."""
@@ -86,18 +86,21 @@ class Recorder:
             pass
         return events
 
-    def _save(self, patience: float) -> None:
+    def _save(self, patience: float, aloud: bool = False) -> None:
         try:
-            if not self._write(patience):
+            if not self._write(patience, aloud):
                 _log.warning("another verdict on %s stands in the database", self.run.id)
         except SlotTaken as error:
             _log.warning("%s is not recorded: %s", self.run.id, error)
 
-    def _write(self, patience: float) -> bool:
+    def _write(self, patience: float, aloud: bool) -> bool:
         """Spool, then write to the database; False where the database has another verdict.
 
         In this order, so that `maejobs reconcile` knows what a supervisor knew that was killed
         while it waited for the database.
+
+        `aloud`: cron is to mail it where that fails. Underway it is only for now, as a rule: many
+        jobs of one minute are in each other's way for a moment.
         """
         spooled = self._spool()
         try:
@@ -110,9 +113,10 @@ class Recorder:
             raise
         except Exception as error:
             self._next_tick = time.monotonic() + BACK_OFF_SECONDS
-            if not (self._spooled and spooled):
-                told = "is spooled" if spooled else "is in its directory only"
+            told = "is spooled" if spooled else "is in its directory only"
+            if aloud and told != self._told:
                 _log.warning("%s; the record of %s %s", error, self.run.id, told)
+                self._told = told
             self._spooled = True
             return True
         self._spooled = False
@@ -120,7 +124,7 @@ class Recorder:
 
     def _keep_file(self) -> None:
         try:
-            write_atomically(self._directory / RECORD_NAME, self.run.to_json().encode())
+            keep_record(self._directory, self.run)
         except OSError as error:
             _log.warning("record of %s could not be written: %s", self.run.id, error)
 

@@ -16,14 +16,16 @@ from maejobs.home import Home
 from maejobs.launch.process import boot_id, host_name, is_alive
 from maejobs.notify.hooks import after_reconcile
 from maejobs.rundb.database import BUSY_TIMEOUT_SECONDS, open_database
+from maejobs.rundb.directory import read_record
 from maejobs.rundb.events import EVENTS_NAME, ended_well
 from maejobs.rundb.ingest import ingest
 from maejobs.rundb.queries import lost_runs, runs_by_id, unfinished_runs
-from maejobs.rundb.record import write_run
-from maejobs.rundb.run import LOST, SUCCEEDED, Run
+from maejobs.rundb.record import SlotTaken, write_run
+from maejobs.rundb.run import FINISHED, LOST, SUCCEEDED, Run
 from maejobs.rundb.spool import spooled_runs, take_up
 from maejobs.watch.heartbeat import beat
 from maejobs.watch.slots import LOOK_BACK, Slots
+from maejobs.watch.unrecorded import unrecorded_runs
 
 SECOND_LOOK = timedelta(days=7)  # how long a lost run may still turn out to have ended well
 _log = logging.getLogger(__name__)
@@ -71,6 +73,7 @@ def _reconcile(
         findings.taken_up = (
             spooled_runs(home.spool_dir) if dry_run else take_up(engine, home.spool_dir)
         )
+        _take_up_unrecorded(home, engine, findings, dry_run)
         lost = lost_runs(engine, clock.now() - SECOND_LOOK)
         for row in [*lost, *unfinished_runs(engine)]:
             _settle(engine, row, findings, dry_run)
@@ -82,8 +85,22 @@ def _reconcile(
     return [_run_of(row) for row in rows]
 
 
+def _take_up_unrecorded(home: Home, engine: Engine, findings: Findings, dry_run: bool) -> None:
+    """Give a row to each run that has but its directory; it is judged like any other then."""
+    for run in unrecorded_runs(home, engine):
+        if run.id in findings.taken_up:
+            continue
+        try:
+            if dry_run or write_run(engine, run):
+                findings.taken_up.append(run.id)
+            if not dry_run:
+                ingest(engine, run.id, Path(run.directory) / EVENTS_NAME)
+        except (OSError, SlotTaken) as error:
+            _log.warning("%s is not taken up: %s", run.id, error)
+
+
 def _settle(engine: Engine, row: Row[Any], findings: Findings, dry_run: bool) -> None:
-    """Judge one unfinished run: alive, ended well by its own word, or lost.
+    """Judge one unfinished run: alive, ended as its supervisor or its command says, or lost.
 
     One that was held to be lost is looked at again: its command may have lived on unseen. A run on
     another host is that host's to judge.
@@ -100,6 +117,11 @@ def _settle(engine: Engine, row: Row[Any], findings: Findings, dry_run: bool) ->
     except OSError as error:
         _log.warning("events of %s cannot be read: %s", row.id, error)
     if same_boot and is_alive(row.pid, row.pid_started):
+        return
+    told = read_record(Path(row.directory))
+    if told and told.id == row.id and told.state in FINISHED:
+        if dry_run or write_run(engine, told):
+            findings.taken_up.append(told.id)
         return
     run = _run_of(row)
     run.finished = clock.now()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from maejobs.home import Home
-from maejobs.supervise.claim import read_record
+from maejobs.rundb.directory import read_record
 
 MAEJOBS = Path(sys.executable).parent / "maejobs"
 

@@ -17,9 +17,9 @@ from maejobs.keep.checkpoint import newest_valid
 from maejobs.launch.process import is_alive
 from maejobs.rehearsal import Stage, set_clock, set_stage
 from maejobs.rundb.database import open_database
+from maejobs.rundb.directory import read_record
 from maejobs.rundb.queries import find_run, unfinished_runs
 from maejobs.rundb.run import Run, run_name
-from maejobs.supervise.claim import read_record
 
 MAEJOBS = Path(sys.executable).parent / "maejobs"
 FIRST_NIGHT = datetime(2027, 1, 1, 2, 0, tzinfo=UTC)

@@ -14,8 +14,9 @@ from running import SLOT, directories, end_of, only_run, runs_of, shell, supervi
 
 from maejobs.errors import EXIT_NOT_NOW, MaejobsError, NotNow
 from maejobs.launch.process import start_time
+from maejobs.rundb.directory import RECORD_NAME, read_record
 from maejobs.rundb.run import Run
-from maejobs.supervise.claim import RECORD_NAME, claim_by_hand, claim_slot, has_process, read_record
+from maejobs.supervise.claim import claim_by_hand, claim_slot, has_process
 from maejobs.supervise.execute import execute
 
 # Twenty supervisors, forked so that they begin at once; the last one to lose lets the winner end.

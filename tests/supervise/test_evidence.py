@@ -5,9 +5,9 @@ import time
 
 import pytest
 
+from maejobs.rundb.directory import LOG_NAME
 from maejobs.supervise.child import Ending
 from maejobs.supervise.evidence import TAIL_BYTES, Witness, oom_kills, tail_of
-from maejobs.supervise.log import LOG_NAME
 
 ENDED = Ending(1, None, 1.0, 1, None)
 OLD_XID = b"4,1,100,-;NVRM: Xid (PCI:0000:01:00): 31, pid=1\n"

@@ -27,9 +27,9 @@ from running import (
     wait_until_ready,
 )
 
+from maejobs.rundb.directory import read_record
 from maejobs.rundb.run import Run
 from maejobs.supervise import recorder
-from maejobs.supervise.claim import read_record
 from maejobs.supervise.execute import execute
 from maejobs.watch.reconcile import reconcile
 
