@@ -2,11 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test faults lint bench clean
 
 help:
 	@echo "make demo   three nights of training in .demo/, everything real but the date"
 	@echo "make test   the whole test suite"
+	@echo "make faults the whole table of faults: 200 kills, a full disk at every write, ..."
 	@echo "make lint   format check, lint, types and layer rules"
 	@echo "make bench  measurements, side by side"
 	@echo "make clean  removes .venv and .demo"
@@ -17,6 +18,10 @@ demo: .venv/.installed
 test: .venv/.installed-dev
 	@tests/install-system-packages
 	@$(BIN)/python -m pytest
+
+faults: .venv/.installed-dev
+	@tests/install-system-packages
+	@$(BIN)/python -m pytest tests/faults --faults 200
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff format --check .
