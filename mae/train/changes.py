@@ -18,10 +18,10 @@ NOTED = {
 
 
 class Changes(NamedTuple):
-    """Differences of an asked config from the campaign's, as "section.key = old, not new"."""
+    """Differences of an asked config from the campaign's."""
 
-    noted: list[str]
-    refused: list[str]
+    noted: list[str]  # "section.key = new, not old": what holds from now on
+    refused: list[str]  # "section.key = old, not new": what the campaign keeps
 
 
 def classify(campaign: Config, asked: Config) -> Changes:
@@ -34,7 +34,11 @@ def classify(campaign: Config, asked: Config) -> Changes:
     for section in Config.model_fields:
         if section in HARMLESS:
             continue
-        for key, told in differences(getattr(campaign, section), getattr(asked, section)).items():
-            allowed = key in NOTED.get(section, ())
-            (noted if allowed else refused).append(f"{section}.{told}")
+        old, new = getattr(campaign, section), getattr(asked, section)
+        holds, kept = differences(new, old), differences(old, new)
+        for key in kept:
+            if key in NOTED.get(section, ()):
+                noted.append(f"{section}.{holds[key]}")
+            else:
+                refused.append(f"{section}.{kept[key]}")
     return Changes(noted, refused)

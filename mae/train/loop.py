@@ -68,7 +68,7 @@ def pretrain(
         trainer = begin(campaign, config, images, events, ranks)
         ranks.decided(lambda: keep_config(campaign, config, trainer.step, changed))
         if changed:
-            events.note(f"from step {trainer.step} on the campaign changes: {'; '.join(changed)}")
+            events.note(f"from step {trainer.step} on the campaign has {'; '.join(changed)}")
         evening = trainer.step
         skipped = ranks.decided(partial(read_skipped, campaign.skipped))
         tonight: list[Divergence] = []

@@ -84,12 +84,12 @@ def test_a_change_is_noted_and_the_config_before_it_stays(tmp_path, tiny, capsys
     night(tmp_path, tiny, until=2)
     first = (tmp_path / "config.toml").read_text()
     night(tmp_path, changed(tiny, "recipe", base_lr=1e-3, clip_grad=1.0), until=4)
-    told = "from step 2 on the campaign changes: recipe.base_lr = 0.004, not 0.001; "
-    assert told + "recipe.clip_grad = null, not 1.0" in capsys.readouterr().err
+    told = "from step 2 on the campaign has recipe.base_lr = 0.001, not 0.004; "
+    assert told + "recipe.clip_grad = 1.0, not null" in capsys.readouterr().err
     assert (tmp_path / "config-until-step-000000002.toml").read_text() == first
     assert read_config(str(tmp_path / "config.toml")).recipe.base_lr == 1e-3
     night(tmp_path, changed(tiny, "recipe", base_lr=1e-3, clip_grad=1.0), until=6)
-    assert "changes" not in capsys.readouterr().err
+    assert "the campaign has" not in capsys.readouterr().err
 
 
 def test_the_schedule_follows_the_samples_to_another_batch_size(tmp_path, tiny):
