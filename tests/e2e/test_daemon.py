@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import pytest
 
 MAEJOBS = Path(sys.executable).parent / "maejobs"
 CAUGHT_UP = datetime(2027, 3, 28, 1, 0, tzinfo=UTC)  # 03:00 in Berlin, where 02:30 does not come
+TO_START = timedelta(seconds=5)  # on a busy machine
 JOB = """
 command = ["/bin/sh", "-c", "trap 'echo stopped; exit 0' TERM; echo started; sleep 60 & wait"]
 """
@@ -26,14 +27,18 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture
 def daemon(home, write_job, maejobs):
-    """`daemon(at)` starts it where the home's clock shows two seconds before `at`."""
+    """`daemon(at)` starts it where the home's clock shows some seconds before `at`."""
     write_job("night", JOB)
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(at: datetime) -> subprocess.Popen[bytes]:
-        shift = at.timestamp() - 2 - time.time()
+    def set_clock(to: datetime) -> None:
+        shift = to.timestamp() - time.time()
         home.config_file.write_text(f'crontab = "crontab"\nclock_shift = {shift:.3f}\n')
+
+    def start(at: datetime) -> subprocess.Popen[bytes]:
+        set_clock(at - timedelta(minutes=1))
         assert maejobs("schedule", "night", "30 2 * * *").returncode == 0
+        set_clock(at - TO_START)
         with (home.root / "log").open("wb") as log:
             process = subprocess.Popen(
                 [MAEJOBS, "daemon", "--home", home.root],

@@ -450,15 +450,15 @@ def test_a_watcher_whose_terminal_is_gone_does_not_take_the_run_with_it(home, wr
     assert len(seen) == 1
 
 
-def test_the_command_line_tells_how_a_run_ended_by_its_exit_code(home, write_job, maejobs):
+def test_the_command_line_tells_how_a_run_ended_by_its_exit_code(home, write_job, inside):
     write_job("good", QUICK)
     write_job("bad", shell("exit 7"))
     write_job("broken", "command = 3\n")
 
-    assert maejobs("exec", "good").returncode == 0
+    assert inside("exec", "good").returncode == 0
     pause_file(home, "good").write_text("{}")
-    assert maejobs("exec", "good").returncode == EXIT_NOT_NOW
-    bad = maejobs("exec", "bad")
+    assert inside("exec", "good").returncode == EXIT_NOT_NOW
+    bad = inside("exec", "bad")
     assert bad.returncode == EXIT_FAILED
     assert "exit code 7" in bad.stderr
-    assert maejobs("exec", "broken").returncode == EXIT_USAGE
+    assert inside("exec", "broken").returncode == EXIT_USAGE

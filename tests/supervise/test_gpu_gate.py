@@ -84,20 +84,20 @@ def test_it_waits_for_one_that_becomes_free_and_not_past_a_signal(home, monkeypa
         take_gpus(home, need, "a-1", 60, lambda: True, lambda: [Gpu(0, 10, (5,))])
 
 
-def test_a_run_sees_its_gpus_and_no_other(write_job, maejobs, gpu_host):  # noqa: F811
+def test_a_run_sees_its_gpus_and_no_other(write_job, maejobs, inside, gpu_host):  # noqa: F811
     write_job("train", SHOW % ("count = 2", "true"))
     host = gpu_host([], [4711], [], [])
     assert maejobs("exec", "train", **host).returncode == 0
-    assert maejobs("logs", "train").stdout == "on 0,2 by PCI_BUS_ID\n"
+    assert inside("logs", "train").stdout == "on 0,2 by PCI_BUS_ID\n"
 
 
-def test_a_run_without_a_free_gpu_is_skipped_with_its_reason(write_job, maejobs, gpu_host):  # noqa: F811
+def test_a_run_without_a_free_gpu_is_skipped_with_its_reason(write_job, maejobs, inside, gpu_host):  # noqa: F811
     write_job("train", SHOW % ("free = '90GB', wait = '1s'", "true"))
     for host, reason in ((gpu_host([]), "gpu_busy"), ({}, "no_gpu")):
         began = time.monotonic()
         assert maejobs("exec", "train", **host).returncode == 75
         assert reason == "no_gpu" or time.monotonic() - began >= 1
-        (run, *_) = json.loads(maejobs("runs", "--json").stdout)
+        (run, *_) = json.loads(inside("runs", "--json").stdout)
         assert (run["state"], run["reason"]) == ("skipped", reason)
 
 
@@ -105,6 +105,7 @@ def test_two_jobs_share_a_host_of_two_gpus_and_a_killed_supervisor_keeps_its_own
     home,
     write_job,
     maejobs,
+    inside,
     gpu_host,  # noqa: F811
 ):
     host = gpu_host([], [])
@@ -124,12 +125,12 @@ def test_two_jobs_share_a_host_of_two_gpus_and_a_killed_supervisor_keeps_its_own
         running[0].wait()
         third = maejobs("exec", "three", **host)
         assert third.returncode == 75
-        why = maejobs("logs", "three").stdout
+        why = inside("logs", "three").stdout
         assert "GPU 0 is taken by" in why
         assert "GPU 1 is taken by" in why
     finally:
         for name in ("one", "two"):
-            maejobs("cancel", name)
+            inside("cancel", name)
         for process in running:
             process.wait(20)
 

@@ -54,9 +54,9 @@ def test_a_slot_is_a_whole_minute_not_in_the_future_and_not_long_ago(now, expres
     assert (slot.second, slot.microsecond) == (0, 0)
 
 
-def test_the_crontab_tells_when_a_job_is_scheduled(home, write_job, maejobs):
+def test_the_crontab_tells_when_a_job_is_scheduled(home, write_job, inside):
     write_job("quick", 'command = ["true"]\n')
-    assert maejobs("schedule", "quick", "7 3 * * 1-5").returncode == 0
+    assert inside("schedule", "quick", "7 3 * * 1-5").returncode == 0
 
     (expression,) = scheduled_expressions(home, "quick")
 
