@@ -5,9 +5,9 @@ These machines are noisy: contestants alternate, and medians and ratios are prin
 
 import sys
 
-from benchmarks import end_to_end, expressions, listing, loader, table, training
+from benchmarks import end_to_end, expressions, listing, loader, startup, table, training
 from benchmarks.bars import verdict
 
-for benchmark in (listing, table, expressions, training, loader, end_to_end):
+for benchmark in (startup, listing, table, expressions, training, loader, end_to_end):
     benchmark.main()
 sys.exit(verdict())

@@ -10,10 +10,15 @@ def bar(name: str, reached: float, least: float | None = None, most: float | Non
     low = least is not None and reached < least
     high = most is not None and reached > most
     if low or high:
-        _missed.append(name)
+        missed(name)
     words = [f"at least {least:g}"] if least is not None else []
     words += [f"at most {most:g}"] if most is not None else []
     return f"(bar: {' and '.join(words)}{', MISSED' if low or high else ''})"
+
+
+def missed(name: str) -> None:
+    """Remember that this one has missed a bar, or has failed."""
+    _missed.append(name)
 
 
 def verdict() -> int:

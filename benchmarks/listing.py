@@ -5,7 +5,6 @@ else a crontab that is a file, read by `cat`.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,28 +12,16 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.bars import bar, verdict
+from benchmarks.spool import INSIDE, again_with_own_spool
 from benchmarks.timing import alternate
 
 LINES = 1000
 ROUNDS = 25
-INSIDE = "MAEJOBS_BENCHMARK_SPOOL"
-SPOOL = "/var/spool/cron"
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
-        if os.geteuid() == 0 and shutil.which("crontab") and shutil.which("unshare"):
-            spool = Path(directory) / "spool"
-            tables = spool / "crontabs"
-            tables.mkdir(parents=True)
-            shutil.chown(tables, group="crontab")
-            tables.chmod(0o1730)
-            spool.parent.chmod(0o755)
-            mount = f'mount --bind "$0" {SPOOL} && exec "$@"'
-            again = [sys.executable, "-m", "benchmarks.listing", directory]
-            command = ["unshare", "-m", "sh", "-c", mount, str(spool), *again]
-            subprocess.run(command, check=True, env={**os.environ, INSIDE: str(spool)})
-        else:
+        if not again_with_own_spool("benchmarks.listing", Path(directory)):
             measure(Path(directory))
 
 
