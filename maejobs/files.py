@@ -76,6 +76,14 @@ def replacing(path: Path, mode: int = FILE_MODE) -> Iterator[Path]:
     sync_directory(path.parent)
 
 
+def size_of(path: Path) -> int:
+    """The file's size in bytes; 0 where there is none, or none that can be seen."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def sync_directory(path: Path) -> None:
     """Make renames and new names in `path` survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -1,14 +1,28 @@
 /* A stand-in for NVIDIA's management library, so that the binding itself can be run without a GPU.
 
    FAKE_NVML names a file with a line for each GPU: its free bytes, then the pids computing on it.
-   It is read anew by each nvmlInit; where it is missing, the driver does not answer. */
+   It is read anew by each nvmlInit; where it is missing, the driver does not answer.
+
+   FAKE_NVML_LOAD names another, read anew by each question, with a line for each GPU: utilisation
+   (%), power (mW), temperature (°C), energy (mJ). What is missing there is not supported; a line
+   that begins with "hang" does not answer at all. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { SUCCESS = 0, INVALID_ARGUMENT = 2, INSUFFICIENT_SIZE = 7, DRIVER_NOT_LOADED = 9, MOST = 16 };
+enum {
+    SUCCESS = 0,
+    INVALID_ARGUMENT = 2,
+    NOT_SUPPORTED = 3,
+    INSUFFICIENT_SIZE = 7,
+    DRIVER_NOT_LOADED = 9,
+    MOST = 16
+};
+enum { UTILISATION, POWER, TEMPERATURE, ENERGY, COLUMNS };
 
 typedef struct { unsigned long long total, free, used; } Memory;
+typedef struct { unsigned int gpu, memory; } Utilisation;
 typedef struct {
     unsigned int pid;
     unsigned long long used;
@@ -43,6 +57,8 @@ int nvmlInitWithFlags(unsigned int flags) {
 int nvmlShutdown(void) { return SUCCESS; }
 
 const char *nvmlErrorString(int result) {
+    if (result == NOT_SUPPORTED)
+        return "Not Supported";
     return result == DRIVER_NOT_LOADED ? "Driver Not Loaded" : "Unknown Error";
 }
 
@@ -71,4 +87,47 @@ int nvmlDeviceGetComputeRunningProcesses_v3(Gpu *gpu, unsigned int *room, Proces
     for (unsigned int i = 0; i < gpu->count; i++)
         result[i] = (Process){.pid = gpu->pids[i]};
     return SUCCESS;
+}
+
+static int ask(const Gpu *gpu, int column, unsigned long long *result) {
+    const char *path = getenv("FAKE_NVML_LOAD");
+    FILE *file = path ? fopen(path, "r") : NULL;
+    if (!file)
+        return NOT_SUPPORTED;
+    char line[512], *rest = line, *end;
+    int there = 1;
+    for (long number = gpu - gpus; number >= 0 && there; number--)
+        there = fgets(line, sizeof line, file) != NULL;
+    fclose(file);
+    while (there && strncmp(line, "hang", 4) == 0)
+        pause();
+    for (int i = 0; there && i <= column; i++, rest = end) {
+        *result = strtoull(rest, &end, 10);
+        there = end != rest;
+    }
+    return there ? SUCCESS : NOT_SUPPORTED;
+}
+
+static int ask_number(const Gpu *gpu, int column, unsigned int *result) {
+    unsigned long long answer = 0;
+    int status = ask(gpu, column, &answer);
+    *result = (unsigned int)answer;
+    return status;
+}
+
+int nvmlDeviceGetUtilizationRates(Gpu *gpu, Utilisation *result) {
+    return ask_number(gpu, UTILISATION, &result->gpu);
+}
+
+int nvmlDeviceGetPowerUsage(Gpu *gpu, unsigned int *result) {
+    return ask_number(gpu, POWER, result);
+}
+
+int nvmlDeviceGetTemperature(Gpu *gpu, unsigned int sensor, unsigned int *result) {
+    (void)sensor;
+    return ask_number(gpu, TEMPERATURE, result);
+}
+
+int nvmlDeviceGetTotalEnergyConsumption(Gpu *gpu, unsigned long long *result) {
+    return ask(gpu, ENERGY, result);
 }

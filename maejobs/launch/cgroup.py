@@ -26,6 +26,14 @@ class Cgroup:
         except (OSError, ValueError):
             return []
 
+    def cpu_seconds(self) -> float | None:
+        """Processor time of all that ever ran in it; None where it does not tell."""
+        try:
+            lines = (self.path / "cpu.stat").read_text().splitlines()
+            return next(int(line.split()[1]) for line in lines if line.startswith("usage_")) / 1e6
+        except (OSError, ValueError, StopIteration):
+            return None
+
     def kill(self) -> None:
         """KILL to all at one stroke; before Linux 5.14 to nobody."""
         with suppress(OSError), (self.path / "cgroup.kill").open("r+") as file:

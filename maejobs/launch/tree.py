@@ -13,6 +13,7 @@ import psutil
 
 from maejobs.launch.cgroup import make_cgroup
 from maejobs.launch.process import signal_group
+from maejobs.launch.usage import Usage, usage_of
 
 KILLING_SECONDS = 2.0  # one that sleeps in the kernel may take longer, and is not waited for
 _PAUSE_SECONDS = 0.01
@@ -68,6 +69,12 @@ class Tree:
         if self._cgroup:
             found.update(self._cgroup.members())
         return {pid for pid in found if pid in processes and not processes[pid].dead}
+
+    def usage(self) -> Usage:
+        """What they take now, and have taken."""
+        usage = usage_of(self.members())
+        seconds = self._cgroup.cpu_seconds() if self._cgroup else None
+        return usage if seconds is None else usage._replace(cpu_seconds=seconds)
 
     def tell_strays(self) -> None:
         """TERM, once, to each that has left the leader's group and so has not heard of it."""

@@ -6,7 +6,8 @@ from sqlalchemy import Connection, Engine, insert, select, update
 
 from maejobs import clock
 from maejobs.rundb.database import reading
-from maejobs.rundb.events import Batch, Event, read_events
+from maejobs.rundb.events import EVENTS_NAME, Batch, Event, read_events
+from maejobs.rundb.samples import SAMPLES_NAME, ingest_samples
 from maejobs.rundb.schema import checkpoints, events, jobs, metrics, runs
 
 RESUMED_FROM = "checkpoint_in"  # the name of the artifact event that says what a run went on from
@@ -31,6 +32,13 @@ def ingest(engine: Engine, run_id: str, stream: Path) -> int:
             _store(connection, run_id, batch)
         count += len(batch.events)
         offset = batch.offset
+    return count
+
+
+def ingest_directory(engine: Engine, run_id: str, directory: Path) -> int:
+    """Take up what the run's `directory` tells, events and samples; the number of new events."""
+    count = ingest(engine, run_id, directory / EVENTS_NAME)
+    ingest_samples(engine, run_id, directory / SAMPLES_NAME)
     return count
 
 

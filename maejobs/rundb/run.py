@@ -70,6 +70,12 @@ class Run:
     gpu_seconds: float | None = None
     failure_class: str | None = None  # see maejobs.jobs.failures
     pace: str | None = None  # fast or slow, where that is surprising
+    energy: float | None = None  # joules, of its GPUs
+    gpu_utilisation: float | None = None  # 0 to 1, of its GPUs on average
+    peak_gpu_memory: int | None = None  # of all its GPUs together
+    peak_tree_memory: int | None = None  # of all its processes together
+    bytes_read: int | None = None
+    bytes_written: int | None = None
 
     @property
     def duration(self) -> float | None:

@@ -22,7 +22,8 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import BigInteger, TypeDecorator
 
-REVISION = "0002"
+REVISION = "0003"
+COARSEST_STEP = 3600  # seconds that a sample stands for once no thinning is left to do
 
 metadata = MetaData(
     naming_convention={
@@ -106,6 +107,14 @@ runs = Table(
     Column("broken_events", Integer, nullable=False, default=0),
     Column("failure_class", Text),
     Column("pace", Text),
+    Column("energy", Double),  # joules
+    Column("gpu_utilisation", Double),  # 0 to 1
+    Column("peak_gpu_memory", BigInteger),
+    Column("peak_tree_memory", BigInteger),
+    Column("bytes_read", BigInteger),
+    Column("bytes_written", BigInteger),
+    Column("samples_offset", BigInteger),  # bytes taken up; null: none
+    Column("samples_step", Integer),  # seconds, at least, that each now stands for; 0: as taken
     UniqueConstraint("job", "slot", "attempt"),
 )
 Index("ix_runs_job_queued", runs.c.job, runs.c.queued.desc())
@@ -115,6 +124,15 @@ Index(
     runs.c.job,
     sqlite_where=runs.c.finished.is_(None),
     postgresql_where=runs.c.finished.is_(None),
+)
+
+# Few, so that old samples are found without a look at all of history.
+_is_to_thin = runs.c.samples_step < COARSEST_STEP
+Index(
+    "ix_runs_to_thin",
+    runs.c.finished,
+    sqlite_where=_is_to_thin,
+    postgresql_where=_is_to_thin,
 )
 
 metrics = Table(
@@ -151,6 +169,30 @@ events = Table(
     Column("time", Instant, nullable=False),
 )
 
+# What a run took of its host: each row stands for the `seconds` before `time`. Averages, unless the
+# name says `peak`; `bytes_` are sums, `disk_free` is the least and `gpu_temperature` the most seen.
+samples = Table(
+    "samples",
+    metadata,
+    Column("run", Text, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("offset", BigInteger, primary_key=True),
+    Column("time", Instant, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("cpu", Double),  # cores
+    Column("cpu_peak", Double),
+    Column("memory", BigInteger),  # bytes
+    Column("memory_peak", BigInteger),
+    Column("bytes_read", BigInteger),
+    Column("bytes_written", BigInteger),
+    Column("disk_free", BigInteger),
+    Column("gpu_utilisation", Double),  # 0 to 1
+    Column("gpu_memory", BigInteger),
+    Column("gpu_memory_peak", BigInteger),
+    Column("gpu_power", Double),  # watts
+    Column("gpu_power_peak", Double),
+    Column("gpu_temperature", Double),  # degrees Celsius
+)
+
 # What dashboards read and `db export` writes, and the column that tells when a row is from.
 VIEWS: dict[str, str | None] = {
     "v_jobs": None,
@@ -158,4 +200,5 @@ VIEWS: dict[str, str | None] = {
     "v_metrics": "time",
     "v_checkpoints": "time",
     "v_events": "time",
+    "v_samples": "time",
 }

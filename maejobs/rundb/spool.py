@@ -7,8 +7,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from maejobs.files import make_private_directory, write_atomically
-from maejobs.rundb.events import EVENTS_NAME
-from maejobs.rundb.ingest import ingest
+from maejobs.rundb.ingest import ingest_directory
 from maejobs.rundb.record import SlotTaken, write_run
 from maejobs.rundb.run import Run
 
@@ -62,7 +61,7 @@ def _take(engine: Engine, path: Path) -> str | None:
     except SlotTaken as error:
         _set_aside(path, ".duplicate", error)
         return None
-    ingest(engine, run.id, Path(run.directory) / EVENTS_NAME)
+    ingest_directory(engine, run.id, Path(run.directory))
     return run.id if _remove(engine, path, text) else None
 
 

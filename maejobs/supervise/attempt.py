@@ -21,13 +21,14 @@ from maejobs.jobs.placeholders import expand
 from maejobs.jobs.secrets import hide, secrets_of
 from maejobs.launch.local import CouldNotStart, start
 from maejobs.launch.process import start_time
+from maejobs.launch.tree import Tree
 from maejobs.notify.hooks import Herald
 from maejobs.rundb import run as states
 from maejobs.rundb.directory import LOG_NAME
 from maejobs.rundb.events import EVENTS_NAME, GOOD_ENDINGS, PAUSED, Event, last_outcome
 from maejobs.rundb.run import Run
 from maejobs.supervise.child import Ending, Signals, supervise
-from maejobs.supervise.disk_gate import check_disk
+from maejobs.supervise.disk_gate import check_disk, existing
 from maejobs.supervise.environment import (
     build_environment,
     placeholder_values,
@@ -43,6 +44,7 @@ from maejobs.supervise.log import TIMES_NAME, LogClock
 from maejobs.supervise.log_limit import LogLimit
 from maejobs.supervise.pace import pace_of, past_lengths
 from maejobs.supervise.recorder import Recorder
+from maejobs.supervise.sampling import sampled
 from maejobs.supervise.stall import Watchdog
 from maejobs.supervise.verdict import judge
 
@@ -100,7 +102,9 @@ def attempt_run(
             return
         recorder.save_underway()
         herald.started()
-        ending = _look_after(child, job, recorder, signals, watch, herald)
+        tree = Tree(child.pid, f"MAEJOBS_RUN_ID={run.id}")
+        with sampled(run, tree, _disk_of(job, run, values), passed.gpus):
+            ending = _look_after(child, tree, job, recorder, signals, watch, herald)
         _conclude(home, recorder, ending, witness)
 
 
@@ -164,6 +168,7 @@ def _start(
 
 def _look_after(
     child: subprocess.Popen[bytes],
+    tree: Tree,
     job: Job,
     recorder: Recorder,
     signals: Signals,
@@ -191,16 +196,9 @@ def _look_after(
         show()
 
     left = None if run.deadline is None else (run.deadline - clock.now()).total_seconds()
+    grace, stalled = job.grace.total_seconds(), _stalled(job, directory)
     try:
-        return supervise(
-            child,
-            left,
-            job.grace.total_seconds(),
-            signals,
-            on_tick,
-            _stalled(job, directory),
-            mark=f"MAEJOBS_RUN_ID={run.id}",
-        )
+        return supervise(child, left, grace, signals, on_tick, stalled, tree)
     finally:
         log_clock.close()
         log_limit.tick()
@@ -211,6 +209,8 @@ def _conclude(home: Home, recorder: Recorder, ending: Ending, witness: Witness) 
     run, directory = recorder.run, Path(recorder.run.directory)
     run.exit_code, run.signal = ending.exit_code, ending.signal
     run.cpu_seconds, run.peak_memory = ending.cpu_seconds, ending.peak_memory
+    run.peak_tree_memory = max(run.peak_tree_memory or 0, run.peak_memory or 0) or None
+    run.bytes_read, run.bytes_written = ending.bytes_read, ending.bytes_written
     outcome = last_outcome(directory / EVENTS_NAME)
     state, reason = judge(ending, outcome in GOOD_ENDINGS)
     if state in (states.FAILED, states.TIMED_OUT):
@@ -221,6 +221,11 @@ def _conclude(home: Home, recorder: Recorder, ending: Ending, witness: Witness) 
         seconds = (clock.now() - run.started).total_seconds()
         run.pace = pace_of(seconds, past_lengths(home, run.job))
     finish(recorder, state, reason)
+
+
+def _disk_of(job: Job, run: Run, values: dict[str, str]) -> Path:
+    """A place on the disk whose room matters to the job."""
+    return existing(Path(expand(job.disk.path, values) if job.disk else run.directory))
 
 
 def _stalled(job: Job, directory: Path) -> Callable[[], bool]:

@@ -18,6 +18,7 @@ FIRST_TICK_SECONDS = 0.02  # doubled from tick to tick, so that short commands a
 COUNTERS_DIFFER_BY = (
     4_000_000  # bytes; the kernel keeps memory counters a CPU and sums them roughly
 )
+BLOCK = 512  # bytes, in which the kernel counts what goes to and comes from disks
 DEADLINE, CANCEL, STALL = "deadline", "cancel", "stall"
 CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -31,6 +32,8 @@ class Ending:
     cpu_seconds: float
     peak_memory: int | None  # bytes, of the largest single process
     stopped_for: str | None
+    bytes_read: int = 0  # from and to disks, as with the processor time of all it waited for
+    bytes_written: int = 0
 
 
 class Signals:
@@ -78,14 +81,15 @@ def supervise(
     signals: Signals,
     on_tick: Callable[[], None],
     stalled: Callable[[], bool] = lambda: False,
-    mark: str | None = None,
+    tree: Tree | None = None,
 ) -> Ending:
     """Wait for the command's end, calling `on_tick` at least twice a second.
 
     After `seconds_left`, on the first signal, or once it has `stalled`, the group gets TERM; after
     `grace` more seconds, or on the second signal, all get KILL. Whoever is left when a stopped
     command's leader ends, in whatever group or session, is told to stop too, has the rest of the
-    grace and is killed as well, so that nobody blocks the next night. `mark`: see `Tree`.
+    grace and is killed as well, so that nobody blocks the next night. `tree` is the
+    command's, and closed in the end; without one it is made.
     """
     deadline = math.inf if seconds_left is None else time.monotonic() + seconds_left
     kill_at = math.inf
@@ -94,7 +98,7 @@ def supervise(
     tick = FIRST_TICK_SECONDS
     memory = _PeakMemory(child.pid)
     exited = os.pidfd_open(child.pid)
-    tree = Tree(child.pid, mark)
+    tree = tree or Tree(child.pid)
     try:
         while True:
             watched = [signals.descriptor] if ended else [signals.descriptor, exited]
@@ -136,6 +140,8 @@ def supervise(
         cpu_seconds=usage.ru_utime + usage.ru_stime,
         peak_memory=memory.judge(usage.ru_maxrss * 1024),
         stopped_for=stopped_for,
+        bytes_read=usage.ru_inblock * BLOCK,
+        bytes_written=usage.ru_oublock * BLOCK,
     )
 
 

@@ -5,13 +5,15 @@ import time
 from pathlib import Path
 
 from maejobs import clock
+from maejobs.files import size_of
 from maejobs.home import Home
 from maejobs.rundb.database import open_database
 from maejobs.rundb.directory import keep_record
 from maejobs.rundb.events import EVENTS_NAME, Event, read_events
-from maejobs.rundb.ingest import ingest
+from maejobs.rundb.ingest import ingest_directory
 from maejobs.rundb.record import SlotTaken, write_run
 from maejobs.rundb.run import Run
+from maejobs.rundb.samples import SAMPLES_NAME
 from maejobs.rundb.spool import forget, spool_run
 
 SAVE_PATIENCE_SECONDS = 10.0  # for a locked database, before and after the command
@@ -33,7 +35,8 @@ class Recorder:
         self._directory = Path(run.directory)
         self._events = self._directory / EVENTS_NAME
         self._next_tick = 0.0
-        self._taken_up = 0  # bytes of the stream, as far as we know
+        self._streams = [self._events, self._directory / SAMPLES_NAME]
+        self._taken_up = [0, 0]  # bytes of them, as far as we know
         self._read = 0  # bytes of the stream, by `new_events`
         self._spooled = False
         self._told: str | None = None  # where we have said that the record is
@@ -63,14 +66,12 @@ class Recorder:
             self._save(TICK_PATIENCE_SECONDS)
             return
         try:
-            size = self._events.stat().st_size
-            if size == self._taken_up:
+            sizes = [size_of(path) for path in self._streams]
+            if sizes == self._taken_up:
                 return
             with open_database(self._home, TICK_PATIENCE_SECONDS) as engine:
-                ingest(engine, self.run.id, self._events)
-            self._taken_up = size
-        except FileNotFoundError:
-            return
+                ingest_directory(engine, self.run.id, self._directory)
+            self._taken_up = sizes
         except Exception as error:
             _log.debug("events of %s not taken up yet: %s", self.run.id, error)
             self._next_tick = time.monotonic() + BACK_OFF_SECONDS
@@ -106,7 +107,7 @@ class Recorder:
         try:
             with open_database(self._home, patience) as engine:
                 accepted = write_run(engine, self.run)
-                ingest(engine, self.run.id, self._events)
+                ingest_directory(engine, self.run.id, self._directory)
             forget(self._home.spool_dir, self.run.id)
         except SlotTaken:
             forget(self._home.spool_dir, self.run.id)

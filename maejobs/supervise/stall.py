@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from maejobs.files import size_of
+
 # A look that comes later than this says that we were held up ourselves, and maybe the command
 # with us (a stopped container, a virtual machine on hold): that is no silence of the command's.
 LONGEST_LOOK_SECONDS = 10.0
@@ -53,7 +55,7 @@ class Watchdog:
 
     def stalled(self) -> bool:
         """Whether the command is to be stopped now."""
-        silent = self._silence.look(time.monotonic(), _size(self._events), _size(self._log))
+        silent = self._silence.look(time.monotonic(), size_of(self._events), size_of(self._log))
         if silent < self._patience:
             return False
         if _takes_bytes(self._events.parent):
@@ -61,13 +63,6 @@ class Watchdog:
         _log.warning("%s cannot be written, so silence says nothing", self._events.parent)
         self._silence.seconds = 0.0
         return False
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 def _takes_bytes(directory: Path) -> bool:

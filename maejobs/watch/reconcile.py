@@ -18,7 +18,7 @@ from maejobs.notify.hooks import after_reconcile
 from maejobs.rundb.database import BUSY_TIMEOUT_SECONDS, open_database
 from maejobs.rundb.directory import read_record
 from maejobs.rundb.events import EVENTS_NAME, ended_well
-from maejobs.rundb.ingest import ingest
+from maejobs.rundb.ingest import ingest_directory
 from maejobs.rundb.queries import lost_runs, runs_by_id, unfinished_runs
 from maejobs.rundb.record import SlotTaken, write_run
 from maejobs.rundb.run import FINISHED, LOST, SUCCEEDED, Run
@@ -94,7 +94,7 @@ def _take_up_unrecorded(home: Home, engine: Engine, findings: Findings, dry_run:
             if dry_run or write_run(engine, run):
                 findings.taken_up.append(run.id)
             if not dry_run:
-                ingest(engine, run.id, Path(run.directory) / EVENTS_NAME)
+                ingest_directory(engine, run.id, Path(run.directory))
         except (OSError, SlotTaken) as error:
             _log.warning("%s is not taken up: %s", run.id, error)
 
@@ -113,7 +113,7 @@ def _settle(engine: Engine, row: Row[Any], findings: Findings, dry_run: bool) ->
     stream = Path(row.directory) / EVENTS_NAME
     try:
         if not dry_run:
-            ingest(engine, row.id, stream)
+            ingest_directory(engine, row.id, stream.parent)
     except OSError as error:
         _log.warning("events of %s cannot be read: %s", row.id, error)
     if same_boot and is_alive(row.pid, row.pid_started):

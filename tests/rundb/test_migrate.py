@@ -25,6 +25,7 @@ from maejobs.rundb.database import (
 )
 from maejobs.rundb.migrate import downgrade, head, upgrade
 from maejobs.rundb.record import write_run
+from maejobs.rundb.samples import ingest_samples
 from maejobs.rundb.schema import REVISION, metadata
 
 UPGRADE = """
@@ -37,6 +38,16 @@ sys.stdin.readline()
 upgrade(Home(Path(sys.argv[1])))
 """
 VIEWS = ("v_jobs", "v_runs", "v_metrics", "v_checkpoints", "v_events")
+LATER_COLUMNS = (
+    "failure_class",
+    "pace",
+    "energy",
+    "gpu_utilisation",
+    "peak_gpu_memory",
+    "peak_tree_memory",
+    "bytes_read",
+    "bytes_written",
+)
 A_RUN_OF_0001 = """
 INSERT INTO jobs (name, summary) VALUES ('pretrain', 'nights');
 INSERT INTO runs (id, job, slot, attempt, trigger, state, host, queued, directory, step,
@@ -121,10 +132,17 @@ def test_what_a_database_holds_survives_the_way_up_and_down(tmp_path):
 
     upgrade(home)
     (run,) = rows(home, "SELECT * FROM v_runs")
-    assert run == before["v_runs"][0] | {"failure_class": None, "pace": None}
-    assert list(run) == [*columns, "failure_class", "pace"]
+    assert run == before["v_runs"][0] | dict.fromkeys(LATER_COLUMNS)
+    assert list(run) == [*columns, *LATER_COLUMNS]
     with open_database(home) as engine:
-        write_run(engine, a_run(id="new", attempt=3, failure_class="xid", pace="slow"))
+        later = a_run(id="new", attempt=3, failure_class="xid", pace="slow", energy=3.6e6)
+        write_run(engine, later)
+        file = home.root / "samples.jsonl"
+        file.write_text('{"event": "sample", "seconds": 15, "cpu": 1.5, "memory": 7}\n')
+        ingest_samples(engine, "new", file)
+        ingest_samples(engine, "old", file)  # its offset is from before there was one
+    (new, old) = rows(home, "SELECT run, cpu, memory_peak FROM v_samples ORDER BY run")
+    assert new == {"run": "new", "cpu": 1.5, "memory_peak": 7} == old | {"run": "new"}
 
     downgrade(home, "0001")
     assert rows(home, "SELECT run FROM v_runs ORDER BY queued") == [{"run": "old"}, {"run": "new"}]
@@ -183,10 +201,10 @@ def test_an_upgrade_that_fails_half_way_leaves_nothing(tmp_path):
     home = Home(tmp_path / "home")
     home.create_directories()
     with closing(sqlite3.connect(home.database_file)) as connection:
-        connection.execute("CREATE TABLE v_events (in_the_way)")  # the last thing that is made
-    with pytest.raises(DatabaseUnavailable, match="v_events"):
+        connection.execute("CREATE TABLE v_samples (in_the_way)")  # the last thing that is made
+    with pytest.raises(DatabaseUnavailable, match="v_samples"):
         upgrade(home)
-    assert [r["name"] for r in rows(home, OBJECTS)] == ["v_events"]
+    assert [r["name"] for r in rows(home, OBJECTS)] == ["v_samples"]
 
 
 @settings(deadline=None, max_examples=5)

@@ -26,7 +26,7 @@ home, point = Home(Path(sys.argv[1])), sys.argv[2]
 if point == "before the row":
     spool.write_run = die
 elif point == "before the events":
-    spool.ingest = die
+    spool.ingest_directory = die
 elif point == "before the record goes":
     Path.rename = die
 elif point == "while the record goes":

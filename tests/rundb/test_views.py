@@ -21,6 +21,7 @@ from maejobs.rundb.database import open_database
 from maejobs.rundb.ingest import ingest
 from maejobs.rundb.record import set_job, write_run
 from maejobs.rundb.run import SUCCEEDED
+from maejobs.rundb.samples import ingest_samples
 
 TEXT = (Path(__file__).parents[2] / "docs" / "database.md").read_text(encoding="utf-8")
 SECTIONS = {
@@ -36,6 +37,11 @@ EVENTS = """\
 {"event": "note", "text": "hello", "time": 1772330700}
 oops
 {"event": "outcome", "status": "completed", "time": 1772330700}
+"""
+SAMPLE = """\
+{"event": "sample", "time": 1772330500, "seconds": 15.5, "cpu": 1.5, "memory": 4096, \
+"bytes_read": 1, "bytes_written": 2, "disk_free": 3, "gpu_utilisation": 0.5, "gpu_memory": 4, \
+"gpu_power": 99.5, "gpu_temperature": 60}
 """
 
 
@@ -53,6 +59,8 @@ def full(home: Home) -> Home:
     """A home in whose database every column of every view holds something."""
     stream = home.root / "events.jsonl"
     stream.write_text(EVENTS)
+    samples = home.root / "samples.jsonl"
+    samples.write_text(SAMPLE)
     run = a_run(
         attempt=2,
         retry_of="pretrain-20260301T0200Z-1",
@@ -62,6 +70,12 @@ def full(home: Home) -> Home:
         peak_memory=2**40,
         cpu_seconds=1.5,
         gpu_seconds=2.5,
+        energy=5.5e6,
+        gpu_utilisation=0.75,
+        peak_gpu_memory=2**36,
+        peak_tree_memory=2**41,
+        bytes_read=7,
+        bytes_written=2**33,
         config_hash="ab",
         revision="maejobs 0",
         reason="because",
@@ -72,6 +86,7 @@ def full(home: Home) -> Home:
         set_job(engine, "pretrain", schedule="0 2 * * *", scheduled_since=NIGHT, paused_since=NIGHT)
         write_run(engine, run)
         ingest(engine, run.id, stream)
+        ingest_samples(engine, run.id, samples)
         run.state, run.finished = SUCCEEDED, NIGHT.replace(hour=3)
         write_run(engine, run)
     return home
@@ -111,6 +126,7 @@ def test_views_show_a_run_only_once_and_all_of_it(full):
         "v_metrics": 1,
         "v_checkpoints": 1,
         "v_events": 3,
+        "v_samples": 1,
     }
 
 
