@@ -49,13 +49,16 @@ def cleanup_command(max_age: timedelta, max_size: int, dry_run: bool, as_json: b
     """Delete the logs and files of old runs.
 
     By age first, then oldest first down to a total size. A run under way and the newest run of each
-    job are never touched; nor is the database.
+    job are never touched. In the database, samples are thinned: two days after a run's end to one a
+    minute, after 30 days to one an hour.
 
     \b
     Example:
       maejobs keep cleanup --max-age 30d --max-size 2GB --dry-run
     """
     from maejobs.keep.cleanup import clean_up
+    from maejobs.keep.thinning import thin_samples
+    from maejobs.rundb.database import open_database
     from maejobs.rundb.directory import read_record
     from maejobs.rundb.spool import spooled_runs
     from maejobs.supervise.claim import has_process
@@ -70,11 +73,17 @@ def cleanup_command(max_age: timedelta, max_size: int, dry_run: bool, as_json: b
     report = clean_up(
         home.runs_dir, clock.now(), days, max_size, is_active, dry_run, protected=spooled
     )
+    with open_database(home) as engine:
+        thinned = thin_samples(engine, clock.now(), dry_run)
     if as_json:
         removed = [{"path": r.path, "bytes": r.bytes, "reason": r.reason} for r in report.removed]
-        print_json({"removed": removed, "kept": report.kept, "freed": report.freed})
+        told = {"removed": removed, "kept": report.kept, "freed": report.freed}
+        print_json(told | {"thinned": thinned._asdict()})
         return
     for removal in report.removed:
         word = "would remove" if dry_run else "removed"
         click.echo(f"{word} {removal.path.name}: {removal.reason}")
     click.echo(f"{report.kept} kept, {humanize.naturalsize(report.freed)} freed")
+    if thinned.runs:
+        word = "would be thinned" if dry_run else "thinned"
+        click.echo(f"samples of {thinned.runs} runs {word}: {thinned.samples:,} rows fewer")
