@@ -40,6 +40,7 @@ SECTIONS = {
         "runs": ("runs", "List the newest runs, of all jobs or of JOB."),
         "show": ("runs", "Show all that is known of a run."),
         "logs": ("logs", "Print what a run wrote, or follow it."),
+        "samples": ("samples", "Show what a run took of its host, over time."),
     },
     "Keep house": {
         "init": ("upkeep", "Make the home, its job files and its database."),

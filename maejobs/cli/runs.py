@@ -3,7 +3,7 @@
 from typing import Any
 
 import click
-import humanize
+from humanize import naturalsize
 
 from maejobs.cli.options import (
     PATIENCE_SECONDS,
@@ -25,10 +25,13 @@ from maejobs.cli.output import (
     share,
     short_local,
 )
+from maejobs.cli.samples import size
 from maejobs.cli.text import on_one_line
 from maejobs.rundb.database import open_database
 from maejobs.rundb.queries import checkpoints_of, events_of, find_run, last_metrics, newest_runs
 from maejobs.rundb.run import FINISHED, NAME, UNFINISHED
+
+JOULES_A_KWH = 3_600_000
 
 
 @click.command("runs", cls=HomeCommand)
@@ -118,7 +121,7 @@ def show_command(run: str, as_json: bool) -> None:
         value = "not a number" if metric.value is None else f"{metric.value:.6g}"
         click.echo(f"  metric      {on_one_line(metric.name)} = {value} (step {metric.step})")
     for checkpoint in checkpoints:
-        size = humanize.naturalsize(checkpoint.bytes or 0)
+        size = naturalsize(checkpoint.bytes or 0)
         click.echo(f"  checkpoint  step {checkpoint.step}: {on_one_line(checkpoint.path)} ({size})")
     for event in events:
         words = " ".join(str(value) for value in event.body.values())
@@ -146,8 +149,12 @@ def _fields(row: Any) -> dict[str, str | None]:
         "to": row.checkpoint_out,
         "exit code": None if row.exit_code is None else str(row.exit_code),
         "signal": None if row.signal is None else str(row.signal),
-        "memory": humanize.naturalsize(row.peak_memory) if row.peak_memory else None,
+        "memory": naturalsize(row.peak_memory) if row.peak_memory else None,
+        "whole tree": size(row.peak_tree_memory),
         "cpu": length(row.cpu_seconds),
+        "disk": _disk(row),
+        "gpu": _gpu(row),
+        "energy": None if row.energy is None else f"{row.energy / JOULES_A_KWH:.3f} kWh",
         "host": row.host,
         "process": None if row.pid is None else str(row.pid),
         "command": " ".join(row.command or []),
@@ -156,6 +163,24 @@ def _fields(row: Any) -> dict[str, str | None]:
         "broken events": str(row.broken_events) if row.broken_events else None,
         "directory": row.directory,
     }
+
+
+def _disk(row: Any) -> str | None:
+    if not (row.bytes_read or row.bytes_written):
+        return None
+    return f"{naturalsize(row.bytes_read or 0)} read, {naturalsize(row.bytes_written or 0)} written"
+
+
+def _gpu(row: Any) -> str | None:
+    """How long it held GPUs, each counted, and how busy they were."""
+    if row.gpu_seconds is None:
+        return None
+    told = [f"held for {length(row.gpu_seconds)}"]
+    if row.gpu_utilisation is not None:
+        told.append(f"{row.gpu_utilisation:.0%} busy")
+    if row.peak_gpu_memory is not None:
+        told.append(f"{naturalsize(row.peak_gpu_memory)} at most")
+    return ", ".join(told)
 
 
 def _told_length(row: Any) -> str:

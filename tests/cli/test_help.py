@@ -126,7 +126,7 @@ WRITES = {
 }  # fmt: skip
 PRINTS = {
     "schedule", "unschedule", "list", "diff", "adopt", "backups", "check", "next", "plan",
-    "run", "retry", "status", "jobs", "runs", "show", "logs", "doctor", "reconcile",
+    "run", "retry", "status", "jobs", "runs", "show", "logs", "samples", "doctor", "reconcile",
     "db info", "db check", "db backup", "db export", "keep list", "keep rotate", "keep backup",
     "keep restore", "keep cleanup", "notify test", "notify list", "notify send",
 }  # fmt: skip
