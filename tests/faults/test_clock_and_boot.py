@@ -51,7 +51,7 @@ def test_a_deadline_is_kept_whatever_the_clock_says(nights: Nights, table: Table
     if FAKETIME is None:
         pytest.skip("libfaketime.so.1 is missing")
     stamp = nights.ledger.with_name("stamp")
-    for jump in ("+3h", "-3h"):
+    for jump in ("-3h", "+3h")[: table.share(2)]:
         with table.injection("clock set under a supervisor with a deadline"):
             nights.next_night()
             nights.write_job("sleep", "60", more='timeout = "2s"\n')

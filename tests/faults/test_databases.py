@@ -45,17 +45,19 @@ def a_directory(file: Path) -> None:
     file.mkdir()
 
 
-@pytest.mark.parametrize("spoil", [deleted, garbage, newer, a_directory])
-def test_one_that_is_of_no_use(nights: Nights, table: Table, spoil: Callable[[Path], None]) -> None:
-    with table.injection(f"database {spoil.__name__.replace('_', ' ')}"):
-        _without(nights, spoil)
+def test_one_that_is_of_no_use(nights: Nights, table: Table, chance: random.Random) -> None:
+    ways = [deleted, garbage, newer, a_directory]
+    for spoil in chance.sample(ways, table.share(len(ways))):
+        with table.injection(f"database {spoil.__name__.replace('_', ' ')}"):
+            _without(nights, spoil)
 
 
 def test_one_that_was_cut(nights: Nights, table: Table, chance: random.Random) -> None:
     nights.undisturbed()
     size = nights.home.database_file.stat().st_size
-    always = [0, 4096, size - 4096]
-    for length in [*always, *chance.sample(range(1, size), table.share(LENGTHS) - 1)]:
+    edges = [0, 4096, size - 4096]
+    lengths = [*edges, *chance.sample(range(1, size), LENGTHS - len(edges))]
+    for length in chance.sample(lengths, table.share(LENGTHS)):
         with table.injection("database cut short"):
             _without(nights, lambda file: os.truncate(file, length))  # noqa: B023
 

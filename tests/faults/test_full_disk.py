@@ -21,8 +21,7 @@ from .night import Nights, new_home
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(3600), needs_root]
 
 BLOCK = 4096  # bytes: what tmpfs gives at once
-AT_LEAST = 6  # places in a night, the first three of them always
-PLACES = 200  # as many as the whole table looks at; a night takes fewer blocks
+ALWAYS = 2  # places at the beginning that each run of this looks at
 
 
 def test_at_every_write_of_a_night(
@@ -34,9 +33,8 @@ def test_at_every_write_of_a_night(
         nights = Nights(new_home(place / "home", empty_database), tmp_path)
         nights.undisturbed()
         needed = _blocks_of_a_night(nights, place)
-        places = range(needed + 1)
-        if not table.is_whole:
-            places = [0, 1, 2, *sorted(chance.sample(range(3, needed), AT_LEAST - 3))]
+        count = table.share(needed - ALWAYS + 1)
+        places = [*range(ALWAYS), *sorted(chance.sample(range(ALWAYS, needed + 1), count))]
         told: Counter[str] = Counter()
         for left in places:
             before = look(nights)
