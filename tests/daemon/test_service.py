@@ -101,8 +101,8 @@ def test_a_thousand_entries_start_in_their_minute_and_take_little(
     home: Home, tmp_path: Path
 ) -> None:
     seen = tmp_path / "seen"
-    table = [f"*/1 0-23 1-31 * {n % 7},* date +\\%H:\\%M >> {seen} # {n}\n" for n in range(400)]
-    table += [f"0-59 {n % 24},* * * * date +\\%H:\\%M >> {seen}\n" for n in range(600)]
+    table = [f"*/1 0-23 1-31 * {n % 7},* date +\\%s >> {seen} # {n}\n" for n in range(400)]
+    table += [f"0-59 {n % 24},* * * * date +\\%s >> {seen}\n" for n in range(600)]
     Path(home.crontab).write_text("".join(table))
     # So that the minute ends soon, with time for the daemon to start.
     shift = 60 - SECONDS_TO_START - time.time() % 60
@@ -120,7 +120,8 @@ def test_a_thousand_entries_start_in_their_minute_and_take_little(
             status = Path(f"/proc/{daemon.pid}/status").read_text()
         finally:
             daemon.terminate()
-    assert len(set(seen.read_text().splitlines()[:1000])) == 1
+    starts = sorted(map(int, seen.read_text().split()[:1000]))
+    assert starts[-1] - starts[0] < 60
     assert int(status.partition("VmHWM:")[2].split()[0]) < MOST_RESIDENT_KB
 
 
