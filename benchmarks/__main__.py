@@ -5,9 +5,27 @@ These machines are noisy: contestants alternate, and medians and ratios are prin
 
 import sys
 
-from benchmarks import end_to_end, expressions, listing, loader, startup, table, training
+from benchmarks import (
+    end_to_end,
+    expressions,
+    listing,
+    loader,
+    startup,
+    supervisor_cost,
+    table,
+    training,
+)
 from benchmarks.bars import verdict
 
-for benchmark in (startup, listing, table, expressions, training, loader, end_to_end):
+for benchmark in (
+    startup,
+    supervisor_cost,
+    listing,
+    table,
+    expressions,
+    training,
+    loader,
+    end_to_end,
+):
     benchmark.main()
 sys.exit(verdict())

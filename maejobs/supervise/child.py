@@ -18,6 +18,7 @@ FIRST_TICK_SECONDS = 0.02  # doubled from tick to tick, so that short commands a
 COUNTERS_DIFFER_BY = (
     4_000_000  # bytes; the kernel keeps memory counters a CPU and sums them roughly
 )
+LONGEST_LOOK_SECONDS = 5.0  # between two looks at the memory of a small command
 BLOCK = 512  # bytes, in which the kernel counts what goes to and comes from disks
 DEADLINE, CANCEL, STALL = "deadline", "cancel", "stall"
 CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -156,9 +157,13 @@ class _PeakMemory:
         self._group = group
         self._ours = (peak_memory(os.getpid()) or 0) + COUNTERS_DIFFER_BY
         self._seen = peak_memory(group) or 0
+        self._began = self._next = time.monotonic()
 
     def look(self) -> None:
-        if self._seen < self._ours:
+        now = time.monotonic()
+        if self._seen < self._ours and now >= self._next:
+            # Rarer with time: the kernel keeps each process's own peak for as long as it lives.
+            self._next = now + min((now - self._began) / 10, LONGEST_LOOK_SECONDS)
             peaks = [peak_memory(pid) or 0 for pid in group_members(self._group)]
             self._seen = max([self._seen, *peaks])
 

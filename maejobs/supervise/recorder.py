@@ -10,15 +10,16 @@ from maejobs.home import Home
 from maejobs.rundb.database import open_database
 from maejobs.rundb.directory import keep_record
 from maejobs.rundb.events import EVENTS_NAME, Event, read_events
-from maejobs.rundb.ingest import ingest_directory
+from maejobs.rundb.ingest import ingest, ingest_directory
 from maejobs.rundb.record import SlotTaken, write_run
 from maejobs.rundb.run import Run
-from maejobs.rundb.samples import SAMPLES_NAME
+from maejobs.rundb.samples import SAMPLES_NAME, ingest_samples
 from maejobs.rundb.spool import forget, spool_run
 
 SAVE_PATIENCE_SECONDS = 10.0  # for a locked database, before and after the command
 TICK_PATIENCE_SECONDS = 0.5  # while it runs: a signal must reach the command within a second
 TICK_EVERY_SECONDS = 1.0
+MOST_OF_A_CORE = 1 / 250  # what taking events up may cost: on a slow host it is done less often
 BACK_OFF_SECONDS = 15.0
 _log = logging.getLogger(__name__)
 
@@ -35,7 +36,10 @@ class Recorder:
         self._directory = Path(run.directory)
         self._events = self._directory / EVENTS_NAME
         self._next_tick = 0.0
-        self._streams = [self._events, self._directory / SAMPLES_NAME]
+        self._streams = {
+            self._events: ingest,
+            self._directory / SAMPLES_NAME: ingest_samples,
+        }
         self._taken_up = [0, 0]  # bytes of them, as far as we know
         self._read = 0  # bytes of the stream, by `new_events`
         self._spooled = False
@@ -58,10 +62,11 @@ class Recorder:
         self._save(TICK_PATIENCE_SECONDS)
 
     def tick(self) -> None:
-        """Take new events up into the database, at most once a second."""
+        """Take new events and samples up into the database, at most once a second."""
         if time.monotonic() < self._next_tick:
             return
         self._next_tick = time.monotonic() + TICK_EVERY_SECONDS
+        spent = time.thread_time()
         if self._spooled:
             self._save(TICK_PATIENCE_SECONDS)
             return
@@ -70,8 +75,14 @@ class Recorder:
             if sizes == self._taken_up:
                 return
             with open_database(self._home, TICK_PATIENCE_SECONDS) as engine:
-                ingest_directory(engine, self.run.id, self._directory)
+                for (path, take), size, taken in zip(
+                    self._streams.items(), sizes, self._taken_up, strict=True
+                ):
+                    if size != taken:
+                        take(engine, self.run.id, path)
             self._taken_up = sizes
+            pause = max((time.thread_time() - spent) / MOST_OF_A_CORE, TICK_EVERY_SECONDS)
+            self._next_tick = time.monotonic() + pause
         except Exception as error:
             _log.debug("events of %s not taken up yet: %s", self.run.id, error)
             self._next_tick = time.monotonic() + BACK_OFF_SECONDS

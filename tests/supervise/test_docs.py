@@ -17,8 +17,8 @@ from maejobs.jobs.failures import (
 )
 from maejobs.jobs.load import parse_job
 from maejobs.rundb.run import FINISHED, UNFINISHED
-from maejobs.supervise import disk_gate, gates, gpu_gate, host_gate, pace
-from maejobs.supervise.child import TICK_SECONDS
+from maejobs.supervise import disk_gate, gates, gpu_gate, host_gate, pace, sampling
+from maejobs.supervise.child import LONGEST_LOOK_SECONDS, TICK_SECONDS
 from maejobs.supervise.environment import build_environment, placeholder_values
 from maejobs.supervise.evidence import TAIL_BYTES
 from maejobs.supervise.failure import BAD_INPUT_CODE, KILLED_CODE
@@ -97,7 +97,11 @@ def test_its_numbers_are_the_codes():
     assert (pace.ENOUGH, pace.MOST, pace.LEAST_FACTOR) == (5, 20, 2)
     assert (pace.LEAST_SECONDS, pace.DEVIATIONS) == (10, 5)
     assert TICK_SECONDS == 0.5
-    assert "twice a second" in PAGE
+    assert "twice a second" in " ".join(PAGE.lower().split())
+    assert LONGEST_LOOK_SECONDS == 5
+    assert "every five seconds at least" in PAGE
+    assert (sampling.FIRST_SECONDS, sampling.USUAL_SECONDS, sampling.FULL_LENGTH) == (0.5, 15, 2000)
+    assert "up to every 15 seconds" in PAGE
     assert f"({job.log_limit // 10**6} MB unless" in PAGE
     assert (HEAD_SHARE, TICK_SECONDS) == (4, 0.5)
     assert "the first quarter of that" in PAGE
