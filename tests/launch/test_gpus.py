@@ -20,9 +20,9 @@ except NoGpus as error:
 """
 
 
-def seen(environment: dict[str, str]):
+def seen(environment: dict[str, str], ask: str = ASK):
     done = subprocess.run(
-        [sys.executable, "-c", ASK], env={**os.environ, **environment}, capture_output=True
+        [sys.executable, "-c", ask], env={**os.environ, **environment}, capture_output=True
     )
     assert done.returncode == 0, done.stderr.decode()
     return json.loads(done.stdout)
@@ -50,3 +50,31 @@ def test_a_host_without_a_driver_or_with_one_that_does_not_answer_says_so(gpu_ho
 )
 def test_a_gpu_is_busy_for_a_reason(gpu, free, why):
     assert why_busy(gpu, free) == why
+
+
+METER = """
+import json
+from maejobs.launch.gpu_meter import GpuMeter
+from maejobs.launch.gpus import NoGpus
+try:
+    print(json.dumps(GpuMeter([0, 2]).read()))
+except NoGpus as error:
+    print(json.dumps(str(error)))
+"""
+
+
+def test_a_meter_sums_over_its_gpus_and_leaves_out_what_one_does_not_tell(
+    gpu_host,  # noqa: F811
+    tmp_path,
+):
+    loads = tmp_path / "loads"
+    loads.write_text("90 300000 60\n0\n30 100500 55 7000\n")
+    host = gpu_host([], [], [], free=70_000_000_000) | {"FAKE_NVML_LOAD": str(loads)}
+    assert seen(host, METER) == [0.6, 20_000_000_000, 400.5, 60, None]
+    silent = gpu_host([], [], [], free=70_000_000_000)
+    assert seen(silent, METER) == [None, 20_000_000_000, None, None, None]
+
+
+def test_a_meter_of_a_gpu_that_is_not_there_says_so(gpu_host):  # noqa: F811
+    assert "cannot be asked" in seen(gpu_host([]), METER)
+    assert "cannot be asked" in seen({}, METER)
