@@ -36,6 +36,7 @@ SECTIONS = {
     },
     "Look": {
         "status": ("status", "Show every job: last state, when next, how late."),
+        "digest": ("digest", "Tell how the night went, and what to look at."),
         "jobs": ("jobs", "List the job files, and every error in them."),
         "runs": ("runs", "List the newest runs, of all jobs or of JOB."),
         "show": ("runs", "Show all that is known of a run."),

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from maejobs import clock
 from maejobs.cli.options import (
     PATIENCE_SECONDS,
     HomeCommand,
@@ -21,15 +20,10 @@ from maejobs.cli.options import (
 from maejobs.cli.output import GAP, length, print_json, print_table
 from maejobs.cli.text import visible
 from maejobs.cli.timeline import FINE, PLAIN, TICKS, Ink, draw, filled
-from maejobs.cron.block import Entry
-from maejobs.cron.dialect import dialect_of
-from maejobs.cron.fires import host_zone
-from maejobs.cron.schedule import entries_of
-from maejobs.cron.target import open_target
-from maejobs.errors import EXIT_FAILED, MaejobsError, UserError
+from maejobs.errors import EXIT_FAILED, UserError
 from maejobs.home import Home
 from maejobs.watch.expectation import Expectation
-from maejobs.watch.outlook import Outlook, look_ahead, planned_jobs, read_expectations
+from maejobs.watch.outlook import Outlook, outlook_of
 from maejobs.watch.plan import Firing, PlannedJob
 from maejobs.watch.problems import Kind, Problem
 
@@ -71,7 +65,7 @@ def plan_command(job: str | None, days: int, strict: bool, as_json: bool) -> int
       maejobs plan pretrain --days 30 --strict
     """
     home = current_home()
-    outlook, trouble = _outlook(home, days)
+    outlook, trouble = outlook_of(home, days, PATIENCE_SECONDS)
     for line in trouble:
         click.echo(f"maejobs: {visible(line)}", err=True)
     if job is not None and job not in (planned.name for planned in outlook.jobs):
@@ -125,23 +119,6 @@ def print_problems(problems: Iterable[Problem]) -> None:
         lines = textwrap.wrap(text, max(width - len(margin), 20)) if width else [text]
         head = click.style(problem.kind, fg="red" if problem.costs_a_run else "yellow")
         click.echo(head + margin[len(problem.kind) :] + f"\n{margin}".join(lines))
-
-
-def _outlook(home: Home, days: int) -> tuple[Outlook, list[str]]:
-    trouble: list[str] = []
-    entries: list[Entry] = []
-    expected: dict[str, Expectation] = {}
-    try:
-        entries = entries_of(open_target(home.crontab), home)
-    except MaejobsError as error:
-        trouble.append(str(error))
-    try:
-        if home.exists:  # before `init` there is no database to miss
-            expected = read_expectations(home, PATIENCE_SECONDS)
-    except MaejobsError as error:
-        trouble.append(f"how long runs take is not known: {error}")
-    jobs, unread = planned_jobs(entries, home.jobs_dir, expected, dialect_of(home))
-    return look_ahead(jobs, clock.now(), days, host_zone()), trouble + unread
 
 
 def _not_scheduled(home: Home, job: str) -> UserError:

@@ -6,21 +6,22 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-ALERT, RECOVERY = "alert", "recovery"
+ALERT, RECOVERY, DIGEST = "alert", "recovery", "digest"
 START, SUCCESS, FAIL, LOG = "start", "success", "fail", "log"
 PINGS = frozenset({START, SUCCESS, FAIL, LOG})
-KINDS = PINGS | {ALERT, RECOVERY}
+KINDS = PINGS | {ALERT, RECOVERY, DIGEST}
 
 FIRST_DELAY, LONGEST_DELAY = timedelta(seconds=10), timedelta(hours=1)
 FACTOR = 3
-# Of a run of yesterday a switch need not hear; a person should, after a long weekend too.
-GIVE_UP_PINGS, GIVE_UP = timedelta(hours=6), timedelta(days=4)
+# Of a run of yesterday a switch need not hear; a person should, after a long weekend too. A digest
+# is followed by the next.
+GIVE_UP_PINGS, GIVE_UP_DIGEST, GIVE_UP = timedelta(hours=6), timedelta(hours=12), timedelta(days=4)
 _INSTANTS = ("created", "next_try")
 
 
 @dataclass(frozen=True)
 class Message:
-    """One alert or ping. `name` is its file's, so nothing is put into the outbox twice.
+    """One alert, digest or ping. `name` is its file's, so nothing is put into the outbox twice.
 
     `url` is that of a ping's check; what is told goes to all of the settings' URLs, of which those
     whose digest is in `delivered` have it.
@@ -37,6 +38,7 @@ class Message:
     tries: int = 0
     next_try: datetime | None = None
     trouble: str | None = None  # why the last try failed
+    attachment: str | None = None  # the path of a file that goes along, and goes when it goes
 
     @property
     def is_ping(self) -> bool:
@@ -45,7 +47,9 @@ class Message:
     @property
     def expires(self) -> datetime:
         """When it is dropped, if nobody has taken it by then."""
-        return self.created + (GIVE_UP_PINGS if self.is_ping else GIVE_UP)
+        if self.is_ping:
+            return self.created + GIVE_UP_PINGS
+        return self.created + (GIVE_UP_DIGEST if self.kind == DIGEST else GIVE_UP)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), default=datetime.isoformat, sort_keys=True)

@@ -1,5 +1,6 @@
 """The outbox: one fsynced file a message, so that none is lost with a process or with the power."""
 
+import dataclasses
 import fcntl
 import logging
 import os
@@ -32,8 +33,22 @@ def replace(home: Home, message: Message) -> None:
 
 
 def remove(home: Home, message: Message) -> None:
-    """Forget it: it is delivered, or given up."""
+    """Forget it, and what was to go along: it is delivered, or given up."""
     (_directory(home) / f"{message.name}.json").unlink(missing_ok=True)
+    if message.attachment is not None:
+        Path(message.attachment).unlink(missing_ok=True)
+
+
+def put_with(home: Home, message: Message, suffix: str, content: bytes) -> None:
+    """`put`, and keep `content` as a file that goes along. Raises OSError; nothing is kept then."""
+    directory = make_private_directory(_directory(home))
+    attachment = directory / f"{message.name}{suffix}"
+    write_atomically(attachment, content)
+    try:
+        put(home, dataclasses.replace(message, attachment=str(attachment)))
+    except OSError:
+        attachment.unlink(missing_ok=True)
+        raise
 
 
 def waiting(home: Home) -> list[Message]:

@@ -27,6 +27,7 @@ class Parcel:
     body: str
     is_ping: bool = False
     severity: str = "info"  # one of apprise's types
+    attachment: str | None = None  # a file's path, for services that take any
 
 
 def post(parcel: Parcel, longest: float = LONGEST) -> str | None:
@@ -81,7 +82,10 @@ def _tell(parcel: Parcel) -> str | None:
     service = apprise.Apprise.instantiate(parcel.url)
     if service is None:
         return said.last or "apprise knows no such service, or the URL lacks something"
-    sent = service.notify(title=parcel.title, body=parcel.body, notify_type=parcel.severity)
+    file = apprise.AppriseAttachment(parcel.attachment) if parcel.attachment else None
+    sent = service.notify(
+        title=parcel.title, body=parcel.body, notify_type=parcel.severity, attach=file
+    )
     return None if sent else said.last or "it was not taken"
 
 

@@ -118,7 +118,7 @@ def receivers(settings: Settings, message: Message) -> list[str]:
 
 def _parcel(message: Message, url: str) -> Parcel:
     severity = SEVERITIES.get(message.kind, "info")
-    return Parcel(url, message.title, message.body, message.is_ping, severity)
+    return Parcel(url, message.title, message.body, message.is_ping, severity, message.attachment)
 
 
 def digest(url: str) -> str:

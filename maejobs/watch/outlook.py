@@ -7,10 +7,14 @@ from pathlib import Path
 
 from humanize import naturalsize
 
+from maejobs import clock
 from maejobs.cron.block import Entry
-from maejobs.cron.dialect import Dialect
+from maejobs.cron.dialect import Dialect, dialect_of
+from maejobs.cron.fires import host_zone
 from maejobs.cron.grammar import BadExpression, Expression, parse_expression
-from maejobs.errors import UserError
+from maejobs.cron.schedule import entries_of
+from maejobs.cron.target import open_target
+from maejobs.errors import MaejobsError, UserError
 from maejobs.home import Home
 from maejobs.jobs.load import load_job
 from maejobs.jobs.model import Job
@@ -39,6 +43,27 @@ def look_ahead(jobs: Iterable[PlannedJob], after: datetime, days: int, zone: tzi
     coming = firings(jobs, after, until, zone)
     found = problems(jobs, coming, after, until, zone, _host_gpus(jobs))
     return Outlook(jobs, after, until, zone, coming, found)
+
+
+def outlook_of(home: Home, days: int, patience: float) -> tuple[Outlook, list[str]]:
+    """The home's plan of so many days, and what of it cannot be read, which is left out.
+
+    `patience`: seconds for a locked database. Raises UserError for too many firings.
+    """
+    trouble: list[str] = []
+    entries: list[Entry] = []
+    expected: dict[str, Expectation] = {}
+    try:
+        entries = entries_of(open_target(home.crontab), home)
+    except MaejobsError as error:
+        trouble.append(str(error))
+    try:
+        if home.exists:  # before `init` there is no database to miss
+            expected = read_expectations(home, patience)
+    except MaejobsError as error:
+        trouble.append(f"how long runs take is not known: {error}")
+    jobs, unread = planned_jobs(entries, home.jobs_dir, expected, dialect_of(home))
+    return look_ahead(jobs, clock.now(), days, host_zone()), trouble + unread
 
 
 def _host_gpus(jobs: Iterable[PlannedJob]) -> int:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from maejobs.jobs.model import Notify
@@ -66,6 +66,7 @@ def test_what_ended_long_ago_is_no_news_but_its_recovery_is():
 STATES = ["succeeded", "failed", "lost", "missed", "unknown", "skipped", "cancelled"]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(STATES), max_size=40), st.integers(1, 4))
 def test_what_is_told_agrees_with_a_count_by_hand(states, alert_after):
     """Judged after each night, and once more in between, as by two senders."""

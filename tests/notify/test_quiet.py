@@ -4,7 +4,7 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from maejobs.notify.quiet import QuietHours, parse_quiet_hours, quiet_until
@@ -34,6 +34,7 @@ def test_no_quiet_hours_are_never():
     assert quiet_until(datetime(2026, 1, 1, tzinfo=UTC), None, UTC) is None
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.integers(0, 366 * 1440).map(lambda minutes: NEW_YEAR + timedelta(minutes=minutes)),
     st.times().map(lambda t: t.replace(second=0, microsecond=0)),

@@ -1,0 +1,68 @@
+"""Whether the night's checkpoints are safe: valid where they lie, and copied elsewhere."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from maejobs.digest.facts import Safety
+from maejobs.errors import MaejobsError
+from maejobs.home import Home
+from maejobs.jobs.load import job_names, load_job
+from maejobs.jobs.placeholders import expand
+from maejobs.keep.checkpoint import CHECKPOINTS, STEP_NAME, StoredCheckpoint, read_checkpoints
+from maejobs.supervise.environment import placeholder_values
+
+BACKUP = ("keep", "backup")
+
+
+def safety_of(campaign: Path, backup: Path | None) -> Safety:
+    """How the campaign stands, by its manifests and the sizes of its files: nothing is hashed here.
+
+    Copies were compared with their SHA-256 when they were made. Raises UserError where there is
+    no such campaign.
+    """
+    found = read_checkpoints(campaign)
+    step = _newest(found)
+    damaged = [one.name for one in found if not one.valid and (step is None or one.step > step)]
+    place = backup / campaign.resolve().name if backup else None
+    copies = read_checkpoints(place) if place and place.is_dir() else []
+    told = str(place) if place else None
+    return Safety(campaign.name, step, tuple(damaged), told, _newest(copies))
+
+
+def campaign_of(checkpoint: str) -> Path | None:
+    """The campaign that a checkpoint's path belongs to; None where it is laid out otherwise."""
+    path = Path(checkpoint)
+    if path.is_absolute() and path.parent.name == CHECKPOINTS and STEP_NAME.fullmatch(path.name):
+        return path.parent.parent
+    return None
+
+
+def backups(home: Home) -> dict[Path, Path]:
+    """By campaign, where a job of the home copies it to (`maejobs keep backup`)."""
+    return {campaign.resolve(): place for campaign, place in _backup_jobs(home)}
+
+
+def _backup_jobs(home: Home) -> Iterator[tuple[Path, Path]]:
+    for name in job_names(home.jobs_dir):
+        try:
+            job = load_job(home.jobs_dir, name)
+        except MaejobsError:
+            continue
+        values = placeholder_values(home, job, "", Path())
+        words = [expand(word, values) for word in job.command]
+        places = list(_behind(words, BACKUP))
+        if len(places) >= 2:
+            yield Path(places[0]), Path(places[1])
+
+
+def _behind(words: list[str], command: Iterable[str]) -> Iterator[str]:
+    """The words behind `command` in `words`, without options."""
+    wanted = list(command)
+    for begin in range(len(words) - len(wanted) + 1):
+        if words[begin : begin + len(wanted)] == wanted:
+            yield from (w for w in words[begin + len(wanted) :] if not w.startswith("-"))
+            return
+
+
+def _newest(found: Iterable[StoredCheckpoint]) -> int | None:
+    return max((one.step for one in found if one.valid), default=None)

@@ -1,0 +1,120 @@
+"""What a digest tells, and what of it asks for a person. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+
+from maejobs.rundb.run import SUCCEEDED
+
+BAD = frozenset({"failed", "timed_out", "lost", "missed"})
+
+
+@dataclass(frozen=True)
+class RunFact:
+    """A run of the night: its last try, if it had several."""
+
+    run: str
+    job: str
+    state: str
+    why: str
+    slot: datetime | None
+    started: datetime | None
+    finished: datetime | None
+    step: int | None
+    total_steps: int | None
+    tries: int
+
+
+@dataclass(frozen=True)
+class Safety:
+    """A campaign's newest valid checkpoint, and its newest valid copy, by step; None: it has none.
+
+    `damaged` are newer ones that no training could go on from. `backup` is where copies are to go;
+    None: no job makes any.
+    """
+
+    campaign: str
+    step: int | None
+    damaged: tuple[str, ...]
+    backup: str | None
+    backup_step: int | None
+
+
+@dataclass(frozen=True)
+class Coming:
+    """A slot that comes, and when its run ends as a rule; None: that is not known."""
+
+    job: str
+    slot: datetime
+    end: datetime | None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG that a run drew."""
+
+    run: str
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Digest:
+    """From `since` to `now`, on `host`, where clocks show `zone`. `problems` are sentences.
+
+    `alerts` are the jobs that somebody was told are bad; `unsent` so many messages wait;
+    `trouble` is what could not be read.
+    """
+
+    host: str
+    since: datetime
+    now: datetime
+    zone: tzinfo
+    runs: tuple[RunFact, ...]
+    safety: tuple[Safety, ...]
+    coming: tuple[Coming, ...]
+    problems: tuple[str, ...]
+    alerts: tuple[str, ...]
+    unsent: int
+    trouble: tuple[str, ...]
+    pictures: tuple[Picture, ...] = ()
+
+
+def to_do(digest: Digest) -> list[str]:
+    """What a person must look at, the worst first; []: nothing."""
+    return [
+        *_unsafe(digest),
+        *_bad_runs(digest),
+        *(f"cannot be read: {line}" for line in digest.trouble),
+        *([f"{digest.unsent} alerts or pings are not taken"] if digest.unsent else []),
+    ]
+
+
+def _unsafe(digest: Digest) -> Iterator[str]:
+    for one in digest.safety:
+        if one.step is None:
+            yield f"{one.campaign} has no valid checkpoint"
+        for name in one.damaged:
+            yield f"{one.campaign}: {name} is damaged"
+        if one.step is not None and one.backup is not None and one.backup_step is None:
+            yield f"{one.campaign} has no valid copy in {one.backup}"
+
+
+def _bad_runs(digest: Digest) -> Iterator[str]:
+    """Jobs whose newest run of the night ended badly."""
+    newest: dict[str, RunFact] = {}
+    for run in digest.runs:
+        if run.state in BAD or run.state == SUCCEEDED:
+            newest[run.job] = run
+    for job, run in sorted(newest.items()):
+        if run.state in BAD:
+            why = f" ({run.why})" if run.why else ""
+            yield f"{job}: {run.state}{why}; `maejobs logs {run.run}`"
+
+
+def headline(digest: Digest) -> str:
+    """The night in a few words."""
+    done = sum(run.state == SUCCEEDED for run in digest.runs)
+    told = f"{done} of {len(digest.runs)} runs succeeded" if digest.runs else "nothing ran"
+    todo = to_do(digest)
+    return f"{told}; {'all is well' if not todo else f'{len(todo)} to look at'}"

@@ -1,0 +1,123 @@
+"""Reads what a digest tells; what cannot be read is told as such, and the rest all the same."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from maejobs import clock
+from maejobs.cron.fires import host_zone
+from maejobs.digest.campaigns import backups, campaign_of, safety_of
+from maejobs.digest.facts import Coming, Digest, Picture, RunFact, Safety
+from maejobs.digest.pictures import read_picture
+from maejobs.errors import MaejobsError
+from maejobs.home import Home
+from maejobs.launch.process import host_name
+from maejobs.notify.judge import read_told
+from maejobs.notify.outbox import waiting
+from maejobs.rundb.database import open_database
+from maejobs.rundb.queries import events_of, newest_runs
+from maejobs.watch.outlook import outlook_of
+
+PATIENCE_SECONDS = 5.0  # for a locked database
+MOST_RUNS = 1000  # that are looked through; a minutely job has 1440 a day
+MOST_COMING = 20
+MOST_PICTURES = 6
+NIGHT = timedelta(days=1)  # what a digest looks back, and ahead
+
+
+def gather(home: Home, since: datetime) -> Digest:
+    """The digest of what has ended since then, and what comes within a day.
+
+    Raises UserError for more slots than can be looked through.
+    """
+    now, trouble = clock.now(), list[str]()
+    rows: Sequence[Any] = ()
+    pictures: list[Picture] = []
+    try:
+        with open_database(home, PATIENCE_SECONDS) as engine:
+            rows = [row for row in newest_runs(engine, MOST_RUNS) if _is_of(row, since)]
+            pictures = _pictures(engine, rows)
+    except MaejobsError as error:
+        trouble.append(str(error))
+    outlook, unread = outlook_of(home, 1, PATIENCE_SECONDS)
+    safety = _safety(home, rows, trouble)
+    return Digest(
+        host_name(),
+        since,
+        now,
+        host_zone(),
+        tuple(run_facts(rows)),
+        tuple(safety),
+        tuple(Coming(f.job.name, f.slot, f.usual_end) for f in outlook.firings[:MOST_COMING]),
+        tuple(problem.text for problem in outlook.problems),
+        tuple(sorted(read_told(home))),
+        sum(message.tries > 0 for message in waiting(home)),
+        tuple(dict.fromkeys(trouble + unread)),
+        tuple(pictures),
+    )
+
+
+def run_facts(rows: Iterable[Any]) -> list[RunFact]:
+    """What is told of runs, given newest first: by when they began, and of a slot the last try."""
+    facts: dict[tuple[str, Any], RunFact] = {}
+    tries: dict[tuple[str, Any], int] = {}
+    for row in rows:
+        key = (row.job, row.slot or row.id)
+        tries[key] = tries.get(key, 0) + 1
+        facts.setdefault(key, _fact(row))
+    return [
+        RunFact(**(vars(fact) | {"tries": tries[key]}))
+        for key, fact in reversed(list(facts.items()))
+    ]
+
+
+def _fact(row: Any) -> RunFact:
+    why = ": ".join(part for part in (row.outcome, row.reason) if part)
+    return RunFact(
+        row.id,
+        row.job,
+        row.state,
+        " ".join(why.split()),
+        row.slot,
+        row.started,
+        row.finished,
+        row.step,
+        row.total_steps,
+        1,
+    )
+
+
+def _is_of(row: Any, since: datetime) -> bool:
+    return row.finished is None or row.finished >= since
+
+
+def _safety(home: Home, rows: Iterable[Any], trouble: list[str]) -> list[Safety]:
+    """Of each campaign that a run of the night wrote a checkpoint of, or went on from."""
+    paths = [path for row in rows for path in (row.checkpoint_out, row.checkpoint_in) if path]
+    campaigns = {campaign for path in paths if (campaign := campaign_of(path))}
+    copied_to = backups(home)
+    found = []
+    for campaign in sorted(campaigns):
+        try:
+            found.append(safety_of(campaign, copied_to.get(campaign.resolve())))
+        except (MaejobsError, OSError) as error:
+            trouble.append(str(error))
+    return found
+
+
+def _pictures(engine: Engine, rows: Iterable[Any]) -> list[Picture]:
+    """The newest picture of each name, of each job."""
+    found: dict[tuple[str, str], Picture] = {}
+    for row in rows:
+        for event in reversed(events_of(engine, row.id)):
+            name, path = event.body.get("name"), event.body.get("path")
+            if event.kind != "artifact" or not isinstance(name, str) or not isinstance(path, str):
+                continue
+            if len(found) < MOST_PICTURES and (row.job, name) not in found:
+                data = read_picture(Path(row.directory) / path)
+                if data is not None:
+                    found[row.job, name] = Picture(row.id, name, data)
+    return list(found.values())

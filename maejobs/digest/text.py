@@ -1,0 +1,102 @@
+"""The digest in sections of lines, and as plain text. Pure."""
+
+from collections.abc import Iterator
+from datetime import datetime, tzinfo
+from typing import NamedTuple
+
+from maejobs.digest.facts import Digest, RunFact, Safety, headline, to_do
+
+
+class Section(NamedTuple):
+    """A heading, and its lines, each of cells."""
+
+    title: str
+    lines: list[list[str]]
+
+
+def sections(digest: Digest) -> list[Section]:
+    """The digest as it is told, whatever the form."""
+    zone = digest.zone
+    return [
+        Section("What must I do?", [[line] for line in to_do(digest)] or [["nothing"]]),
+        Section("Did it run?", [_run(run, zone) for run in digest.runs] or [["nothing ran"]]),
+        Section(
+            "Is it safe?",
+            [_safety(one) for one in digest.safety] or [["no run wrote a checkpoint"]],
+        ),
+        Section("What comes?", list(_coming(digest)) or [["nothing is scheduled"]]),
+        Section(
+            "What is in another's way?",
+            [[problem] for problem in digest.problems] or [["nothing"]],
+        ),
+        Section(
+            "Who was told?",
+            [[f"{job} is told to be bad"] for job in digest.alerts] or [["no alert stands"]],
+        ),
+    ]
+
+
+def title(digest: Digest) -> str:
+    """Of a mail, say."""
+    return f"maejobs on {digest.host}: {headline(digest)}"
+
+
+def as_text(digest: Digest) -> str:
+    """The digest as plain text, columns aligned."""
+    since, now = (_local(at, digest.zone) for at in (digest.since, digest.now))
+    lines = [title(digest), f"{since} to {now}"]
+    for section in sections(digest):
+        lines += ["", section.title, *(f"  {line}" for line in _aligned(section.lines))]
+    return "\n".join(lines) + "\n"
+
+
+def _aligned(rows: list[list[str]]) -> Iterator[str]:
+    columns = max(len(row) for row in rows)
+    widths = [
+        max((len(row[n]) for row in rows if len(row) > n + 1), default=0) for n in range(columns)
+    ]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        yield "  ".join(_plain(cell) for cell in cells).rstrip()
+
+
+def _plain(text: str) -> str:
+    """`text` without control characters: what a command called its outcome may hold any."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def _run(run: RunFact, zone: tzinfo) -> list[str]:
+    begin = _local(run.started or run.slot, zone)
+    end = f"{run.finished.astimezone(zone):%H:%M}" if run.started and run.finished else ""
+    how = run.state + (f", {run.tries} tries" if run.tries > 1 else "")
+    return [run.job, f"{begin}–{end}" if end else begin, how, _progress(run), run.why]
+
+
+def _progress(run: RunFact) -> str:
+    if run.step is None:
+        return ""
+    if not run.total_steps:
+        return f"step {run.step:,}"
+    return f"{run.step:,} of {run.total_steps:,} ({100 * run.step // run.total_steps} %)"
+
+
+def _safety(one: Safety) -> list[str]:
+    valid = f"step {one.step:,} is valid" if one.step is not None else "no valid checkpoint"
+    if one.backup is None:
+        copied = "no job copies it"
+    elif one.backup_step is None:
+        copied = f"no valid copy in {one.backup}"
+    else:
+        behind = "" if one.backup_step == one.step else ", an older one"
+        copied = f"step {one.backup_step:,} is copied to {one.backup}{behind}"
+    return [one.campaign, valid, copied, *(f"{name} is damaged" for name in one.damaged)]
+
+
+def _coming(digest: Digest) -> Iterator[list[str]]:
+    for one in digest.coming:
+        end = f"until {one.end.astimezone(digest.zone):%H:%M}" if one.end else ""
+        yield [one.job, _local(one.slot, digest.zone), end]
+
+
+def _local(at: datetime | None, zone: tzinfo) -> str:
+    return f"{at.astimezone(zone):%a %d %b %H:%M}" if at else ""

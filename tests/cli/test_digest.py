@@ -1,0 +1,86 @@
+"""`maejobs digest` of a home that has lived: real runs, a real picture, a real pager."""
+
+import json
+from base64 import b64decode
+
+import pytest
+from pager import pager
+from running import python
+
+from maejobs.notify.outbox import waiting
+
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
+)
+DRAWS = (
+    f"""
+import base64, json, os
+with open(os.environ["MAEJOBS_RUN_DIR"] + "/loss.png", "wb") as picture:
+    picture.write(base64.b64decode("{PIXEL}"))
+"""
+    + """
+with open(os.environ["MAEJOBS_EVENTS"], "a") as events:
+    for event in (
+        {"event": "progress", "step": 3, "total": 10},
+        {"event": "artifact", "name": "loss", "path": "loss.png"},
+        {"event": "artifact", "name": "secret", "path": "/etc/passwd"},
+        {"event": "checkpoint", "path": "/nowhere/main/checkpoints/step-000000003", "step": 3},
+    ):
+        print(json.dumps(event), file=events)
+"""
+)
+
+
+@pytest.fixture
+def lived_in(home, write_job, inside):
+    write_job("draws", python(DRAWS))
+    write_job("fails", 'command = ["false"]\n')
+    inside("schedule", "draws", "0 2 * * *")
+    inside("run", "draws")
+    inside("run", "fails")
+
+
+def test_it_tells_what_ran_and_what_is_to_be_done(lived_in, inside, tmp_path):
+    done = inside("digest", "--html", str(tmp_path / "morning.html"))
+    assert "fails: failed (exit code 1)" in done.stdout
+    assert "3 of 10 (30 %)" in done.stdout
+    assert "/nowhere/main: no such campaign directory" in done.stdout
+    assert done.returncode == 1  # for it could not look whether that campaign is safe
+    html = (tmp_path / "morning.html").read_text()
+    assert f"base64,{PIXEL}" in html
+    assert html.count("base64,") == 1
+    told = json.loads(inside("digest", "--json").stdout)
+    assert [run["job"] for run in told["runs"]] == ["draws", "fails"]
+    assert told["coming"][0]["job"] == "draws"
+    assert [picture["name"] for picture in told["pictures"]] == ["loss"]
+
+
+def test_it_is_sent_with_its_html(home, lived_in, inside, monkeypatch):
+    monkeypatch.setattr("maejobs.notify.hooks.start_detached", lambda _: 0)
+    with pager() as there:
+        home.config_file.write_text(
+            f'crontab = "crontab"\n[notify]\nurls = ["json://{there.address}/"]\n'
+        )
+        inside("digest", "--send", "--dry-run")
+        assert waiting(home) == []
+        inside("digest", "--send")
+        (message,) = waiting(home)
+        assert inside("notify", "send").returncode == 0
+        ((_, body),) = there.got
+    told = json.loads(body)
+    assert "1 of 2 runs succeeded" in told["title"]
+    (attached,) = told["attachments"]
+    assert attached["filename"] == f"{message.name}.html"
+    assert b"data:image/png" in b64decode(attached["base64"])
+    assert list((home.notify_dir / "outbox").iterdir()) == []
+
+
+def test_mistakes_are_told(home, lived_in, inside):
+    for words in (("--send",), ("--since", "yesterday")):
+        done = inside("digest", *words)
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+    home.database_file.unlink()
+    done = inside("digest")
+    assert done.returncode == 1
+    assert "cannot be read: no run database" in done.stdout
