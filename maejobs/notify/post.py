@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 
 from maejobs.jobs.secrets import hide
 
-LONGEST = 30.0  # seconds for one delivery, connecting and all
+LONGEST = 120.0  # seconds for one delivery, start of the process and all, on a busy host too
 HTTP_TIMEOUT = 20.0  # seconds without a byte; below LONGEST, so that it can be told
 LONGEST_REASON = 200  # characters
 
