@@ -11,7 +11,7 @@ from maejobs.cli.options import (
 )
 from maejobs.cli.output import local, print_json, print_table, relative
 from maejobs.cli.text import visible
-from maejobs.errors import EXIT_FAILED, UserError
+from maejobs.errors import EXIT_FAILED, MaejobsError, UserError
 from maejobs.home import Home
 
 
@@ -117,7 +117,8 @@ def list_command(as_json: bool) -> None:
 def send_command(dry_run: bool, as_json: bool) -> int:
     """Send what is due, and again for two minutes what fails.
 
-    Runs and `reconcile` call this in a process that they do not wait for. Exit code 1 where
+    First it looks whether a job has turned bad or well, and whether it is time for the digest. Runs
+    and `reconcile` call this in a process that they do not wait for. Exit code 1 where
     something could not be sent; it is tried again then, less and less often, for some days.
 
     \b
@@ -129,23 +130,31 @@ def send_command(dry_run: bool, as_json: bool) -> int:
 
     from maejobs import clock
     from maejobs.cron.fires import host_zone
+    from maejobs.digest.mail import put_if_due
     from maejobs.notify.alerts import message_of
     from maejobs.notify.judge import judge
-    from maejobs.notify.outbox import waiting
+    from maejobs.notify.message import DIGEST
+    from maejobs.notify.outbox import note, waiting
     from maejobs.notify.send import send
     from maejobs.notify.settings import read_settings
+    from maejobs.watch.morning import digest_is_due
 
     home = existing_home()
     if dry_run:
         now = clock.now()
         changes = judge(home, now, dry_run=True) if read_settings(home).urls else []
         names = [message_of(change, now, host_zone()).name for change in changes]
+        names += [f"{DIGEST} of the night"] if digest_is_due(home, now) else []
         names += [message.name for message in waiting(home)]
         if as_json:
             print_json([{"message": name} for name in names])
         else:
             click.echo("\n".join(f"would send {name}" for name in names) or "nothing waits")
         return 0
+    try:
+        put_if_due(home, clock.now())
+    except (MaejobsError, OSError) as error:  # what waits already goes out all the same
+        note(home, clock.now(), f"no digest: {error}")
     sent = []
     for one in send(home):
         sent.append(one)

@@ -1,11 +1,17 @@
 """Puts a digest into the outbox: the text, and the HTML with its pictures to go along."""
 
+from datetime import datetime, timedelta
+
 from maejobs.digest.facts import Digest
+from maejobs.digest.gather import NIGHT, gather
 from maejobs.digest.html import as_html
 from maejobs.digest.text import as_text, title
 from maejobs.home import Home
 from maejobs.notify import outbox
 from maejobs.notify.message import DIGEST, Message
+from maejobs.watch.morning import digest_is_due, last_digest, note_digest
+
+LONGEST = timedelta(days=3)  # that a digest looks back by itself: over a weekend
 
 
 def message_of(digest: Digest) -> Message:
@@ -14,6 +20,25 @@ def message_of(digest: Digest) -> Message:
     return Message(name, DIGEST, digest.now, title(digest), as_text(digest))
 
 
-def put(home: Home, digest: Digest) -> None:
-    """Have it sent. Raises OSError: the disk is full, say."""
-    outbox.put_with(home, message_of(digest), ".html", as_html(digest).encode())
+def put(home: Home, digest: Digest) -> Message:
+    """Have it sent; the message that waits. Raises OSError: the disk is full, say."""
+    return outbox.put_with(home, message_of(digest), ".html", as_html(digest).encode())
+
+
+def put_if_due(home: Home, now: datetime) -> None:
+    """Have the day's digest sent, if it is time for it and no other process sees to that.
+
+    It tells of the time since the last one. Without a note of it on a full disk it is not sent: it
+    would be sent every five minutes. Raises MaejobsError, OSError.
+    """
+    with outbox.held(home) as alone:
+        if not alone or not digest_is_due(home, now):
+            return
+        last = last_digest(home)
+        since = last if last is not None and now - last < LONGEST else now - NIGHT
+        message = put(home, gather(home, since))
+        try:
+            note_digest(home, now)
+        except OSError:
+            outbox.remove(home, message)
+            raise

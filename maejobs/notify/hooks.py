@@ -7,6 +7,7 @@ What only a home that tells somebody needs is imported late: a run is to start s
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec
@@ -101,13 +102,22 @@ def ended_without_job(home: Home, run: Run) -> None:
 
 
 @_harmless
-def after_reconcile(home: Home, settled: Iterable[Run]) -> None:
-    """The record was set straight: `settled` are runs whose end nobody else has told."""
+def after_reconcile(
+    home: Home, settled: Iterable[Run], digest_is_due: Callable[[Home, datetime], bool]
+) -> None:
+    """The record was set straight: `settled` are runs whose end nobody else has told.
+
+    What `digest_is_due` looks at lies above this room, so it is handed down.
+    """
     for run in settled:
         if url := _ping_url_of(home, run.job):
             kind = SUCCESS if run.state == SUCCEEDED else FAIL
             outbox.put(home, ping(kind, url, run, clock.now()))
-    if not outbox.is_empty(home) or _has_changes(home):
+    if (
+        not outbox.is_empty(home)
+        or _has_changes(home)
+        or (_alerts(home) and digest_is_due(home, clock.now()))
+    ):
         start_sender(home)
 
 

@@ -39,16 +39,21 @@ def remove(home: Home, message: Message) -> None:
         Path(message.attachment).unlink(missing_ok=True)
 
 
-def put_with(home: Home, message: Message, suffix: str, content: bytes) -> None:
-    """`put`, and keep `content` as a file that goes along. Raises OSError; nothing is kept then."""
+def put_with(home: Home, message: Message, suffix: str, content: bytes) -> Message:
+    """`put`, and keep `content` as a file that goes along; the message that was put.
+
+    Raises OSError; nothing is kept then.
+    """
     directory = make_private_directory(_directory(home))
     attachment = directory / f"{message.name}{suffix}"
     write_atomically(attachment, content)
+    message = dataclasses.replace(message, attachment=str(attachment))
     try:
-        put(home, dataclasses.replace(message, attachment=str(attachment)))
+        put(home, message)
     except OSError:
         attachment.unlink(missing_ok=True)
         raise
+    return message
 
 
 def waiting(home: Home) -> list[Message]:

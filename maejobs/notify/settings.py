@@ -1,5 +1,6 @@
 """The table `[notify]` of maejobs.toml: who is told, and when not."""
 
+from datetime import time
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -8,9 +9,23 @@ from maejobs.errors import UserError
 from maejobs.home import Home
 from maejobs.jobs.load import explain
 from maejobs.jobs.model import PingUrl, Text
+from maejobs.jobs.units import parse_time_of_day
 from maejobs.notify.quiet import QuietHours, parse_quiet_hours
 from maejobs.privilege import acting_as, owner_of
 from maejobs.trust import read_trusted
+
+WINDOW, NEVER = "window", "never"
+
+
+def _digest_at(value: object) -> time | str:
+    if value in (WINDOW, NEVER):
+        return str(value)
+    try:
+        return parse_time_of_day(value)
+    except ValueError:
+        raise ValueError(
+            f'{value!r} is neither a time of day like "07:00" nor "{WINDOW}" nor "{NEVER}"'
+        ) from None
 
 
 def _listed(value: object) -> object:
@@ -42,6 +57,7 @@ class Settings(BaseModel):
     urls_file: Text | None = None
     ping_base: PingUrl | None = None
     quiet_hours: Annotated[QuietHours, BeforeValidator(parse_quiet_hours)] | None = None
+    digest_at: Annotated[time | str, BeforeValidator(_digest_at)] = WINDOW
 
 
 def read_settings(home: Home) -> Settings:

@@ -24,6 +24,7 @@ from maejobs.rundb.record import SlotTaken, write_run
 from maejobs.rundb.run import FINISHED, LOST, SUCCEEDED, Run
 from maejobs.rundb.spool import spooled_runs, take_up
 from maejobs.watch.heartbeat import beat
+from maejobs.watch.morning import digest_is_due
 from maejobs.watch.slots import LOOK_BACK, Slots
 from maejobs.watch.unrecorded import unrecorded_runs
 
@@ -60,7 +61,7 @@ def reconcile(
         settled = _reconcile(home, findings, dry_run, busy_timeout, catch_up)
     finally:
         if not dry_run:
-            after_reconcile(home, settled)
+            after_reconcile(home, settled, digest_is_due)
     return findings
 
 

@@ -1,0 +1,125 @@
+"""When the digest is due: once a day, when the night is over, and not long after."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from maejobs.cron.block import Entry, replace_entries
+from maejobs.digest.mail import put_if_due
+from maejobs.notify import hooks
+from maejobs.notify.outbox import waiting
+from maejobs.watch.morning import Window, digest_is_due, is_due_at, is_due_by_window
+from maejobs.watch.reconcile import reconcile
+
+DAY = datetime(2026, 11, 24, tzinfo=UTC)
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+def at(clock: float) -> datetime:
+    return DAY + timedelta(hours=clock)
+
+
+NIGHT = Window(at(2), at(6))
+
+
+def by_window(clock: float, *windows: Window, last: datetime | None = None) -> bool:
+    return is_due_by_window(at(clock), last, windows or (NIGHT,), UTC)
+
+
+@pytest.mark.parametrize(
+    ("clock", "due"),
+    [(5, False), (6, False), (6.05, False), (6.1, True), (12, True), (12.1, False)],
+)
+def test_it_is_due_when_the_window_has_ended_and_not_much_later(clock, due):
+    assert by_window(clock) is due
+
+
+def test_it_is_sent_once_a_day():
+    assert not by_window(6.2, last=at(6.1))
+    assert not by_window(18.2, NIGHT, Window(at(9), at(18)), last=at(6.1))
+    assert by_window(6.1, last=at(6.1) - timedelta(days=1))
+
+
+def test_a_night_of_several_windows_ends_with_its_last():
+    early = Window(at(1), at(4))
+    assert not by_window(4.2, early, NIGHT)
+    assert by_window(6.2, early, NIGHT)
+    assert by_window(6.2, NIGHT, Window(at(6.1), at(30)))  # the next night has begun
+
+
+def test_without_a_window_there_is_no_night():
+    assert not is_due_by_window(at(6.2), None, [], UTC)
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=60))
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_whatever_the_rounds_there_is_at_most_one_a_day(steps):
+    now, last, sent = at(0), None, []
+    nights = [Window(at(24 * n + 2), at(24 * n + 6)) for n in range(20)]
+    for hours in steps:
+        now += timedelta(hours=hours, minutes=5)
+        if is_due_by_window(now, last, [w for w in nights if w.begin <= now], BERLIN):
+            last = now
+            sent.append(now.astimezone(BERLIN).date())
+    assert len(sent) == len(set(sent))
+
+
+@pytest.mark.parametrize(
+    ("clock", "last", "due"),
+    [(6.9, None, False), (7, None, True), (13.1, None, False), (8, 7.1, False), (7, -16.9, True)],
+)
+def test_a_time_of_day_is_kept(clock, last, due):
+    assert is_due_at(at(clock), at(last) if last else None, time(7), UTC) is due
+
+
+@pytest.fixture
+def night(home, write_job, monkeypatch):
+    """A home with a job of the night, and a clock to set."""
+    write_job("pretrain", 'command = ["true"]\nuntil = "06:00"\n')
+    command = f"/x/maejobs exec pretrain --home {home.root}"
+    table = replace_entries(b"", [Entry("pretrain", "0 2 * * *", command)])
+    Path(home.crontab).write_bytes(table)
+    monkeypatch.setattr("maejobs.watch.morning.host_zone", lambda: UTC)
+    return replace(home, configured_notify={"urls": ["json://127.0.0.1:1/"]})
+
+
+def test_the_homes_own_windows_count(night):
+    assert not digest_is_due(night, at(5))
+    assert digest_is_due(night, at(6.1))
+    for digest_at, due in (("never", False), ("08:00", False), ("06:03", True)):
+        table = night.configured_notify | {"digest_at": digest_at}
+        assert digest_is_due(replace(night, configured_notify=table), at(6.1)) is due
+    assert not digest_is_due(replace(night, configured_notify={}), at(6.1))
+
+
+def test_it_is_put_once_whoever_asks(night, monkeypatch):
+    for clock in (6.1, 6.2, 6.3):
+        monkeypatch.setattr("maejobs.clock.now", lambda clock=clock: at(clock))
+        put_if_due(night, at(clock))
+    (message,) = waiting(night)
+    assert message.name == "digest-20261124"
+    assert Path(message.attachment).read_text().startswith("<!doctype html>")
+
+
+def test_on_a_full_disk_none_is_put(night, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("maejobs.digest.mail.note_digest", full)
+    with pytest.raises(OSError, match="No space"):
+        put_if_due(night, at(6.1))
+    assert list((night.notify_dir / "outbox").iterdir()) == []
+
+
+def test_reconcile_has_it_sent(night, monkeypatch):
+    started = []
+    monkeypatch.setattr(hooks, "start_detached", lambda words: started.append(words[:2]) or 0)
+    for clock in (5, 6.1):
+        monkeypatch.setattr("maejobs.clock.now", lambda clock=clock: at(clock))
+        reconcile(night)
+    assert started == [["notify", "send"]]
