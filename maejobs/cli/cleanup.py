@@ -1,9 +1,11 @@
-"""`maejobs keep cleanup`: old runs' logs and files."""
+"""`maejobs keep cleanup`: old runs' logs and files, and old history."""
 
+import os
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import asdict
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import humanize
@@ -11,15 +13,21 @@ import humanize
 from maejobs import clock
 from maejobs.cli.options import HomeCommand, dry_run_option, existing_home, json_option
 from maejobs.cli.output import print_json
+from maejobs.cli.text import visible
+from maejobs.errors import MaejobsError
+from maejobs.home import Home
 from maejobs.jobs.units import parse_duration, parse_size
+
+if TYPE_CHECKING:
+    from maejobs.keep.trim import HistoryReport
 
 
 def _read_by(parse: Callable[[object], Any]) -> Callable[..., Any]:
     """An option's callback that gives what `parse` makes of the value."""
 
-    def read(ctx: click.Context, param: click.Parameter, value: str) -> Any:
+    def read(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
         try:
-            return parse(value)
+            return None if value is None else parse(value)
         except ValueError as error:
             raise click.BadParameter(str(error), ctx, param) from None
 
@@ -43,21 +51,56 @@ def _read_by(parse: Callable[[object], Any]) -> Callable[..., Any]:
     callback=_read_by(parse_size),
     help="Keep at most this much.",
 )
+@click.option("--max-count", type=click.IntRange(0), help="Keep at most N of each job.")
+@click.option(
+    "--history-age",
+    metavar="DURATION",
+    callback=_read_by(parse_duration),
+    help="Older runs go from the database too.",
+)
+@click.option("--history-count", type=click.IntRange(0), help="So do all but the newest N of each.")
+@click.option(
+    "--series-age",
+    metavar="DURATION",
+    callback=_read_by(parse_duration),
+    help="Metrics of older runs go from it.",
+)
+@click.option(
+    "--quiet-for",
+    default="10m",
+    show_default=True,
+    metavar="DURATION",
+    callback=_read_by(parse_duration),
+    help="Pack the database only where no slot is due so soon.",
+)
 @dry_run_option
 @json_option
-def cleanup_command(max_age: timedelta, max_size: int, dry_run: bool, as_json: bool) -> None:
+def cleanup_command(
+    max_age: timedelta,
+    max_size: int,
+    max_count: int | None,
+    history_age: timedelta | None,
+    history_count: int | None,
+    series_age: timedelta | None,
+    quiet_for: timedelta,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Delete the logs and files of old runs.
 
     By age first, then oldest first down to a total size. A run under way and the newest run of each
     job are never touched. In the database, samples are thinned: two days after a run's end to one a
-    minute, after 30 days to one an hour.
+    minute, after 30 days to one an hour; nothing else goes, unless an option on history says so.
 
     \b
     Example:
       maejobs keep cleanup --max-age 30d --max-size 2GB --dry-run
+      maejobs keep cleanup --history-age 365d --series-age 90d
     """
     from maejobs.keep.cleanup import clean_up
+    from maejobs.keep.history import Limits
     from maejobs.keep.thinning import thin_samples
+    from maejobs.keep.trim import trim_history
     from maejobs.rundb.database import open_database
     from maejobs.rundb.directory import read_record
     from maejobs.rundb.spool import spooled_runs
@@ -68,17 +111,24 @@ def cleanup_command(max_age: timedelta, max_size: int, dry_run: bool, as_json: b
         return run is not None and has_process(run)
 
     home = existing_home()
+    limits = Limits(history_age, history_count, series_age)
     spooled = set(spooled_runs(home.spool_dir))
-    days = max_age / timedelta(days=1)
+    now, days = clock.now(), max_age / timedelta(days=1)
     report = clean_up(
-        home.runs_dir, clock.now(), days, max_size, is_active, dry_run, protected=spooled
+        home.runs_dir, now, days, max_size, is_active, dry_run, spooled, max_count=max_count
     )
     with open_database(home) as engine:
-        thinned = thin_samples(engine, clock.now(), dry_run)
+        thinned = thin_samples(engine, now, dry_run)
+    history = None
+    if limits.any:
+        ourselves = os.environ.get("MAEJOBS_RUN_ID")
+        due = _next_due(home, now)
+        history = trim_history(home, now, limits, due, quiet_for, dry_run, ourselves)
     if as_json:
         removed = [{"path": r.path, "bytes": r.bytes, "reason": r.reason} for r in report.removed]
         told = {"removed": removed, "kept": report.kept, "freed": report.freed}
-        print_json(told | {"thinned": thinned._asdict()})
+        told |= {"thinned": thinned._asdict(), "history": asdict(history) if history else None}
+        print_json(told)
         return
     for removal in report.removed:
         word = "would remove" if dry_run else "removed"
@@ -87,3 +137,35 @@ def cleanup_command(max_age: timedelta, max_size: int, dry_run: bool, as_json: b
     if thinned.runs:
         word = "would be thinned" if dry_run else "thinned"
         click.echo(f"samples of {thinned.runs} runs {word}: {thinned.samples:,} rows fewer")
+    if history:
+        _tell(history)
+
+
+def _tell(history: "HistoryReport") -> None:
+    word = "would forget" if history.dry_run else "forgot"
+    for job, reasons in history.runs.items():
+        for reason, count in reasons.items():
+            click.echo(f"{word} {count:,} runs of {visible(job)}: {reason}")
+    for job, count in history.series.items():
+        click.echo(f"{word} the series of {count:,} runs of {visible(job)}")
+    if history.not_packed:
+        click.echo(f"database not packed: {visible(history.not_packed)}")
+    else:
+        click.echo("database would be packed" if history.dry_run else "database packed")
+
+
+def _next_due(home: Home, now: datetime) -> datetime | None:
+    """When the next slot of the home's crontab is due; now, where that cannot be told."""
+    from maejobs.cron.dialect import dialect_of
+    from maejobs.cron.fires import host_zone, next_fire
+    from maejobs.cron.grammar import parse_expression
+    from maejobs.cron.schedule import entries_of
+    from maejobs.cron.target import open_target
+
+    try:
+        entries = entries_of(open_target(home.crontab), home)
+        expressions = [parse_expression(entry.expression, dialect_of(home)) for entry in entries]
+    except MaejobsError:
+        return now
+    fires = [next_fire(expression, now, host_zone()) for expression in expressions]
+    return min((fire for fire in fires if fire is not None), default=None)

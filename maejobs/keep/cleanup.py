@@ -4,6 +4,7 @@ runs/<job>/<run id>/…     one directory a run; it goes as a whole or stays as 
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -52,8 +53,10 @@ def clean_up(
     is_active: Callable[[Path], bool],
     dry_run: bool = False,
     protected: Collection[str] = (),
+    max_count: int | None = None,
 ) -> CleanupReport:
-    """Delete run directories too old, then the oldest until at most `max_bytes` are left.
+    """Delete run directories too old, those beyond each job's newest `max_count`, and then the
+    oldest until at most `max_bytes` are left.
 
     Never one that `is_active`, one whose run id is `protected`, each job's newest, or one that
     holds checkpoints. Links are neither followed nor deleted. None: no such limit.
@@ -61,7 +64,7 @@ def clean_up(
     Raises UserError for a negative limit.
     """
     runs = read_runs(runs_dir, is_active, protected)
-    removals = plan_cleanup(runs, now, max_age_days, max_bytes)
+    removals = plan_cleanup(runs, now, max_age_days, max_bytes, max_count)
     if removals and not dry_run:
         removals = _carry_out(runs_dir, removals, is_active)
     freed = sum(removal.bytes for removal in removals)
@@ -74,27 +77,34 @@ def plan_cleanup(
     now: datetime,
     max_age_days: float | None,
     max_bytes: int | None,
+    max_count: int | None = None,
 ) -> list[Removal]:
-    """Decide what goes, oldest first: what is past its age, then what is over the size.
+    """Decide what goes, oldest first: past its age, beyond its job's number, over the size.
 
     Raises UserError for a negative limit: a limit that is not understood deletes nothing.
     """
-    if (max_age_days or 0) < 0 or (max_bytes or 0) < 0:
-        raise UserError("a limit of age or size cannot be negative")
+    if (max_age_days or 0) < 0 or min(max_bytes or 0, max_count or 0) < 0:
+        raise UserError("a limit of age, number or size cannot be negative")
     oldest_first = sorted(runs, key=lambda run: (run.newest, run.path.name))
     newest_of_job = {run.job: run.path for run in oldest_first}
+    rank: dict[Path, int] = {}  # among its job's, the newest is 0
+    of_job: Counter[str] = Counter()
+    for run in reversed(oldest_first):
+        rank[run.path] = of_job[run.job]
+        of_job[run.job] += 1
     total = sum(run.bytes for run in runs)
     removals = []
     free = [run for run in oldest_first if not run.held and newest_of_job[run.job] != run.path]
-    # Being sorted by age, all that is too old comes before all that only makes the total too large.
     for run in free:
         age = now - run.newest
         if max_age_days is not None and age > timedelta(days=max_age_days):
             reason = f"{age.days} days old"
+        elif max_count is not None and rank[run.path] >= max_count:
+            reason = f"not of the newest {max_count} of its job"
         elif max_bytes is not None and total > max_bytes:
             reason = f"all runs together take more than {max_bytes} bytes"
         else:
-            break
+            continue
         removals.append(Removal(run.path, run.bytes, reason))
         total -= run.bytes
     return removals

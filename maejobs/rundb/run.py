@@ -3,7 +3,7 @@
 import json
 import re
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, get_args, get_origin, get_type_hints
 
 QUEUED, RUNNING = "queued", "running"
@@ -32,6 +32,9 @@ PREDECESSORS: dict[str, frozenset[str]] = {
     LOST: UNFINISHED,
 }
 WATCH_VERDICTS = NEVER_CALLED | {LOST}  # passed on a run that could not speak for itself
+
+LOOK_BACK = timedelta(days=30)  # how far back reconcile looks for slots that have no run
+LONGEST_RUN = timedelta(days=7)  # of those that it takes for signs of life
 
 _INSTANTS = frozenset({"slot", "queued", "started", "finished", "deadline"})
 

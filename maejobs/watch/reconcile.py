@@ -21,11 +21,11 @@ from maejobs.rundb.events import EVENTS_NAME, ended_well
 from maejobs.rundb.ingest import ingest_directory
 from maejobs.rundb.queries import lost_runs, runs_by_id, unfinished_runs
 from maejobs.rundb.record import SlotTaken, write_run
-from maejobs.rundb.run import FINISHED, LOST, SUCCEEDED, Run
+from maejobs.rundb.run import FINISHED, LOOK_BACK, LOST, SUCCEEDED, Run
 from maejobs.rundb.spool import spooled_runs, take_up
 from maejobs.watch.heartbeat import beat
 from maejobs.watch.morning import digest_is_due
-from maejobs.watch.slots import LOOK_BACK, Slots
+from maejobs.watch.slots import Slots
 from maejobs.watch.unrecorded import unrecorded_runs
 
 SECOND_LOOK = timedelta(days=7)  # how long a lost run may still turn out to have ended well

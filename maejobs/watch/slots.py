@@ -25,14 +25,20 @@ from maejobs.launch.process import booted, host_name
 from maejobs.privilege import ourselves, owner_of
 from maejobs.rundb.queries import job_rows, newest_slot, slots_with_runs, supervised_times
 from maejobs.rundb.record import SlotTaken, set_job, write_run
-from maejobs.rundb.run import MISSED, SLOT_FORMAT, UNKNOWN, Run, run_name
+from maejobs.rundb.run import (
+    LONGEST_RUN,
+    LOOK_BACK,
+    MISSED,
+    SLOT_FORMAT,
+    UNKNOWN,
+    Run,
+    run_name,
+)
 from maejobs.watch.catch_up import Newest, is_caught_up
 from maejobs.watch.missed import missed_slots
 from maejobs.watch.presence import ONE_MINUTE, Span, joined, was_there
 
 LATE_AFTER = timedelta(minutes=10)  # for jobs whose file cannot be read
-LOOK_BACK = timedelta(days=30)
-LONGEST_RUN = timedelta(days=7)  # of those that are taken for signs of life
 REASONS = {
     MISSED: "no run was started for this slot",
     UNKNOWN: "maejobs was not there: the host was off, the home away, or cron stopped",

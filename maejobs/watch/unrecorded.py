@@ -15,8 +15,7 @@ from maejobs.launch.process import boot_id, host_name
 from maejobs.launch.tree import somebody_has
 from maejobs.rundb.directory import SETTLING_SECONDS, read_record, was_started
 from maejobs.rundb.queries import states_of
-from maejobs.rundb.run import NEVER_CALLED, RUNNING, SLOT_FORMAT, Run
-from maejobs.watch.slots import LOOK_BACK
+from maejobs.rundb.run import LOOK_BACK, NEVER_CALLED, RUNNING, SLOT_FORMAT, Run
 
 AT_ONCE = 500  # names in one query
 _OF_A_SLOT = re.compile(r"-(?P<slot>\d{8}T\d{4}Z)-(?P<attempt>\d{1,9})", re.ASCII)

@@ -27,6 +27,9 @@ CALLS = [
     "reconcile",
     "demo stage --nights 2",
     "keep cleanup --max-age 0s --max-size 0B",
+    "keep cleanup --history-age 0s --history-count 0 --series-age 0s",
+    "db backup",
+    "db export --output runs.jsonl",
 ]
 
 

@@ -2,10 +2,16 @@
 
 import json
 import shutil
+from datetime import timedelta
 
 import pytest
 from keep.campaigns import snapshot as files_of
 from keep.campaigns import steps_in, tear, write_campaign
+from recorded_runs import a_run, rows
+
+from maejobs import clock
+from maejobs.rundb.database import open_database
+from maejobs.rundb.record import write_run
 
 
 @pytest.fixture
@@ -71,3 +77,33 @@ def test_the_files_of_a_run_whose_record_waits_are_not_cleaned_up(home, inside, 
     (home.spool_dir / f"night-1.{suffix}").write_text("{}")
     done = inside("keep", "cleanup", "--max-age", "0s", "--max-size", "0B")
     assert (home.runs_dir / "night" / "night-1").exists(), done.stdout
+
+
+def test_history_is_cleaned_up_where_it_is_asked_for(home, inside):
+    with open_database(home) as engine:
+        for days in (400, 300, 1):
+            at = clock.now() - timedelta(days=days)
+            name = f"night-{days}"
+            write_run(engine, a_run(id=name, slot=at, queued=at, finished=at, state="failed"))
+    assert json.loads(inside("keep", "cleanup", "--json").stdout)["history"] is None
+    call = ("keep", "cleanup", "--history-age", "365d")
+    assert "would forget 1 runs of pretrain: older" in inside(*call, "--dry-run").stdout
+    told = json.loads(inside(*call, "--json").stdout)["history"]
+    assert told["runs"] == {"pretrain": {"older than 365 days": 1}}
+    assert told["not_packed"] == "there is little to gain"
+    assert len(rows(home, "SELECT * FROM runs")) == 2
+    assert "not of the newest 1" in inside("keep", "cleanup", "--history-count", "1").stdout
+    assert [row["id"] for row in rows(home, "SELECT id FROM runs")] == ["night-1"]
+
+
+def test_the_job_that_we_ship_cleans_history_up_too(home, inside):
+    """Its very command is understood."""
+    inside("init")
+    with open_database(home) as engine:
+        for days in (800, 1):
+            at = clock.now() - timedelta(days=days)
+            name = f"night-{days}"
+            write_run(engine, a_run(id=name, slot=at, queued=at, finished=at, state="failed"))
+    done = inside("run", "cleanup")
+    assert "forgot 1 runs of pretrain: older than 730 days" in done.stdout
+    assert done.returncode == 0

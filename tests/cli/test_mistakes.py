@@ -48,6 +48,8 @@ QUICK = 'command = ["true"]\n'
         (["exec", "../x"], 2, "'../x' is not a job name"),
         (["keep", "rotate", "/no/such"], 2, "Directory '/no/such' does not exist"),
         (["keep", "cleanup", "--max-age", "soon"], 2, "--max-age"),
+        (["keep", "cleanup", "--history-age", "soon"], 2, "--history-age"),
+        (["keep", "cleanup", "--history-count", "-1"], 2, "--history-count"),
         (["adopt", "wiki", "--matching", os.fsdecode(b"\xe9")], 2, "no job line of the crontab"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

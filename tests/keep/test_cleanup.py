@@ -65,6 +65,17 @@ def test_a_total_just_within_its_bound_costs_nothing(tmp_path):
     assert clean_up(tmp_path, NOW, 30, 200, nobody).removed == []
 
 
+def test_each_job_keeps_its_newest_by_number(tmp_path):
+    for name, days_old in (("a", 4), ("b", 3), ("c", 2), ("d", 1)):
+        write_run(tmp_path, "pretrain", name, days_old)
+    write_run(tmp_path, "yearly", "e", days_old=300)
+
+    report = clean_up(tmp_path, NOW, None, None, nobody, protected={"b"}, max_count=2)
+
+    assert runs_in(tmp_path) == ["pretrain/b", "pretrain/c", "pretrain/d", "yearly/e"]
+    assert report.removed[0].reason == "not of the newest 2 of its job"
+
+
 def test_a_running_run_stays_however_old_and_large(tmp_path):
     active = write_run(tmp_path, "pretrain", "a", 90, size=10_000)
     write_run(tmp_path, "pretrain", "b", 80)

@@ -21,10 +21,9 @@ from maejobs.launch.process import boot_id, host_name, start_time
 from maejobs.rundb.database import DatabaseUnavailable, open_database
 from maejobs.rundb.events import EVENTS_NAME
 from maejobs.rundb.record import write_run
-from maejobs.rundb.run import LOST, MISSED, QUEUED, RUNNING, SKIPPED, SUCCEEDED, UNKNOWN
+from maejobs.rundb.run import LOOK_BACK, LOST, MISSED, QUEUED, RUNNING, SKIPPED, SUCCEEDED, UNKNOWN
 from maejobs.rundb.spool import spool_run
 from maejobs.watch.reconcile import Findings, reconcile
-from maejobs.watch.slots import LOOK_BACK
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
