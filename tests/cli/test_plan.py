@@ -197,3 +197,13 @@ def test_only_runs_that_tell_a_length_are_measured_and_of_each_job_the_newest(ho
         ("pretrain", SUCCEEDED, 3),
         ("pretrain", SUCCEEDED, 2),
     ]
+
+
+def test_what_the_gates_ask_of_the_host_is_told(write_job, inside):
+    asks = (
+        'disk = { path = "x", free = "1GB", checkpoints = 2 }\nhost = { load = 1.5, battery = 0.3 }'
+    )
+    write_job("pretrain", f"{PRETRAIN}{asks}\n")
+    inside("schedule", "pretrain", "0 2 * * *")
+    told = "gpu0, 1.0 GB free, room for 2 checkpoints, load up to 1.5 a core, battery from 30%"
+    assert told in inside("plan").stdout
