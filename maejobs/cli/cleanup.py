@@ -19,6 +19,7 @@ from maejobs.home import Home
 from maejobs.jobs.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
+    from maejobs.keep.cleanup import CleanupReport
     from maejobs.keep.trim import HistoryReport
 
 
@@ -117,6 +118,8 @@ def cleanup_command(
     report = clean_up(
         home.runs_dir, now, days, max_size, is_active, dry_run, spooled, max_count=max_count
     )
+    if not as_json:
+        _tell_removals(report)  # what is done is told, even if the database turns out to be away
     with open_database(home) as engine:
         thinned = thin_samples(engine, now, dry_run)
     history = None
@@ -130,15 +133,18 @@ def cleanup_command(
         told |= {"thinned": thinned._asdict(), "history": asdict(history) if history else None}
         print_json(told)
         return
-    for removal in report.removed:
-        word = "would remove" if dry_run else "removed"
-        click.echo(f"{word} {removal.path.name}: {removal.reason}")
-    click.echo(f"{report.kept} kept, {humanize.naturalsize(report.freed)} freed")
     if thinned.runs:
         word = "would be thinned" if dry_run else "thinned"
         click.echo(f"samples of {thinned.runs} runs {word}: {thinned.samples:,} rows fewer")
     if history:
         _tell(history)
+
+
+def _tell_removals(report: "CleanupReport") -> None:
+    for removal in report.removed:
+        word = "would remove" if report.dry_run else "removed"
+        click.echo(f"{word} {removal.path.name}: {removal.reason}")
+    click.echo(f"{report.kept} kept, {humanize.naturalsize(report.freed)} freed")
 
 
 def _tell(history: "HistoryReport") -> None:

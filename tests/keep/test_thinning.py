@@ -168,3 +168,12 @@ def test_cleanup_thins_and_says_so(home, engine, inside):
     assert counts(engine, name)[0] <= 61
     with engine.connect() as connection:
         assert connection.execute(select(runs.c.samples_step)).scalar() == 60
+
+
+def test_cleanup_tells_what_it_has_removed_although_the_database_is_away(home, inside):
+    for name in ("old", "new"):
+        (home.runs_dir / "night" / name).mkdir(parents=True)
+    home.database_file.unlink()
+    done = inside("keep", "cleanup", "--max-age", "0s")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "1 kept, 0 Bytes freed")
+    assert "no run database" in done.stderr
