@@ -86,6 +86,20 @@ def test_of_the_kernels_log_only_what_came_meanwhile_counts(tmp_path):
     assert evidence.disk_free > 0
 
 
+def test_of_the_kernels_log_the_drivers_words_are_kept_within_bounds(tmp_path):
+    log = tmp_path / "kmsg"
+    log.touch()
+    silent, flooded = Witness(log), Witness(log)
+    with log.open("ab") as file:
+        file.write(b"6,3,300,-;usb 1-1: new device\n")
+    assert silent.evidence(ENDED, tmp_path, None).kernel_log == b""
+    with log.open("ab") as file:
+        file.write(NEW_XID * 4000)
+    assert len(flooded.evidence(ENDED, tmp_path, None).kernel_log) == TAIL_BYTES
+    silent.close()
+    flooded.close()
+
+
 @pytest.mark.parametrize("name", ["missing", "fifo"])
 def test_without_a_kernels_log_there_is_other_evidence(tmp_path, name):
     os.mkfifo(tmp_path / "fifo")
