@@ -4,14 +4,18 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from maejobs.cron import user_target
 from maejobs.cron.dialect import host_dialect
 from maejobs.home import Home
+
+if TYPE_CHECKING:
+    from postgresql import Server
 
 MAEJOBS = Path(sys.executable).parent / "maejobs"
 
@@ -50,6 +54,15 @@ def home(tmp_path: Path, empty_database: Path) -> Home:
     home.config_file.write_text('crontab = "crontab"\n')
     shutil.copy(empty_database, home.database_file)
     return home
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator["Server"]:
+    """A PostgreSQL server; without one the tests that need it are skipped."""
+    from postgresql import running_server
+
+    with running_server() as server:
+        yield server
 
 
 @pytest.fixture

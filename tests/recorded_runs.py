@@ -1,4 +1,4 @@
-"""Runs to write into a database, and what is in it, read with plain sqlite3."""
+"""Runs to write into a database, and what is in it, read with the plain driver."""
 
 import sqlite3
 from contextlib import closing
@@ -32,6 +32,10 @@ def a_run(job: str = "pretrain", night: int = 0, attempt: int = 1, **fields: Any
 
 
 def rows(home: Home, query: str) -> list[dict[str, Any]]:
+    if home.configured_database_url and home.configured_database_url.startswith("postgresql"):
+        from postgresql import rows_of
+
+        return rows_of(home.configured_database_url, query)
     with closing(sqlite3.connect(f"file:{home.database_file}?mode=ro", uri=True)) as connection:
         connection.row_factory = sqlite3.Row
         return [dict(row) for row in connection.execute(query)]

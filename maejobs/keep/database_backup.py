@@ -127,8 +127,11 @@ def _copy_sqlite(engine: Engine, target: Path, revision: str) -> None:
 
 def _dump_postgresql(engine: Engine, target: Path) -> None:
     """What pg_dump makes of it; no password stands on a command line, for all to see."""
-    _, words = engine.dialect.create_connect_args(engine.url)
-    environment = os.environ | {"PGPASSWORD": str(words.pop("password", ""))}
+    url = engine.url
+    place = {"host": url.host, "port": url.port, "user": url.username, "dbname": url.database}
+    words = {key: value for key, value in (place | dict(url.query)).items() if value is not None}
+    password = words.pop("password", url.password) or ""
+    environment = os.environ | {"PGPASSWORD": str(password)}
     named = " ".join(f"{key}='{_escaped(value)}'" for key, value in words.items())
     dump = ["pg_dump", "--format=custom", "--no-password", f"--file={target}", f"--dbname={named}"]
     _call(dump, environment)

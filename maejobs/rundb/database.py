@@ -1,5 +1,6 @@
 """Opens the run database: pragmas, write locks taken at once, and the version check."""
 
+import math
 import re
 import sqlite3
 import time
@@ -22,6 +23,8 @@ from maejobs.rundb.schema import REVISION
 BUSY_TIMEOUT_SECONDS = 30.0
 READS_ONLY = "maejobs_reads_only"
 POSTGRESQL = "postgresql+psycopg"  # the driver that the extra `postgresql` installs
+WRITERS_LOCK = int.from_bytes(b"maejobs", "big")  # a number that others are unlikely to take
+LONGEST_CONNECT_SECONDS = 10
 _SECRET = re.compile(r"://.*@", re.DOTALL)
 
 
@@ -39,7 +42,9 @@ def open_engine(url: str | URL, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> E
     """An engine for `url`. SQLite: WAL, synchronous=FULL, foreign keys, `BEGIN IMMEDIATE`.
 
     Deferred transactions that read and then write fail at once under contention, whatever the
-    timeout, so every `begin()` takes the write lock first. Raises UserError for a bad URL.
+    timeout, so every `begin()` takes the write lock first. PostgreSQL's writers take one of ours,
+    so that two who look and then insert do not meet there either. `busy_timeout` (seconds) is how
+    long that lock, and an answer of a server, is waited for. Raises UserError for a bad URL.
     """
     try:
         parsed = make_url(url)
@@ -47,16 +52,20 @@ def open_engine(url: str | URL, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> E
         raise UserError(f"database_url {shown_url(url)} cannot be used: it is no URL") from None
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername=POSTGRESQL)
+    is_postgresql = parsed.drivername == POSTGRESQL
+    patience = _patience_of_the_driver(parsed, busy_timeout) if is_postgresql else {}
     try:
-        engine = create_engine(parsed, poolclass=NullPool)
+        engine = create_engine(parsed, poolclass=NullPool, connect_args=patience)
     except (SQLAlchemyError, ImportError) as error:
         # SQLAlchemy's own words may hold the whole URL.
         why = str(error).replace(parsed.render_as_string(hide_password=False), shown_url(parsed))
-        if isinstance(error, ImportError) and parsed.drivername == POSTGRESQL:
+        if isinstance(error, ImportError) and is_postgresql:
             why = f"{why}; `pip install 'maejobs[postgresql]'` brings its driver"
         raise UserError(f"database_url {shown_url(parsed)} cannot be used: {why}") from None
     if parsed.get_backend_name() == "sqlite":
         _configure_sqlite(engine, busy_timeout)
+    elif is_postgresql:
+        _configure_postgresql(engine, busy_timeout)
     return engine
 
 
@@ -119,6 +128,31 @@ def _use_wal(cursor: sqlite3.Cursor, patience: float) -> None:
         time.sleep(0.02)
 
 
+def _patience_of_the_driver(url: URL, busy_timeout: float) -> dict[str, int]:
+    """What keeps a server that has vanished from being waited for; what the URL says stands."""
+    seconds = max(2, math.ceil(busy_timeout))  # less counts as 2
+    settings = {
+        "connect_timeout": min(seconds, LONGEST_CONNECT_SECONDS),
+        "tcp_user_timeout": seconds * 1000,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+    }
+    return {name: value for name, value in settings.items() if name not in url.query}
+
+
+def _configure_postgresql(engine: Engine, busy_timeout: float) -> None:
+    lock = (
+        f"SET LOCAL lock_timeout = {max(1, int(busy_timeout * 1000))}; "
+        f"SELECT pg_advisory_xact_lock({WRITERS_LOCK})"
+    )
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        if not connection.get_execution_options().get(READS_ONLY):
+            connection.exec_driver_sql(lock)
+
+
 def reading(engine: Engine) -> Connection:
     """A connection that only reads, and so waits for no writer."""
     return engine.connect().execution_options(**{READS_ONLY: True})
@@ -179,7 +213,8 @@ def explained(home: Home) -> Iterator[None]:
         yield
     except (DBAPIError, sqlite3.Error) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
-        raise DatabaseUnavailable(f"run database {place_of(home)}: {cause}") from error
+        told = " ".join(str(cause).split())  # PostgreSQL's take several lines
+        raise DatabaseUnavailable(f"run database {place_of(home)}: {told}") from error
 
 
 def other_version(home: Home, found: str | None) -> str:

@@ -24,7 +24,7 @@ RUN = "pretrain-20260301T0200Z-1"
 KILLED_INGEST = """
 import os, signal, sys
 from pathlib import Path
-from maejobs.home import Home
+from maejobs.home import open_home
 from maejobs.rundb import events, ingest
 from maejobs.rundb.database import open_database
 events.CHUNK = events.LONGEST_LINE = 500
@@ -37,7 +37,7 @@ def die_after_some(*arguments):
     if left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
 ingest._store = die_after_some
-with open_database(Home(Path(sys.argv[1]))) as engine:
+with open_database(open_home(sys.argv[1])) as engine:
     ingest.ingest(engine, sys.argv[2], Path(sys.argv[3]))
 """
 
@@ -58,7 +58,7 @@ def everything(home: Home) -> list:
     return [
         rows(home, f"SELECT {kept}, events_offset, broken_events FROM runs"),
         *(rows(home, f"SELECT * FROM {t} ORDER BY 1, 2") for t in ("metrics", "checkpoints")),
-        rows(home, "SELECT run, offset, kind, body FROM events ORDER BY 1, 2"),
+        rows(home, 'SELECT run, "offset", kind, body FROM events ORDER BY 1, 2'),
         rows(home, "SELECT last_outcome, last_reason FROM jobs"),
     ]
 
@@ -238,4 +238,5 @@ def test_a_stream_of_hostile_lines_is_taken_up_to_its_end(engine, home, stream):
         "broken_events": 3,
         "events_offset": stream.stat().st_size,
     }
-    assert row(home, "SELECT count(*) n FROM events WHERE json_valid(body)") == {"n": 3}
+    bodies = [json.loads(r["body"]) for r in rows(home, "SELECT body FROM events")]
+    assert len(bodies) == 3

@@ -37,12 +37,12 @@ from maejobs.rundb.schema import metadata
 WRITER = """
 import sys
 from pathlib import Path
-from maejobs.home import Home
+from maejobs.home import open_home
 from maejobs.rundb.database import open_database
 from maejobs.rundb.ingest import ingest
 from maejobs.rundb.record import write_run
 from recorded_runs import NIGHT, a_run
-home, number = Home(Path(sys.argv[1])), int(sys.argv[2])
+home, number = open_home(sys.argv[1]), int(sys.argv[2])
 stream = home.root / f"events-{number}"
 stream.write_text("".join('{"event": "metric", "name": "loss", "value": 1}\\n' for _ in range(20)))
 for night in range(2):
@@ -223,24 +223,26 @@ def test_whatever_is_written_the_job_s_row_agrees_with_its_runs(steps):
 
 
 @pytest.mark.fault
-def test_sixteen_writers_at_once_lose_nothing(home):
+def test_sixteen_writers_at_once_lose_nothing(home, backend):
+    count = 16 if backend == "sqlite" else 6  # each is a process
     writers = [
         subprocess.Popen(
             [sys.executable, "-c", WRITER, str(home.root), str(number)],
             env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
             stderr=subprocess.PIPE,
         )
-        for number in range(16)
+        for number in range(count)
     ]
     errors = [writer.communicate(timeout=120)[1].decode() for writer in writers]
-    assert errors == [""] * 16
+    assert errors == [""] * count
     assert row(home, "SELECT count(*) n, count(DISTINCT id) d, min(state) s FROM runs") == {
-        "n": 32,
-        "d": 32,
+        "n": 2 * count,
+        "d": 2 * count,
         "s": SUCCEEDED,
     }
-    assert row(home, "SELECT count(*) n FROM metrics") == {"n": 32 * 20}
-    assert row(home, "PRAGMA integrity_check") == {"integrity_check": "ok"}
+    assert row(home, "SELECT count(*) n FROM metrics") == {"n": 2 * count * 20}
+    if backend == "sqlite":
+        assert row(home, "PRAGMA integrity_check") == {"integrity_check": "ok"}
 
 
 def test_a_call_that_was_skipped_does_not_hide_the_run_under_way(home):

@@ -14,15 +14,16 @@ from maejobs.rundb.record import write_run
 from maejobs.rundb.run import LOST, QUEUED, RUNNING, SUCCEEDED
 from maejobs.rundb.spool import forget, spool_run, take_up
 
+BOTH = True
 KILLED_TAKE_UP = """
 import os, signal, sys
 from pathlib import Path
-from maejobs.home import Home
+from maejobs.home import open_home
 from maejobs.rundb import spool
 from maejobs.rundb.database import open_database
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
-home, point = Home(Path(sys.argv[1])), sys.argv[2]
+home, point = open_home(sys.argv[1]), sys.argv[2]
 if point == "before the row":
     spool.write_run = die
 elif point == "before the events":
@@ -141,6 +142,7 @@ def test_an_unreadable_record_is_set_aside_and_the_others_taken_up(engine, home,
     assert take_up(engine, home.spool_dir) == []
 
 
+@pytest.mark.sqlite_only
 def test_a_second_run_of_a_slot_is_set_aside_as_a_duplicate(engine, home, caplog):
     write_run(engine, a_run(id="the-first"))
     spooled(home, 0, 1)
@@ -150,6 +152,7 @@ def test_a_second_run_of_a_slot_is_set_aside_as_a_duplicate(engine, home, caplog
 
 
 @pytest.mark.fault
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize(
     "point",
     ["before the row", "before the events", "before the record goes", "while the record goes"],
@@ -166,6 +169,7 @@ def test_a_take_up_killed_half_way_is_simply_done_again(engine, home, point):
 
 
 @pytest.mark.fault
+@pytest.mark.sqlite_only
 def test_several_take_ups_at_once_lose_and_double_nothing(home, engine):
     spooled(home, *range(12))
     script = [sys.executable, "-c", KILLED_TAKE_UP, str(home.root), "never"]

@@ -1,0 +1,117 @@
+"""A PostgreSQL server for the tests: a cluster of its own on a Unix socket, gone at the end."""
+
+import itertools
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maejobs.home import Home
+
+TEMPLATE = "maejobs_template"
+PASSWORD = "the-right-one"
+# Nothing of it has to outlive a power cut.
+SETTINGS = [
+    *("listen_addresses=''", "fsync=off", "synchronous_commit=off", "full_page_writes=off"),
+    *("autovacuum=off", "shared_buffers=32MB", "max_connections=100"),
+]
+HBA = "local all keyed scram-sha-256\nlocal all all trust\n"
+
+
+def programs() -> Path | None:
+    """Where Debian keeps the newest server's programs, or where the PATH has them."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: p.parts[-3])
+    on_path = shutil.which("initdb")
+    return found[-1].parent if found else Path(on_path).parent if on_path else None
+
+
+class Server:
+    """A server with a migrated template, of which each test gets its own copy."""
+
+    def __init__(self, place: Path, bin_directory: Path) -> None:
+        self._place, self._bin = place, bin_directory
+        self._numbers = itertools.count()
+        initdb = ("initdb", "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8")
+        self._call(*initdb, "--locale=C", "-D", str(place / "data"))
+        self.start()
+
+    def start(self) -> None:
+        options = [f"-k {self._place}", *(f"-c {setting}" for setting in SETTINGS)]
+        self._ctl("start", "-o", " ".join(options), "-l", str(self._place / "log"))
+
+    def stop(self) -> None:
+        """As it ends when somebody pulls the plug: nobody is waited for."""
+        self._ctl("stop", "-m", "immediate")
+
+    def prepare(self) -> None:
+        """Make the template, and a role that needs a password."""
+        from maejobs.rundb.migrate import upgrade
+
+        (self._place / "data" / "pg_hba.conf").write_text(HBA)
+        self._ctl("reload")
+        self.execute(f"CREATE ROLE keyed SUPERUSER LOGIN PASSWORD '{PASSWORD}'")
+        self.execute(f"CREATE DATABASE {TEMPLATE}")
+        upgrade(Home(Path("/nowhere"), configured_database_url=self.url(TEMPLATE)))
+
+    def new_database(self, template: str | None = TEMPLATE) -> str:
+        """The URL of a new database; of an empty one without a template."""
+        name = f"test_{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template0'}")
+        return self.url(name)
+
+    def url(self, name: str, user: str = "postgres") -> str:
+        return f"postgresql://{user}@/{name}?host={self._place}"
+
+    def execute(self, statement: str) -> None:
+        import psycopg
+
+        address = f"host={self._place} user=postgres dbname=postgres"
+        with psycopg.connect(address, autocommit=True) as connection:
+            connection.execute(statement)
+
+    def _ctl(self, *words: str) -> None:
+        self._call("pg_ctl", "-D", str(self._place / "data"), "-w", "-t", "120", *words)
+
+    def _call(self, program: str, *words: str) -> None:
+        as_postgres = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+        command = [*as_postgres, str(self._bin / program), *words]
+        with (self._place / "output").open("a") as output:  # a server would keep a pipe open
+            done = subprocess.run(
+                command, cwd="/", stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+        assert done.returncode == 0, (self._place / "output").read_text()
+
+
+@contextmanager
+def running_server() -> Iterator[Server]:
+    bin_directory = programs()
+    if bin_directory is None:
+        pytest.skip("no PostgreSQL server: Debian's package postgresql brings it")
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    with tempfile.TemporaryDirectory(prefix="maejobs-pg-") as name:
+        place = Path(name)  # short, for a socket's path has at most 107 bytes
+        if os.getuid() == 0:
+            shutil.chown(place, "postgres", "postgres")
+        server = Server(place, bin_directory)
+        try:
+            server.prepare()
+            yield server
+        finally:
+            server.stop()
+
+
+def rows_of(url: str, query: str) -> list[dict[str, Any]]:
+    """What the plain driver reads; JSON as text, as SQLite has it."""
+    import psycopg
+    from psycopg.rows import dict_row
+    from psycopg.types.json import set_json_loads
+
+    with psycopg.connect(url, row_factory=dict_row) as connection:
+        set_json_loads(lambda data: data.decode() if isinstance(data, bytes) else data, connection)
+        return connection.execute(query).fetchall()  # type: ignore[arg-type]

@@ -1,0 +1,205 @@
+"""PostgreSQL by `database_url`: what is not the same as with SQLite, with a real server."""
+
+import json
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from postgresql import PASSWORD, rows_of
+from recorded_runs import a_run, row, rows
+from running import end_of, shell, supervisor, wait_for, wait_until_ready
+
+from maejobs.home import Home
+from maejobs.keep.database_backup import back_up_database
+from maejobs.keep.history import Limits
+from maejobs.keep.trim import trim_history
+from maejobs.rundb.check import find_problems
+from maejobs.rundb.database import DatabaseUnavailable, found_revision, open_database
+from maejobs.rundb.export import Export
+from maejobs.rundb.ingest import ingest
+from maejobs.rundb.migrate import downgrade, upgrade
+from maejobs.rundb.record import set_job, write_run
+from maejobs.rundb.run import SUCCEEDED
+from maejobs.rundb.schema import REVISION, VIEWS
+from maejobs.watch.reconcile import reconcile
+
+from .test_migrate import A_RUN_OF_0001, differences, metadata
+
+UPGRADE = """
+import sys
+from pathlib import Path
+from maejobs.home import open_home
+from maejobs.rundb.migrate import upgrade
+upgrade(open_home(sys.argv[1]))
+"""
+OBJECTS = """
+SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns
+WHERE table_schema = 'public' AND table_name <> 'alembic_version' ORDER BY 1, 2
+"""
+LATER = ["0002", "0003"]  # revisions with a way down
+
+
+def at(home: Home, url: str) -> Home:
+    """The home, with its database at `url`."""
+    home.config_file.write_text(f'crontab = "crontab"\ndatabase_url = "{url}"\n')
+    return replace(home, configured_database_url=url)
+
+
+@pytest.fixture
+def backend() -> str:
+    return "postgresql"
+
+
+@pytest.fixture
+def empty(home: Home, postgresql) -> Home:
+    """A home whose database has no tables yet."""
+    return at(home, postgresql.new_database(template=None))
+
+
+def test_migrations_and_schema_do_not_drift(home):
+    assert differences(home, metadata) == []
+    assert find_problems(home) == []
+
+
+def test_what_a_database_holds_survives_the_way_up_and_down(empty):
+    """From a populated one of each revision to the newest, back, and up again."""
+    upgrade(empty, "0001")
+    with open_raw(empty) as connection:
+        connection.execute(A_RUN_OF_0001)
+    old = [view for view in VIEWS if rows_exist(empty, view)]
+    before = {view: rows(empty, f"SELECT * FROM {view}") for view in old}
+    assert len(before) == 5
+    for revision in LATER:
+        upgrade(empty, revision)
+        assert rows(empty, "SELECT run, step FROM v_runs") == [{"run": "old", "step": 7}]
+    upgrade(empty)
+    assert found_revision(empty) == REVISION
+    with open_database(empty) as engine:
+        write_run(engine, a_run(id="new", attempt=3, failure_class="xid", pace="slow"))
+    for revision in [*reversed(LATER), "0001"]:
+        downgrade(empty, revision)
+        runs = rows(empty, "SELECT run FROM v_runs ORDER BY queued")
+        assert runs == [{"run": "old"}, {"run": "new"}]
+    for view in set(before) - {"v_runs", "v_jobs"}:
+        assert rows(empty, f"SELECT * FROM {view}") == before[view]
+    upgrade(empty)
+    assert differences(empty, metadata) == []
+
+
+def test_down_and_up_again_makes_the_very_same_database(home):
+    before = rows(home, OBJECTS)
+    downgrade(home, "base")
+    assert rows(home, OBJECTS) == []
+    upgrade(home)
+    assert rows(home, OBJECTS) == before
+
+
+@pytest.mark.fault
+def test_several_upgrades_at_once_are_safe(empty):
+    script = [sys.executable, "-c", UPGRADE, str(empty.root)]
+    upgraders = [subprocess.Popen(script, stderr=subprocess.PIPE) for _ in range(3)]
+    assert [upgrader.communicate(timeout=120)[1] for upgrader in upgraders] == [b""] * 3
+    assert found_revision(empty) == REVISION
+
+
+def trouble_with(home: Home) -> str:
+    with pytest.raises(DatabaseUnavailable) as raised, open_database(home, 0.5) as engine:
+        write_run(engine, a_run())
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def test_what_keeps_a_database_away_is_told_in_a_line(home, empty, postgresql):
+    assert "has no tables yet; `maejobs db upgrade` makes them" in trouble_with(empty)
+    keyed = postgresql.url("maejobs_template", "keyed").replace("keyed@", "keyed:wrong-one@")
+    told = trouble_with(at(home, keyed))
+    assert "password authentication failed" in told
+    assert "wrong-one" not in told
+    with open_database(at(home, keyed.replace("wrong-one", PASSWORD))):
+        pass
+    assert '"nowhere" does not exist' in trouble_with(at(home, postgresql.url("nowhere")))
+    away = "postgresql://me:secret@127.0.0.1:1/runs"
+    told = trouble_with(at(home, away))
+    assert "onnection refused" in told
+    assert "secret" not in told
+
+
+@pytest.mark.fault
+def test_a_writer_that_does_not_let_go_is_waited_for_and_then_told_of(home):
+    with open_database(home) as engine, engine.begin() as connection:
+        connection.exec_driver_sql("SELECT 1")
+        assert "lock timeout" in trouble_with(home)
+    with open_database(home) as engine:
+        assert write_run(engine, a_run())
+
+
+@pytest.mark.fault
+def test_a_run_goes_on_while_the_server_is_away_and_is_taken_up_once(home, write_job, postgresql):
+    event = json.dumps({"event": "metric", "name": "x", "value": 1})
+    told = f"echo {shlex.quote(event)} >> $MAEJOBS_EVENTS"
+    script = f"echo ready; until [ -e {home.root}/go ]; do sleep 0.05; done; {told}"
+    write_job("night", shell(script))
+    process = supervisor(home, "night")
+    wait_until_ready(home, "night")
+    wait_for(lambda: rows(home, "SELECT * FROM runs WHERE state = 'running'"))
+    postgresql.stop()
+    try:
+        (home.root / "go").touch()
+        assert end_of(process, 90) == 0
+        assert [path.suffix for path in home.spool_dir.iterdir()] == [".json"]
+        with pytest.raises(DatabaseUnavailable):
+            reconcile(home)
+    finally:
+        postgresql.start()
+    assert len(reconcile(home).taken_up) == 1
+    assert reconcile(home).taken_up == []
+    assert row(home, "SELECT state, exit_code FROM runs") == {"state": SUCCEEDED, "exit_code": 0}
+    assert row(home, "SELECT count(*) n FROM metrics") == {"n": 1}
+
+
+def test_history_is_trimmed_written_out_and_copied_as_with_sqlite(home, tmp_path, postgresql):
+    stream = tmp_path / "events.jsonl"
+    stream.write_text('{"event": "metric", "name": "x", "value": 1}\n{"event": "note", "a": [1]}\n')
+    with open_database(home) as engine:
+        for night in (0, 1, 300):
+            run = a_run(night=night, state=SUCCEEDED)
+            run.finished = run.queued
+            write_run(engine, run)
+            ingest(engine, run.id, stream)
+        (event, *_) = [row for part in Export(engine, "events").batches() for row in part]
+        assert event["body"] == {"a": [1]}
+        assert Export(engine, "runs").count() == 3
+    now, quiet = a_run().queued + timedelta(days=400), timedelta(minutes=10)
+    report = trim_history(home, now, Limits(timedelta(days=365)), None, quiet)
+    assert report.runs == {"pretrain": {"older than 365 days": 2}}
+    assert report.not_packed == "PostgreSQL does that itself"
+    assert [r["n"] for r in rows(home, "SELECT count(*) n FROM metrics")] == [1]
+    assert find_problems(home) == []
+    made = back_up_database(home, tmp_path / "b", 3, datetime.now(UTC))
+    url = postgresql.new_database(template=None)
+    restore = ["pg_restore", "--no-owner", f"--dbname={url}", str(made.path)]
+    subprocess.run(restore, check=True, capture_output=True, timeout=60)
+    assert rows_of(url, "SELECT run FROM v_runs") == rows(home, "SELECT run FROM v_runs")
+
+
+def test_rows_without_parents_cannot_be_but_a_lost_view_is_told(home):
+    with open_database(home) as engine:
+        set_job(engine, "x", summary="y")
+    with open_raw(home) as connection:
+        connection.execute("DROP VIEW v_events")
+    (problem,) = find_problems(home)
+    assert problem.endswith("view v_events is not there")
+
+
+def open_raw(home: Home):
+    import psycopg
+
+    return psycopg.connect(home.configured_database_url)
+
+
+def rows_exist(home: Home, view: str) -> bool:
+    query = f"SELECT 1 AS n FROM information_schema.views WHERE table_name = '{view}'"
+    return bool(rows(home, query))
