@@ -34,6 +34,7 @@ from maejobs.rundb.run import (
 )
 from maejobs.rundb.schema import metadata
 
+BOTH = True
 WRITER = """
 import sys
 from pathlib import Path
