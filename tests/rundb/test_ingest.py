@@ -21,6 +21,7 @@ from maejobs.rundb.record import write_run
 from .test_events import STREAMS
 
 RUN = "pretrain-20260301T0200Z-1"
+BOTH = True
 KILLED_INGEST = """
 import os, signal, sys
 from pathlib import Path
