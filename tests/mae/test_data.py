@@ -350,5 +350,7 @@ def test_small_images_reach_a_gpu_without_its_being_waited_for(sample, tiny):
     finally:
         torch.cuda.set_sync_debug_mode("default")
     for ours, theirs in zip(found, batches_of(images, view, 0, 16, range(8)), strict=True):
-        off = view.restore(ours.imgs).cpu() - view.restore(theirs.imgs)
-        assert off.abs().max() < 1.01
+        off = (view.restore(ours.imgs).cpu() - view.restore(theirs.imgs)).abs()
+        # A sum in another order rounds to another level here and there, along either axis.
+        assert off.max() < 2.01
+        assert (off > 0.5).float().mean() < 0.002
