@@ -8,6 +8,7 @@ import sys
 from benchmarks import (
     end_to_end,
     expressions,
+    history,
     listing,
     loader,
     startup,
@@ -21,6 +22,7 @@ for benchmark in (
     startup,
     supervisor_cost,
     listing,
+    history,
     table,
     expressions,
     training,

@@ -1,8 +1,10 @@
 """One attempt of a run: gates, command, outcome, each of them recorded."""
 
 import logging
+import math
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from datetime import timedelta
@@ -57,6 +59,7 @@ class Passed(NamedTuple):
 
     locks: list[Lock]
     gpus: list[int] | None
+    ends: float = math.inf  # its deadline on the monotonic clock: the host's may be set meanwhile
 
 
 def attempt_run(
@@ -104,7 +107,7 @@ def attempt_run(
         herald.started()
         tree = Tree(child.pid, f"MAEJOBS_RUN_ID={run.id}")
         with sampled(run, tree, _disk_of(job, run, values), passed.gpus):
-            ending = _look_after(child, tree, job, recorder, signals, watch, herald)
+            ending = _look_after(child, tree, job, recorder, passed.ends, signals, watch, herald)
         _conclude(home, recorder, ending, witness)
 
 
@@ -131,8 +134,10 @@ def _pass_gates(
         locks += on_gpus
     # A run that waited for its turn has as long as one that did not, but no longer window.
     run.deadline = deadline_of(base, clock.now(), job.until, job.timeout, zone)
-    check_window(run.deadline, clock.now())
-    return Passed(locks, gpus)
+    now = clock.now()
+    check_window(run.deadline, now)
+    left = math.inf if run.deadline is None else (run.deadline - now).total_seconds()
+    return Passed(locks, gpus, time.monotonic() + left)
 
 
 def _patience(run: Run, wait: timedelta) -> float:
@@ -171,6 +176,7 @@ def _look_after(
     tree: Tree,
     job: Job,
     recorder: Recorder,
+    ends: float,
     signals: Signals,
     watch: Watcher | None,
     herald: Herald,
@@ -195,10 +201,9 @@ def _look_after(
         herald.tick()
         show()
 
-    left = None if run.deadline is None else (run.deadline - clock.now()).total_seconds()
     grace, stalled = job.grace.total_seconds(), _stalled(job, directory)
     try:
-        return supervise(child, left, grace, signals, on_tick, stalled, tree)
+        return supervise(child, ends - time.monotonic(), grace, signals, on_tick, stalled, tree)
     finally:
         log_clock.close()
         log_limit.tick()

@@ -77,7 +77,7 @@ def caught_signals() -> Iterator[Signals]:
 
 def supervise(
     child: subprocess.Popen[bytes],
-    seconds_left: float | None,
+    seconds_left: float,
     grace: float,
     signals: Signals,
     on_tick: Callable[[], None],
@@ -86,13 +86,13 @@ def supervise(
 ) -> Ending:
     """Wait for the command's end, calling `on_tick` at least twice a second.
 
-    After `seconds_left`, on the first signal, or once it has `stalled`, the group gets TERM; after
-    `grace` more seconds, or on the second signal, all get KILL. Whoever is left when a stopped
-    command's leader ends, in whatever group or session, is told to stop too, has the rest of the
-    grace and is killed as well, so that nobody blocks the next night. `tree` is the
+    After `seconds_left` (infinite: never), on the first signal, or once it has `stalled`, the group
+    gets TERM; after `grace` more seconds, or on the second signal, all get KILL. Whoever is left
+    when a stopped command's leader ends, in whatever group or session, is told to stop too, has the
+    rest of the grace and is killed as well, so that nobody blocks the next night. `tree` is the
     command's, and closed in the end; without one it is made.
     """
-    deadline = math.inf if seconds_left is None else time.monotonic() + seconds_left
+    deadline = time.monotonic() + seconds_left
     kill_at = math.inf
     stopped_for: str | None = None
     ended = killed = False

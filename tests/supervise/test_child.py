@@ -1,5 +1,6 @@
 """A started command until its end: deadline, signals, grace, what it used."""
 
+import math
 import os
 import signal
 import threading
@@ -44,7 +45,7 @@ class Command:
 def look_after(tmp_path):
     commands = []
 
-    def run(script: str, seconds=None, grace=20.0, signals=(), on_tick=lambda: None) -> Ending:
+    def run(script: str, seconds=math.inf, grace=20.0, signals=(), on_tick=lambda: None) -> Ending:
         """`signals`: numbers of seconds after `ready` at which we get a TERM."""
         with caught_signals() as caught:
             command = Command(tmp_path, script)
@@ -198,7 +199,7 @@ def test_a_signal_from_before_the_start_is_not_lost(tmp_path):
         os.kill(os.getpid(), signal.SIGTERM)
         command = Command(tmp_path, "sleep 60")
 
-        ending = supervise(command.child, None, 1.0, signals, lambda: None)
+        ending = supervise(command.child, math.inf, 1.0, signals, lambda: None)
 
     assert ending.stopped_for == CANCEL
 
