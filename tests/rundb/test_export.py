@@ -11,7 +11,7 @@ from maejobs.rundb import export
 from maejobs.rundb.export import Export, write_json_lines, write_parquet
 from maejobs.rundb.ingest import ingest
 from maejobs.rundb.record import write_run
-from maejobs.rundb.schema import VIEWS
+from maejobs.rundb.schema import VIEWS, samples
 
 EVENTS = """\
 {"event": "metric", "name": "loss", "step": 5, "value": 0.25, "time": 1772330500}
@@ -28,7 +28,11 @@ def full(engine, home):
     stream.write_text(EVENTS)
     for night in range(7):
         write_run(engine, a_run(night=night, reason=None if night < 5 else "why"))
-        ingest(engine, a_run(night=night).id, stream)
+        run = a_run(night=night).id
+        ingest(engine, run, stream)
+        with engine.begin() as connection:
+            sample = {"run": run, "offset": 0, "time": NIGHT, "seconds": 15.0, "memory": 1 << 20}
+            connection.execute(samples.insert(), sample | ({"cpu": 0.5} if night > 3 else {}))
     return engine
 
 
