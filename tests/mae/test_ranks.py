@@ -176,12 +176,15 @@ def test_a_sharded_night_goes_on_from_a_whole_one_and_a_whole_one_from_it(tmp_pa
 
 
 @pytest.mark.slow
-def test_shards_add_up_bit_for_bit_with_activations_computed_anew(tmp_path, two):
-    """Two numbers make the same sum in either order, so DDP's and FSDP's are the same."""
+def test_shards_add_up_with_activations_computed_anew(tmp_path, two):
+    """Two numbers make the same sum in either order, so DDP's and FSDP's are the same.
+
+    To the bit where products do not depend on where their tensors lie, as MKL's do with AVX2.
+    """
     settings = ("--set", "run.shard=true", "--set", "run.recompute=true")
     done = run(processes(tmp_path / "campaign", *settings))
     assert done.returncode == 0, done.stderr
-    assert same_weights(tmp_path / "campaign", two[0])
+    assert_learnt_alike(tmp_path / "campaign", two[0])
 
 
 def started(words: list[str], tmp_path: Path) -> tuple[subprocess.Popen, list[psutil.Process]]:
