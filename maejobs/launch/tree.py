@@ -54,8 +54,10 @@ class Tree:
         self._born = found.started if found else 0
         self._cgroup = make_cgroup()
         if self._cgroup:
-            with suppress(OSError):
-                self._cgroup.add(leader)
+            # What it has started in the meantime is with it.
+            for pid in {leader, *self._nearby()}:
+                with suppress(OSError):
+                    self._cgroup.add(pid)
 
     def members(self) -> set[int]:
         """Those that live."""
@@ -85,31 +87,58 @@ class Tree:
                     os.kill(pid, signal.SIGTERM)
 
     def kill(self) -> None:
-        """KILL to all, again and again until none lives, since they may start others meanwhile."""
+        """KILL to all, again and again until none lives, since they may start others meanwhile.
+
+        A look takes its time, and misses who was born during it of one that was gone before its
+        turn came: nobody is left only where nobody has died since the look before, either.
+        """
         give_up = time.monotonic() + KILLING_SECONDS
         while True:
             if self._cgroup:
                 self._cgroup.kill()
             signal_group(self._leader, signal.SIGKILL)
-            for pid in (left := self.members()):
+            for pid in (left := self._nearby() or self.members()):
                 with suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
-            if not left or time.monotonic() > give_up:
+            if (not self.reap() and not left) or time.monotonic() > give_up:
                 return
             time.sleep(_PAUSE_SECONDS)
 
-    def reap(self) -> None:
-        """Bury the orphans that have ended, as the host's first process would have done."""
+    def reap(self) -> int:
+        """Bury the orphans that have ended, as the host's first process would have done.
+
+        Returns how many there were.
+        """
+        buried = 0
         for pid in _children():
             process = read_process(pid)
             if process and process.dead and pid != self._leader and self._may_be_ours(process):
                 os.waitpid(pid, os.WNOHANG)
+                buried += 1
+        return buried
 
     def close(self) -> None:
         """What still lives is left to itself."""
         if self._cgroup:
             self._cgroup.dissolve()
         adopt_orphans(False)
+
+    def _nearby(self) -> set[int]:
+        """Those that live, from child to child: quicker than to look at the whole host.
+
+        The kernel may leave out some while others end, and may have been built without such lists.
+        """
+        found: set[int] = set()
+        left = [
+            pid
+            for pid in _children()
+            if (process := read_process(pid)) and not process.dead and self._is_ours(pid, process)
+        ]
+        while left:
+            if (pid := left.pop()) not in found:
+                found.add(pid)
+                left += _children(pid)
+        return found
 
     def _is_ours(self, pid: int, process: Process) -> bool:
         """Whether a child of this process is the command, or was left behind by it."""
@@ -122,12 +151,14 @@ class Tree:
         return process.started >= self._born and process.session != os.getsid(0)
 
 
-def _children() -> list[int]:
-    """The children of this process, whichever thread has them."""
+def _children(pid: int | None = None) -> list[int]:
+    """The children of a process, or of this one, whichever thread has them."""
+    threads = Path("/proc", str(pid or "self"), "task")
     found: list[int] = []
-    for path in Path("/proc/self/task").glob("*/children"):
-        with suppress(OSError):
-            found += map(int, path.read_text().split())
+    with suppress(OSError):
+        for thread in threads.iterdir():
+            with suppress(OSError):
+                found += map(int, (thread / "children").read_text().split())
     return found
 
 

@@ -74,8 +74,8 @@ def test_who_changed_session_and_lost_its_parent_is_a_member_and_is_killed(
 def test_who_flees_from_session_to_session_is_caught(command, tmp_path, with_cgroup):
     (tmp_path / "runner.sh").write_text(RUNNER)
     child = command("sh runner.sh; sleep 60")
+    wait_for(lambda: (tmp_path / "runners").exists())  # it runs before it is in any cgroup
     tree = Tree(child.pid)
-    wait_for(lambda: (tmp_path / "runners").exists())
     wait_for(lambda: len((tmp_path / "runners").read_text().split()) > 3)
 
     tree.kill()
@@ -166,7 +166,7 @@ def test_a_cgroup_is_dissolved_and_who_lives_in_it_goes_on_in_ours(command):
     if cgroup is None:
         pytest.skip("no cgroup of our own can be made here")
     cgroup.dissolve()
-    child = command("sleep 60")
+    child = command("exec sleep 60")
     tree = Tree(child.pid)
     assert Cgroup(cgroup.path).members() == [child.pid]
 
