@@ -23,7 +23,7 @@ test: .venv/.installed-dev
 
 faults: .venv/.installed-dev
 	@tests/install-system-packages
-	@$(BIN)/python -m pytest tests/faults --faults 200
+	@$(BIN)/python -m pytest -n 2 --dist worksteal tests/faults --faults 200
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff format --check .

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from postgresql import Server
 
 MAEJOBS = Path(sys.executable).parent / "maejobs"
+pytest_plugins = ["faults.table"]  # here, for the process that reports collects nothing itself
 
 
 @pytest.fixture(autouse=True)

@@ -1,42 +1,14 @@
-"""The table of faults: how often each was injected, and how often all held afterwards."""
+"""What the faults' tests share: their table, chance that can be repeated, and nights."""
 
-import math
 import os
 import random
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from .night import Nights, new_home
-
-WHOLE_TABLE = 200  # kills in all, as `--faults` counts
-_COUNTS = pytest.StashKey[tuple[Counter[str], Counter[str]]]()
-
-
-class Table:
-    """Counts the injections of one session by fault."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._faults = config.getoption("--faults")
-        self._injected, self._held = config.stash[_COUNTS]
-
-    @property
-    def is_whole(self) -> bool:
-        return bool(self._faults >= WHOLE_TABLE)
-
-    def share(self, whole: int, least: int = 1) -> int:
-        """How many of `whole` injections this session makes, by `--faults`."""
-        return max(least, math.ceil(whole * min(self._faults, WHOLE_TABLE) / WHOLE_TABLE))
-
-    @contextmanager
-    def injection(self, fault: str) -> Iterator[None]:
-        """Within it, `fault` happens and what must hold afterwards is checked."""
-        self._injected[fault] += 1
-        yield
-        self._held[fault] += 1
+from .table import Table
 
 
 @pytest.fixture
@@ -58,20 +30,3 @@ def nights(tmp_path: Path, empty_database: Path) -> Iterator[Nights]:
     nights = Nights(new_home(tmp_path / "home", empty_database), tmp_path)
     yield nights
     nights.wait_until_idle()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_COUNTS] = Counter(), Counter()
-
-
-def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
-    injected, held = config.stash[_COUNTS]
-    if not injected:
-        return
-    width = max(map(len, injected))
-    terminalreporter.section("faults")
-    terminalreporter.write_line(f"{'fault':{width}}  injected  all held")
-    for fault, count in sorted(injected.items()):
-        terminalreporter.write_line(f"{fault:{width}}  {count:8}  {held[fault]:8}")
-    total, good = sum(injected.values()), sum(held.values())
-    terminalreporter.write_line(f"{'':{width}}  {total:8}  {good:8}")

@@ -15,9 +15,9 @@ from running import kill, runs_of, wait_for
 from maejobs.errors import EXIT_NOT_NOW
 from maejobs.rundb.run import CATCH_UP, LOST, RUNNING, SUCCEEDED, TIMED_OUT
 
-from .conftest import Table
 from .invariants import check, look
 from .night import FAKETIME, Nights
+from .table import Table
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(3600)]
 

@@ -10,9 +10,9 @@ from maejobs.cron.block import Entry, exec_command, render_block
 from maejobs.errors import EXIT_NOT_NOW
 from maejobs.rundb.run import SUCCEEDED
 
-from .conftest import Table
 from .invariants import check, look
 from .night import MAEJOBS, Nights
+from .table import Table
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(3600)]
 

@@ -15,9 +15,9 @@ from running import runs_of
 
 from maejobs.rundb.run import SUCCEEDED
 
-from .conftest import Table
 from .invariants import check, look
 from .night import STEPS, Nights
+from .table import Table
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(3600)]
 

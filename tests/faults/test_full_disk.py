@@ -14,9 +14,9 @@ from small_disk import needs_root, small_disk
 
 from maejobs.rundb.run import FAILED, LOST, SUCCEEDED
 
-from .conftest import Table
 from .invariants import check, look
 from .night import Nights, new_home
+from .table import Table
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(3600), needs_root]
 

@@ -11,10 +11,10 @@ from running import runs_of
 from maejobs.launch.process import peak_memory
 from maejobs.rundb.run import SUCCEEDED
 
-from .conftest import Table
 from .hostile import KINDS
 from .invariants import check, look
 from .night import Nights
+from .table import Table
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(3600)]
 

@@ -20,9 +20,9 @@ from maejobs.rundb.events import EVENTS_NAME
 from maejobs.rundb.run import SUCCEEDED
 from maejobs.rundb.spool import spool_run
 
-from .conftest import Table
 from .invariants import check, look
 from .night import LATE, Nights, child_of
+from .table import Table
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(3600)]
 
