@@ -17,8 +17,8 @@ from maejobs.launch.tree import Process, Tree, adopt_orphans, read_process, with
 
 # In a session of its own, its parent gone, deaf to TERM; its pid in a file.
 ESCAPED = "(setsid sh -c \"trap '' TERM; echo \\$\\$ > escaped; while :; do sleep 0.05; done\" &); "
-# Each starts the next in a new session and ends.
-RUNNER = "echo $$ >> runners; sleep 0.02; setsid -f sh runner.sh\n"
+# Each starts the next in a new session and ends, a thousand times at most.
+RUNNER = "echo $$ >> runners; sleep 0.02; [ $1 = 0 ] || setsid -f sh runner.sh $(($1 - 1))\n"
 
 
 @pytest.fixture(params=[True, False], ids=["cgroup", "walk"])
@@ -73,7 +73,7 @@ def test_who_changed_session_and_lost_its_parent_is_a_member_and_is_killed(
 
 def test_who_flees_from_session_to_session_is_caught(command, tmp_path, with_cgroup):
     (tmp_path / "runner.sh").write_text(RUNNER)
-    child = command("sh runner.sh; sleep 60")
+    child = command("sh runner.sh 1000; sleep 60")
     wait_for(lambda: (tmp_path / "runners").exists())  # it runs before it is in any cgroup
     tree = Tree(child.pid)
     wait_for(lambda: len((tmp_path / "runners").read_text().split()) > 3)
