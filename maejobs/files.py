@@ -59,6 +59,14 @@ def _temporary(path: Path, content: bytes, mode: int) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(directory: Path) -> None:
+    """Delete the temporary files of processes that were killed before they had renamed them."""
+    for path in directory.glob(".*.tmp"):
+        pid = path.name.split(".")[-2]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            path.unlink(missing_ok=True)
+
+
 @contextmanager
 def replacing(path: Path, mode: int = FILE_MODE) -> Iterator[Path]:
     """An empty file to be filled, beside `path`; it then replaces that, whole and fsynced.

@@ -13,7 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maejobs import files
-from maejobs.files import make_private_directory, sha256_of, write_atomically
+from maejobs.files import (
+    make_private_directory,
+    remove_leftovers,
+    sha256_of,
+    write_atomically,
+)
 
 KILLED_WRITE = """
 import os, signal, sys
@@ -82,8 +87,19 @@ def test_a_kill_while_writing_leaves_the_old_file(tmp_path, point):
     script = [sys.executable, "-c", KILLED_WRITE, str(file), point]
     assert subprocess.run(script, timeout=60, check=False).returncode == -signal.SIGKILL
     assert file.read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 2
+    remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == [file]
     write_atomically(file, b"newer")
     assert file.read_bytes() == b"newer"
+
+
+def test_what_is_being_written_and_what_is_not_ours_are_no_leftovers(tmp_path):
+    kept = {tmp_path / f".file.{os.getpid()}.tmp", tmp_path / ".x.tmp", tmp_path / ".tmp"}
+    for path in kept:
+        path.touch()
+    remove_leftovers(tmp_path)
+    assert set(tmp_path.iterdir()) == kept
 
 
 @pytest.mark.fault

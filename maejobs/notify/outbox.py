@@ -9,7 +9,13 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from maejobs.files import FILE_MODE, create_atomically, make_private_directory, write_atomically
+from maejobs.files import (
+    FILE_MODE,
+    create_atomically,
+    make_private_directory,
+    remove_leftovers,
+    write_atomically,
+)
 from maejobs.home import Home
 from maejobs.notify.message import Message
 
@@ -58,6 +64,8 @@ def put_with(home: Home, message: Message, suffix: str, content: bytes) -> Messa
 
 def waiting(home: Home) -> list[Message]:
     """All that waits, oldest first. A file that cannot be read is set aside, not deleted."""
+    with suppress(OSError):
+        remove_leftovers(_directory(home))
     found = []
     for path in _directory(home).glob("*.json"):
         try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from maejobs.files import make_private_directory, write_atomically
+from maejobs.files import make_private_directory, remove_leftovers, write_atomically
 from maejobs.rundb.ingest import ingest_directory
 from maejobs.rundb.record import SlotTaken, write_run
 from maejobs.rundb.run import Run
@@ -39,6 +39,8 @@ def take_up(engine: Engine, spool_dir: Path) -> list[str]:
     is simply done again, and two at once do no harm. A record that cannot be read is set aside,
     not deleted.
     """
+    with suppress(OSError):
+        remove_leftovers(spool_dir)
     left_half_way = sorted(spool_dir.glob(f"*{TAKING}"))
     paths = [*left_half_way, *sorted(spool_dir.glob("*.json"))]
     return [name for path in paths if (name := _take(engine, path))]

@@ -60,6 +60,15 @@ def test_spooled_runs_and_their_events_are_taken_up_once(engine, home):
     assert left_in(home) == []
 
 
+def test_what_a_killed_supervisor_was_about_to_spool_goes(engine, home):
+    spooled(home, 0)
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    (home.spool_dir / f".pretrain-20260302T0200Z-1.json.{gone.pid}.tmp").write_text("{")
+    assert take_up(engine, home.spool_dir) == ["pretrain-20260301T0200Z-1"]
+    assert left_in(home) == []
+
+
 def test_a_later_record_of_a_run_replaces_the_one_spooled_before(engine, home):
     spooled(home, 0, state=QUEUED)
     spooled(home, 0, state=SUCCEEDED)
