@@ -4,6 +4,7 @@ A backup is itself laid out like a campaign (`destination/<campaign name>/checkp
 whatever reads a campaign reads its backup too.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -79,7 +80,7 @@ def back_up(
     with _refusals(target), hold(campaign):
         make_private_directory(target / CHECKPOINTS)
         with hold(target):
-            write_atomically(target / ORIGIN, f"{campaign}\n".encode())
+            write_atomically(target / ORIGIN, os.fsencode(f"{campaign}\n"))
             sweep(checkpoints_directory(target), temporaries_after=NO_TIME)
             plan = _plan(campaign, target, keep, verify)
             require_room(plan.missing, target)
@@ -143,7 +144,7 @@ def _target(campaign: Path, destination: Path) -> Path:
     if target in campaign.parents:
         raise UserError(f"{destination}: the campaign is inside its own backup directory {target}")
     origin = target / ORIGIN
-    if origin.is_file() and (named := origin.read_text().strip()) != str(campaign):
+    if origin.is_file() and (named := os.fsdecode(origin.read_bytes()).strip()) != str(campaign):
         raise UserError(
             f"{target}: holds the backup of {named}, not of {campaign}; name another destination,"
             f" or delete {origin} if the campaign has moved"

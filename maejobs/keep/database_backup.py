@@ -64,19 +64,19 @@ def back_up_database(
     suffix = "db" if is_sqlite else "dump"
     path = destination / f"runs-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}.{suffix}"
     if dry_run:
-        return DatabaseBackup(path, 0, _too_many(destination, keep - 1), dry_run)
+        return DatabaseBackup(path, 0, _too_many(destination, keep - 1, path.name), dry_run)
     try:
         make_private_directory(destination)
         with hold(destination), explained(home):
             for left in destination.glob(".runs-*.tmp"):  # by one that was killed
                 left.unlink()
-            write_atomically(destination / ORIGIN, f"{place_of(home)}\n".encode())
+            write_atomically(destination / ORIGIN, os.fsencode(f"{place_of(home)}\n"))
             with replacing(path) as temporary:
                 if is_sqlite:
                     _copy_sqlite(engine, temporary, revision)
                 else:
                     _dump_postgresql(engine, temporary)
-            removed = _too_many(destination, keep)
+            removed = _too_many(destination, keep - 1, path.name)
             for name in removed:
                 (destination / name).unlink()
     except OSError as error:
@@ -90,19 +90,22 @@ def _refuse_anothers(home: Home, destination: Path) -> None:
     if destination.exists() and not destination.is_dir():
         raise UserError(f"{destination}: not a directory")
     origin = destination / ORIGIN
-    if origin.is_file() and (named := origin.read_text().strip()) != place_of(home):
+    if origin.is_file() and (named := os.fsdecode(origin.read_bytes()).strip()) != place_of(home):
         raise UserError(
             f"{destination}: holds the backup of {named}, not of {place_of(home)}; name another "
             f"destination, or delete {origin} if the database has moved"
         )
 
 
-def _too_many(destination: Path, keep: int) -> list[str]:
-    """The names of backups beyond the newest `keep`, oldest first."""
+def _too_many(destination: Path, keep: int, made: str) -> list[str]:
+    """The names of backups beyond the newest `keep`, oldest first, and beside `made`.
+
+    That stays even where others have later names: the host's clock was ahead then.
+    """
     if not destination.is_dir():
         return []
-    names = sorted(path.name for path in destination.iterdir() if NAME.fullmatch(path.name))
-    return names[: max(len(names) - keep, 0)]
+    names = {path.name for path in destination.iterdir() if NAME.fullmatch(path.name)} - {made}
+    return sorted(names)[: max(len(names) - keep, 0)]
 
 
 def _copy_sqlite(engine: Engine, target: Path, revision: str) -> None:

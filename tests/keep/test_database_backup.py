@@ -73,6 +73,20 @@ def test_the_newest_stay_and_what_is_not_ours_too(home, tmp_path):
     assert kept == ["runs-20261130T031500Z.db", "runs-20261201T031500Z.db", "runs-mine.db"]
 
 
+def test_one_made_after_the_clock_was_ahead_is_not_the_first_to_go(home, tmp_path):
+    ahead = [back_up_database(home, tmp_path, 2, NOW + timedelta(days=n)).path for n in (400, 401)]
+    foretold = back_up_database(home, tmp_path, 2, NOW, dry_run=True)
+    made = back_up_database(home, tmp_path, 2, NOW)
+    assert made.removed == foretold.removed == [ahead[0].name]
+    assert [path.exists() for path in (made.path, *ahead)] == [True, False, True]
+
+
+def test_an_origin_that_is_no_text_is_another_databases(home, tmp_path):
+    (tmp_path / "origin").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match="holds the backup of"):
+        back_up_database(home, tmp_path, 2, NOW)
+
+
 def test_a_dry_run_foretells_and_touches_nothing(home, tmp_path):
     for day in range(3):
         back_up_database(home, tmp_path / "b", 3, NOW + timedelta(days=day))
