@@ -34,7 +34,7 @@ def put_if_due(home: Home, now: datetime) -> None:
     with outbox.held(home) as alone:
         if not alone or not digest_is_due(home, now):
             return
-        last = last_digest(home)
+        last = last_digest(home, now)
         since = last if last is not None and now - last < LONGEST else now - NIGHT
         message = put(home, gather(home, since))
         try:

@@ -11,7 +11,6 @@ from maejobs.cron.schedule import entries_of
 from maejobs.cron.target import open_target
 from maejobs.files import write_atomically
 from maejobs.home import Home
-from maejobs.jobs.deadline import next_time_of_day
 from maejobs.notify.settings import NEVER, read_settings
 from maejobs.watch.outlook import planned_jobs
 from maejobs.watch.plan import firings
@@ -48,9 +47,15 @@ def is_due_by_window(
 
 
 def is_due_at(now: datetime, last: datetime | None, at: time, zone: tzinfo) -> bool:
-    """Whether it has become `at` since the `last` digest, some hours ago at the most. Pure."""
-    instant = next_time_of_day(now - timedelta(days=1), at, zone)
-    return instant <= now <= instant + LATEST and (last is None or last < instant)
+    """Whether it has become `at` since the `last` digest, some hours ago at the most. Pure.
+
+    Of a time that the clocks of `zone` show twice, the first counts.
+    """
+    today = now.astimezone(zone).date()
+    days = (today, today - timedelta(days=1))
+    instants = [datetime.combine(day, at, zone).astimezone(UTC) for day in days]
+    instant = next(instant for instant in instants if instant <= now)
+    return now <= instant + LATEST and (last is None or last < instant)
 
 
 def digest_is_due(home: Home, now: datetime) -> bool:
@@ -58,7 +63,7 @@ def digest_is_due(home: Home, now: datetime) -> bool:
     settings = read_settings(home)
     if not settings.urls or settings.digest_at == NEVER:
         return False
-    last, zone = last_digest(home), host_zone()
+    last, zone = last_digest(home, now), host_zone()
     if isinstance(settings.digest_at, time):
         return is_due_at(now, last, settings.digest_at, zone)
     entries = entries_of(open_target(home.crontab), home)
@@ -69,13 +74,18 @@ def digest_is_due(home: Home, now: datetime) -> bool:
     return is_due_by_window(now, last, windows, zone)
 
 
-def last_digest(home: Home) -> datetime | None:
-    """When the last one was sent by itself; None where none was, as far as can be read."""
+def last_digest(home: Home, now: datetime) -> datetime | None:
+    """When the last one was sent by itself; None where none was, as far as can be read.
+
+    A note from tomorrow or later was made while the host's clock was wrong, and does not count:
+    until that day there would be no digest.
+    """
     try:
         told = json.loads((home.notify_dir / "digest.json").read_bytes())["sent"]
-        return datetime.fromisoformat(told).astimezone(UTC)
-    except (OSError, ValueError, TypeError, KeyError):
+        last = datetime.fromisoformat(told).astimezone(UTC)
+    except (OSError, ValueError, TypeError, KeyError, OverflowError):
         return None
+    return last if last - now < timedelta(days=1) else None
 
 
 def note_digest(home: Home, now: datetime) -> None:

@@ -6,14 +6,21 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from maejobs.cron.block import Entry, replace_entries
 from maejobs.digest.mail import put_if_due
 from maejobs.notify import hooks
 from maejobs.notify.outbox import waiting
-from maejobs.watch.morning import Window, digest_is_due, is_due_at, is_due_by_window
+from maejobs.watch.morning import (
+    Window,
+    digest_is_due,
+    is_due_at,
+    is_due_by_window,
+    last_digest,
+    note_digest,
+)
 from maejobs.watch.reconcile import reconcile
 
 DAY = datetime(2026, 11, 24, tzinfo=UTC)
@@ -75,6 +82,38 @@ def test_whatever_the_rounds_there_is_at_most_one_a_day(steps):
 )
 def test_a_time_of_day_is_kept(clock, last, due):
     assert is_due_at(at(clock), at(last) if last else None, time(7), UTC) is due
+
+
+@given(
+    st.sampled_from([28, 29, 30]).map(lambda day: datetime(2026, 3, day, tzinfo=BERLIN))
+    | st.sampled_from([24, 25, 26]).map(lambda day: datetime(2026, 10, day, tzinfo=BERLIN)),
+    st.times(max_value=time(23, 49)).map(lambda t: time(t.hour, t.minute)),
+    st.lists(st.integers(2, 9), min_size=1, max_size=5),
+)
+@example(datetime(2026, 3, 28, tzinfo=BERLIN), time(7, 30), [5])
+@example(datetime(2026, 3, 28, tzinfo=BERLIN), time(2, 30), [5])
+@example(datetime(2026, 10, 24, tzinfo=BERLIN), time(2, 30), [5])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_a_time_of_day_comes_once_a_day_whatever_the_clocks_do(begin, clock, rounds):
+    now, last, sent = begin.astimezone(UTC), begin - timedelta(seconds=1), []
+    while now < begin.astimezone(UTC) + timedelta(days=4):
+        if is_due_at(now, last, clock, BERLIN):
+            last = now
+            sent.append(now.astimezone(BERLIN).replace(tzinfo=None))
+        now += timedelta(minutes=rounds[now.minute % len(rounds)])
+    days = [at.date() for at in sent]
+    assert days[:3] == [begin.date() + timedelta(days=n) for n in range(3)]
+    for at in sent:
+        skipped = timedelta(hours=clock.hour == 2)
+        assert timedelta(0) <= at - datetime.combine(at, clock) < timedelta(minutes=10) + skipped
+
+
+def test_a_note_from_a_clock_that_was_ahead_keeps_nobody_waiting(home):
+    note_digest(home, at(24 * 365))
+    assert last_digest(home, at(7)) is None
+    note_digest(home, at(7.1))
+    assert last_digest(home, at(7)) == at(7.1)  # set back by minutes: it is today's all the same
+    assert not is_due_at(at(7), at(7.1), time(7), UTC)
 
 
 @pytest.fixture
