@@ -110,7 +110,8 @@ def message_of(change: Change, now: datetime, zone: tzinfo) -> Message:
     lines = [f"{name}: {fact}" for name, fact in facts.items() if fact]
     if change.count:
         lines.append(f"`maejobs show {one.run}` and `maejobs logs {one.run}` tell more.")
-    return Message(f"{kind}-{one.run}", kind, now, f"maejobs: {title}", "\n".join(lines), one.run)
+    name, text = f"{kind}-{one.run}", "\n".join(lines)
+    return Message(name, kind, now, f"maejobs: {title}", text, one.run, job=change.job)
 
 
 def still_bad(told: Collection[str], change: Change) -> set[str]:

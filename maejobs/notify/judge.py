@@ -80,6 +80,16 @@ def read_told(home: Home) -> set[str]:
         return set()
 
 
+def untell(home: Home, job: str) -> None:
+    """The job's alert has reached nobody: it is to be told again if the job still is bad.
+
+    Raises OSError.
+    """
+    told = read_told(home)
+    if job in told:
+        _write_told(home, told - {job})
+
+
 def _write_told(home: Home, told: set[str]) -> None:
     text = json.dumps({"bad": sorted(told)})
     write_atomically(home.notify_dir / "told.json", text.encode())

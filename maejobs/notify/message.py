@@ -39,6 +39,7 @@ class Message:
     next_try: datetime | None = None
     trouble: str | None = None  # why the last try failed
     attachment: str | None = None  # the path of a file that goes along, and goes when it goes
+    job: str | None = None  # of an alert
 
     @property
     def is_ping(self) -> bool:
@@ -108,6 +109,8 @@ def sort_out(messages: Iterable[Message], now: datetime, quiet_until: datetime |
             dropped.append((message, "its run has ended"))
             continue
         waits_until = [message.next_try] if message.next_try else []
+        if waits_until and waits_until[0] - now > LONGEST_DELAY:
+            waits_until = []  # the clock was ahead as it was tried
         if not message.is_ping and quiet_until:
             waits_until.append(quiet_until)
         is_due = all(at <= now for at in waits_until)

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
+from urllib.parse import unquote
 
 from maejobs.jobs.secrets import hide
 
@@ -83,8 +84,14 @@ def _tell(parcel: Parcel) -> str | None:
     if service is None:
         return said.last or "apprise knows no such service, or the URL lacks something"
     file = apprise.AppriseAttachment(parcel.attachment) if parcel.attachment else None
+    # What is too long for the service is cut, not refused for hours; a URL may say otherwise.
+    overflow = None if "overflow=" in parcel.url else apprise.OverflowMode.TRUNCATE
     sent = service.notify(
-        title=parcel.title, body=parcel.body, notify_type=parcel.severity, attach=file
+        title=parcel.title,
+        body=parcel.body,
+        notify_type=parcel.severity,
+        attach=file,
+        overflow=overflow,
     )
     return None if sent else said.last or "it was not taken"
 
@@ -100,9 +107,9 @@ class _Kept(logging.Handler):
 
 
 def _without(url: str, text: str) -> str:
-    """`text` on one line, without any part of the URL but its scheme."""
+    """`text` on one line, without any part of the URL but its scheme, as written or as meant."""
     parts = re.split(r"[/:@?&=#]+", url.partition("://")[2])
-    text = " ".join(hide(text, [url, *parts]).split())
+    text = " ".join(hide(text, [url, *parts, *map(unquote, parts)]).split())
     return text[:LONGEST_REASON]
 
 

@@ -3,15 +3,16 @@
 import hashlib
 import time
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from maejobs import clock
 from maejobs.cron.fires import host_zone
-from maejobs.errors import MaejobsError
+from maejobs.errors import MaejobsError, UserError
 from maejobs.home import Home
 from maejobs.notify import outbox
-from maejobs.notify.judge import judge
+from maejobs.notify.judge import judge, untell
 from maejobs.notify.message import ALERT, RECOVERY, Message, failed, sort_out
 from maejobs.notify.pings import address_of
 from maejobs.notify.post import Parcel, post
@@ -20,6 +21,7 @@ from maejobs.notify.settings import Settings, read_settings, shown
 
 STAYS_SECONDS = 120.0  # for what is tried again soon; later tries are of `reconcile`'s making
 STEP_SECONDS = 1.0
+STUCK = timedelta(seconds=30)  # until what failed is tried again where that cannot be noted
 SEVERITIES = {ALERT: "failure", RECOVERY: "success"}
 
 
@@ -35,12 +37,20 @@ class Sent:
 def send(home: Home, stays: float = STAYS_SECONDS) -> Iterator[Sent]:
     """Judge the jobs, then deliver what is due, and what becomes due while it `stays` (seconds).
 
-    Where another process sends, that one does it. Raises UserError for bad settings, OSError where
-    the outbox cannot be written.
+    Where another process sends, that one does it. Raises UserError for bad settings, once the
+    pings, which need none, are sent; OSError where the outbox cannot be written.
     """
-    settings = read_settings(home)
+    try:
+        settings = read_settings(home)
+    except UserError:
+        yield from _send(home, None, stays)
+        raise
+    yield from _send(home, settings, stays)
+
+
+def _send(home: Home, settings: Settings | None, stays: float) -> Iterator[Sent]:
     give_up = time.monotonic() + stays
-    judged = not settings.urls
+    judged = settings is None or not settings.urls
     while True:
         with outbox.held(home) as alone:
             if alone and not judged:
@@ -64,24 +74,44 @@ def _judge(home: Home) -> None:
         outbox.note(home, clock.now(), f"the jobs are not judged: {error}")
 
 
-def _deliver(home: Home, settings: Settings, alone: bool) -> Generator[Sent, None, datetime | None]:
-    """Try all that is due until nothing is; when something will be, None if nothing waits."""
+def _deliver(
+    home: Home, settings: Settings | None, alone: bool
+) -> Generator[Sent, None, datetime | None]:
+    """Try all that is due until nothing is; when something will be, None if nothing waits.
+
+    Without settings these are pings only.
+    """
+    stuck: set[str] = set()  # what would be due again at once, and again
     while alone:
         now = clock.now()
-        quiet = quiet_until(now, settings.quiet_hours, host_zone())
+        quiet = quiet_until(now, settings.quiet_hours if settings else None, host_zone())
         found = sort_out(outbox.waiting(home), now, quiet)
         for message, why in found.dropped:
-            outbox.note(home, now, f"dropped {message.name}: {why}")
-            outbox.remove(home, message)
-        if not found.due:
-            return found.due_at
-        for message in found.due:
-            yield from _try(home, settings, message)
+            _drop(home, message, now, why)
+        due = [message for message in found.due if message.name not in stuck]
+        due = [message for message in due if settings or message.is_ping]
+        if not due:
+            return min(filter(None, (found.due_at, now + STUCK if stuck else None)), default=None)
+        for message in due:
+            if not (yield from _try(home, settings or Settings(), message)):
+                stuck.add(message.name)
     return None
 
 
-def _try(home: Home, settings: Settings, message: Message) -> Iterator[Sent]:
-    """Deliver it to all who do not have it yet; what failed is kept for later."""
+def _drop(home: Home, message: Message, now: datetime, why: str) -> None:
+    """Give it up. Of an alert that has reached nobody the job is judged anew."""
+    outbox.note(home, now, f"dropped {message.name}: {why}")
+    outbox.remove(home, message)
+    if message.kind == ALERT and message.job and not message.delivered:
+        with suppress(OSError):  # on a full disk nothing else is to wait for it
+            untell(home, message.job)
+
+
+def _try(home: Home, settings: Settings, message: Message) -> Generator[Sent, None, bool]:
+    """Deliver it to all who do not have it yet; what failed is kept for later.
+
+    Whether what came of it could be noted.
+    """
     trouble = None
     for url in receivers(settings, message):
         why = post(_parcel(message, url))
@@ -95,11 +125,11 @@ def _try(home: Home, settings: Settings, message: Message) -> Iterator[Sent]:
             _keep(home, message)
     if trouble is None:
         outbox.remove(home, message)
-    else:
-        _keep(home, failed(message, trouble, clock.now()))
+        return True
+    return _keep(home, failed(message, trouble, clock.now()))
 
 
-def _keep(home: Home, message: Message) -> None:
+def _keep(home: Home, message: Message) -> bool:
     """Note who has it. One of which that cannot be noted goes: nobody is to have it each minute."""
     try:
         outbox.replace(home, message)
@@ -107,6 +137,8 @@ def _keep(home: Home, message: Message) -> None:
         outbox.note(home, clock.now(), f"{message.name} cannot be kept: {error}")
         if message.delivered:
             outbox.remove(home, message)
+        return False
+    return True
 
 
 def receivers(settings: Settings, message: Message) -> list[str]:

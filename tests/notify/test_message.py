@@ -58,6 +58,11 @@ def test_what_is_too_old_is_dropped_for_its_last_trouble():
     assert sort_out([old], NOW, None).dropped == [(old, "connection refused")]
 
 
+def test_a_try_while_the_clock_was_ahead_keeps_nothing_for_years():
+    ahead = message(next_try=NOW + timedelta(days=3650))
+    assert sort_out([ahead], NOW, None).due == [ahead]
+
+
 def test_each_further_try_waits_longer_up_to_an_hour():
     one, waits = message(), []
     for _ in range(9):

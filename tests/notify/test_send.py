@@ -18,12 +18,16 @@ from running import wait_for
 from small_disk import fill, needs_root, small_disk
 
 from maejobs import clock
+from maejobs.errors import UserError
 from maejobs.notify import outbox, post
 from maejobs.notify import send as sending
-from maejobs.notify.message import Message
+from maejobs.notify.judge import read_told
+from maejobs.notify.message import GIVE_UP, Message
 from maejobs.notify.outbox import put, waiting
 from maejobs.notify.pings import ping, rid
 from maejobs.notify.send import send
+from maejobs.rundb.database import open_database
+from maejobs.rundb.record import write_run
 
 SENDER = [sys.executable, "-P", "-m", "maejobs", "notify", "send"]
 
@@ -122,6 +126,52 @@ def test_what_nobody_takes_is_dropped_in_the_end_and_that_is_noted(telling, page
     assert "dropped alert-x" in outbox.log_file(home).read_text()
 
 
+def test_an_alert_that_reached_nobody_is_told_again_while_the_job_is_bad(
+    telling, pager, write_job, without_apprise
+):
+    home = telling()
+    write_job("pretrain", 'command = ["true"]\n')
+    now = clock.now()
+    bad = a_run(slot=now, queued=now, finished=now, state="failed")
+    with open_database(home) as engine:
+        write_run(engine, bad)
+    pager.otherwise = 500
+    assert len(trials(home)) == 1
+    (message,) = waiting(home)
+    outbox.replace(home, dataclasses.replace(message, created=now - GIVE_UP))
+    assert trials(home) == []
+    assert (waiting(home), read_told(home)) == ([], set())
+    pager.otherwise = 200
+    assert trials(home) == [None]
+    assert pager.got[-1][1] == "maejobs: pretrain failed"
+    assert trials(home) == []
+
+
+def test_pings_need_no_settings_of_the_home(telling, pager):
+    home = telling(urlz=[])
+    put(home, a_ping(pager))
+    put(home, alert(age=5 * 86400))
+    put(home, alert("alert-young"))
+    with pytest.raises(UserError, match="did you mean urls"):
+        trials(home)
+    assert pager.paths == ["/abc"]
+    assert [message.name for message in waiting(home)] == ["alert-young"]
+
+
+@pytest.mark.fault
+def test_what_cannot_be_noted_is_not_tried_over_and_over(telling, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    home = telling()
+    put(home, alert())
+    tried = iter(["refused", "refused"])
+    monkeypatch.setattr(sending, "post", lambda _: next(tried))
+    monkeypatch.setattr(outbox, "replace", full)
+    assert trials(home) == ["refused"]
+    assert len(waiting(home)) == 1
+
+
 def test_people_hear_after_their_quiet_hours(telling, pager):
     now = clock.now().astimezone()
     hours = f"{now - timedelta(hours=1):%H:%M}-{now + timedelta(hours=1):%H:%M}"
@@ -187,7 +237,16 @@ def test_on_a_full_disk_nobody_is_told_the_same_again_and_again(telling, pager, 
     assert len(pager.got) == 1
 
 
-def test_what_is_posted_by_apprise_is_what_was_said(pager):
-    assert post.post(post.Parcel(f"json://{pager.address}/", "a title", "a body")) is None
-    assert json.loads(pager.got[0][1])["message"] == "a body"
+def test_what_is_posted_by_apprise_is_what_was_said_and_cut_where_it_is_too_long(pager):
+    body = "a body " * 9999
+    assert post.post(post.Parcel(f"json://{pager.address}/", "a title", body)) is None
+    told = json.loads(pager.got[0][1])["message"]
+    assert body.startswith(told[:1000])
+    assert len(told) < 40_000
     assert post.post(post.Parcel("nosuch://secret", "a", "b"))
+
+
+def test_no_part_of_a_url_stands_in_what_is_told_of_it():
+    url = "json://user:p%40ss%20word@host.example/key-of-ours?token=hunter22"
+    for secret in ("p%40ss%20word", "p@ss word", "key-of-ours", "hunter22", url):
+        assert secret not in post._without(url, f"{secret} was refused: {secret}\n")
