@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from maejobs.errors import UserError, quoted
 from maejobs.jobs.model import JOB_NAME, DiskRoom, GpuNeed, HostNeed, Job, Notify
+from maejobs.jobs.secrets import is_secret
 from maejobs.privilege import acting_as, owner_of
 from maejobs.trust import read_trusted, refuse_untrusted
 
@@ -144,6 +145,10 @@ def explain(detail: Any, model: type[BaseModel]) -> str:
         f"[{part}]" if isinstance(part, int) else f".{part}" for part in location
     ).lstrip(".")
     kind, context = detail["type"], detail.get("ctx", {})
+    if location[0] == "env" and detail["loc"][-1] != "[key]" and is_secret(str(location[-1])):
+        # What is wrong with a job file stands in the record, and goes out with an alert.
+        told = "its value, not shown, must be a text without NUL; write {{ and }} for braces"
+        return f"{place}: {told}"
     if kind == "extra_forbidden":
         known = [key for key in model.model_fields if key != "name"]
         near = get_close_matches(str(location[-1]), known, 1)

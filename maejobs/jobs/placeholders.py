@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from string import Formatter
 
+from maejobs.errors import quoted
+
 PLACEHOLDERS = {
     "python": "the interpreter that runs maejobs",
     "maejobs": "the installed maejobs command",
@@ -22,12 +24,12 @@ def check_placeholders(text: str) -> str:
     try:
         fields = [field for field in Formatter().parse(text) if field[1] is not None]
     except ValueError as error:
-        raise ValueError(f"{text!r}: {error}; write {{{{ and }}}} for braces") from error
+        raise ValueError(f"{quoted(text)}: {error}; write {{{{ and }}}} for braces") from error
     for _, name, format_spec, conversion in fields:
         if name not in PLACEHOLDERS or format_spec or conversion:
             near = get_close_matches(name or "", PLACEHOLDERS, 1) or sorted(PLACEHOLDERS)
             known = " or ".join(f"{{{word}}}" for word in near)
-            raise ValueError(f"unknown placeholder {{{name}}}; known: {known}")
+            raise ValueError(f"unknown placeholder {{{(name or '')[:100]}}}; known: {known}")
     return text
 
 

@@ -53,3 +53,18 @@ def test_an_env_file_that_others_may_read_keeps_the_job_from_starting(home, secr
     (run,) = json.loads(inside("runs", "--json").stdout)
     assert run["started"] is None
     assert mend in run["reason"]
+
+
+@pytest.mark.parametrize(
+    "value", ['"hunter22{"', '"{hunter22}"', '"hunter22\\u0000"', "[[22334455]]"]
+)
+def test_a_mistake_in_a_secret_is_told_and_recorded_without_it(home, write_job, inside, value):
+    write_job("bad", f'command = ["true"]\nenv = {{ API_KEY = {value} }}\n')
+
+    jobs, run = inside("jobs"), inside("exec", "bad")
+
+    assert (jobs.returncode, run.returncode) == (2, 2)
+    told = jobs.stdout + jobs.stderr + run.stderr + inside("runs", "--json").stdout
+    assert told.count("bad.toml:2: env.API_KEY: its value, not shown,") >= 3
+    assert "hunter22" not in told
+    assert "22334455" not in told
