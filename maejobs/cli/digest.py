@@ -10,6 +10,7 @@ import click
 from maejobs import clock
 from maejobs.cli.options import HomeCommand, dry_run_option, existing_home, json_option
 from maejobs.cli.output import print_json
+from maejobs.cli.output_file import check_output_file
 from maejobs.errors import EXIT_FAILED, UserError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     "--html",
     "html_file",
     metavar="FILE",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    type=click.Path(path_type=Path),
     help="Write it to FILE as HTML, with the night's pictures.",
 )
 @click.option("--send", "sending", is_flag=True, help="Send it to those who are told of failures.")
@@ -60,6 +61,8 @@ def digest_command(
         raise UserError(
             f"{home.config_file} tells nobody; put `urls` into its table [notify] (docs/alerts.md)"
         )
+    if html_file:
+        check_output_file(html_file)
     digest = gather(home, clock.now() - length)
     if html_file and not dry_run:
         write_atomically(html_file, as_html(digest).encode())

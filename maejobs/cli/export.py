@@ -1,6 +1,5 @@
 """`maejobs db export`: history for other programs."""
 
-import stat
 from datetime import datetime
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from maejobs.cli.options import (
     existing_home,
     json_option,
 )
+from maejobs.cli.output_file import check_output_file
 from maejobs.cli.text import visible
 from maejobs.cron.fires import host_zone
 from maejobs.errors import UserError, quoted
@@ -93,7 +93,7 @@ def export_command(
     if kind == "parquet":
         import_pyarrow()
     if output is not None:
-        _refuse_odd(output)
+        check_output_file(output)
     elif not dry_run and (kind == "parquet" or as_json):
         told = "--format parquet" if kind == "parquet" else "--json"
         raise UserError(f"{told} needs a file to write to: --output FILE")
@@ -114,17 +114,3 @@ def export_command(
     else:
         place = "standard output" if output is None else visible(str(output))
         click.echo(f"{'would write' if dry_run else 'wrote'} {count} rows of {table} to {place}")
-
-
-def _refuse_odd(output: Path) -> None:
-    """Raises UserError for what must not be replaced, such as /dev/stdout."""
-    try:
-        mode = output.lstat().st_mode
-    except FileNotFoundError:
-        if output.absolute().parent.is_dir():
-            return
-        raise UserError(f"{output}: there is no directory {output.parent}") from None
-    except OSError as error:
-        raise UserError(f"{output}: {error.strerror}") from None
-    if not stat.S_ISREG(mode):
-        raise UserError(f"{output}: is there and no plain file; name another")

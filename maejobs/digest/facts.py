@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
-from maejobs.rundb.run import SUCCEEDED
+from maejobs.rundb.run import SKIPPED, SUCCEEDED, UNKNOWN
 
+PAUSED = "paused"  # the reason of a slot that was skipped
 BAD = frozenset({"failed", "timed_out", "lost", "missed"})
 
 
@@ -85,6 +86,7 @@ def to_do(digest: Digest) -> list[str]:
     return [
         *_unsafe(digest),
         *_bad_runs(digest),
+        *_did_not_run(digest),
         *(f"cannot be read: {line}" for line in digest.trouble),
         *([f"{digest.unsent} alerts or pings are not taken"] if digest.unsent else []),
     ]
@@ -110,6 +112,20 @@ def _bad_runs(digest: Digest) -> Iterator[str]:
         if run.state in BAD:
             why = f" ({run.why})" if run.why else ""
             yield f"{job}: {run.state}{why}; `maejobs logs {run.run}`"
+
+
+def _did_not_run(digest: Digest) -> Iterator[str]:
+    """Jobs that had slots and came to nothing in any, but for those that somebody has paused."""
+    idle: dict[str, RunFact] = {}
+    for run in digest.runs:
+        if run.state in (SKIPPED, UNKNOWN):
+            idle[run.job] = run
+    for job in sorted(idle.keys() - {run.job for run in digest.runs if run.started}):
+        run = idle[job]
+        if run.state == UNKNOWN:
+            yield f"{job} did not run: maejobs was not there"
+        elif run.why != PAUSED:
+            yield f"{job} did not run: skipped{f' ({run.why})' if run.why else ''}"
 
 
 def headline(digest: Digest) -> str:

@@ -18,13 +18,14 @@ from maejobs.launch.process import host_name
 from maejobs.notify.judge import read_told
 from maejobs.notify.outbox import waiting
 from maejobs.rundb.database import open_database
-from maejobs.rundb.queries import events_of, newest_runs
+from maejobs.rundb.queries import artifacts_of, job_rows, runs_since
 from maejobs.watch.outlook import outlook_of
 
 PATIENCE_SECONDS = 5.0  # for a locked database
-MOST_RUNS = 1000  # that are looked through; a minutely job has 1440 a day
+MOST_RUNS = 10_000  # of a job that are looked through; a minutely one has 4,320 in three days
 MOST_COMING = 20
 MOST_PICTURES = 6
+AT_ONCE = 500  # runs that the database is asked about
 NIGHT = timedelta(days=1)  # what a digest looks back, and ahead
 
 
@@ -38,7 +39,7 @@ def gather(home: Home, since: datetime) -> Digest:
     pictures: list[Picture] = []
     try:
         with open_database(home, PATIENCE_SECONDS) as engine:
-            rows = [row for row in newest_runs(engine, MOST_RUNS) if _is_of(row, since)]
+            rows = _runs_since(engine, since)
             pictures = _pictures(engine, rows)
     except MaejobsError as error:
         trouble.append(str(error))
@@ -90,8 +91,10 @@ def _fact(row: Any) -> RunFact:
     )
 
 
-def _is_of(row: Any, since: datetime) -> bool:
-    return row.finished is None or row.finished >= since
+def _runs_since(engine: Engine, since: datetime) -> list[Any]:
+    """Newest first. Job by job: what runs each minute must not hide what runs each night."""
+    found = [row for job in job_rows(engine) for row in runs_since(engine, job, since, MOST_RUNS)]
+    return sorted(found, key=lambda row: (row.queued, row.attempt, row.id), reverse=True)
 
 
 def _safety(home: Home, rows: Iterable[Any], trouble: list[str]) -> list[Safety]:
@@ -108,16 +111,24 @@ def _safety(home: Home, rows: Iterable[Any], trouble: list[str]) -> list[Safety]
     return found
 
 
-def _pictures(engine: Engine, rows: Iterable[Any]) -> list[Picture]:
+def _pictures(engine: Engine, rows: Sequence[Any]) -> list[Picture]:
     """The newest picture of each name, of each job."""
     found: dict[tuple[str, str], Picture] = {}
-    for row in rows:
-        for event in reversed(events_of(engine, row.id)):
-            name, path = event.body.get("name"), event.body.get("path")
-            if event.kind != "artifact" or not isinstance(name, str) or not isinstance(path, str):
-                continue
-            if len(found) < MOST_PICTURES and (row.job, name) not in found:
-                data = read_picture(Path(row.directory) / path)
-                if data is not None:
-                    found[row.job, name] = Picture(row.id, name, data)
+    for begin in range(0, len(rows), AT_ONCE):
+        some = rows[begin : begin + AT_ONCE]
+        artifacts = artifacts_of(engine, [row.id for row in some])
+        for row in some:
+            for body in artifacts.get(row.id, ()):
+                _take_picture(row, body, found)
+                if len(found) == MOST_PICTURES:
+                    return list(found.values())
     return list(found.values())
+
+
+def _take_picture(row: Any, body: dict[str, Any], found: dict[tuple[str, str], Picture]) -> None:
+    name, path = body.get("name"), body.get("path")
+    if not isinstance(name, str) or not isinstance(path, str) or (row.job, name) in found:
+        return
+    data = read_picture(Path(row.directory) / path)
+    if data is not None:
+        found[row.job, name] = Picture(row.id, name, data)

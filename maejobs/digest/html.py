@@ -4,7 +4,7 @@ from base64 import b64encode
 from html import escape
 
 from maejobs.digest.facts import Digest, Picture, to_do
-from maejobs.digest.text import Section, sections, title
+from maejobs.digest.text import Section, plain, sections, title
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 60em; padding: 0 1em; }
@@ -43,7 +43,7 @@ def _section(section: Section) -> str:
 
 
 def _figure(picture: Picture) -> str:
-    told = escape(f"{picture.name}, by {picture.run}")
+    told = escape(plain(f"{picture.name}, by {picture.run}"))
     data = b64encode(picture.data).decode()
     return (
         f'<figure><img alt="{told}" src="data:image/png;base64,{data}">'

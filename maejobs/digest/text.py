@@ -1,10 +1,14 @@
 """The digest in sections of lines, and as plain text. Pure."""
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
 from typing import NamedTuple
 
 from maejobs.digest.facts import Digest, RunFact, Safety, headline, to_do
+from maejobs.rundb.run import SUCCEEDED
+
+MOST_LINES = 6  # of a job: what runs each minute is told in one, and what of it went wrong
 
 
 class Section(NamedTuple):
@@ -15,11 +19,17 @@ class Section(NamedTuple):
 
 
 def sections(digest: Digest) -> list[Section]:
-    """The digest as it is told, whatever the form."""
-    zone = digest.zone
+    """The digest as it is told, whatever the form, without control characters."""
+    return [
+        Section(section.title, [[plain(cell) for cell in line] for line in section.lines])
+        for section in _sections(digest)
+    ]
+
+
+def _sections(digest: Digest) -> list[Section]:
     return [
         Section("What must I do?", [[line] for line in to_do(digest)] or [["nothing"]]),
-        Section("Did it run?", [_run(run, zone) for run in digest.runs] or [["nothing ran"]]),
+        Section("Did it run?", list(_runs(digest)) or [["nothing ran"]]),
         Section(
             "Is it safe?",
             [_safety(one) for one in digest.safety] or [["no run wrote a checkpoint"]],
@@ -57,12 +67,32 @@ def _aligned(rows: list[list[str]]) -> Iterator[str]:
     ]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        yield "  ".join(_plain(cell) for cell in cells).rstrip()
+        yield "  ".join(cells).rstrip()
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """`text` without control characters: what a command called its outcome may hold any."""
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def _runs(digest: Digest) -> Iterator[list[str]]:
+    """Each run; of a job that ran often only the last that did not succeed, and a count."""
+    of_job: dict[str, list[RunFact]] = {}
+    for run in digest.runs:
+        of_job.setdefault(run.job, []).append(run)
+    often = {job: runs for job, runs in of_job.items() if len(runs) > MOST_LINES}
+    odd = {
+        run.run
+        for runs in often.values()
+        for run in [run for run in runs if run.state != SUCCEEDED][-MOST_LINES:]
+    }
+    for run in digest.runs:
+        if run.job not in often or run.run in odd:
+            yield _run(run, digest.zone)
+    for job, runs in often.items():
+        counts = Counter(run.state for run in runs)
+        told = ", ".join(f"{count:,} {state}" for state, count in counts.most_common())
+        yield [job, f"{len(runs):,} runs", told]
 
 
 def _run(run: RunFact, zone: tzinfo) -> list[str]:

@@ -9,7 +9,15 @@ from sqlalchemy import Engine, Row, Select, func, literal, select
 from maejobs.errors import UserError, quoted
 from maejobs.rundb.database import reading
 from maejobs.rundb.record import current_run
-from maejobs.rundb.run import LOST, NAME, SUCCEEDED, TIMED_OUT, UNFINISHED, WATCH_VERDICTS
+from maejobs.rundb.run import (
+    LONGEST_RUN,
+    LOST,
+    NAME,
+    SUCCEEDED,
+    TIMED_OUT,
+    UNFINISHED,
+    WATCH_VERDICTS,
+)
 from maejobs.rundb.schema import Instant, checkpoints, events, jobs, metrics, runs
 
 Rows = Sequence[Row[Any]]
@@ -34,6 +42,18 @@ def newest_runs(
         query = query.where(runs.c.job == job)
     if state:
         query = query.where(runs.c.state == state)
+    return _all(engine, query)
+
+
+def runs_since(engine: Engine, job: str, since: datetime, limit: int) -> Rows:
+    """The job's runs that have ended since then or go on, newest first, `limit` at the most."""
+    lately = (runs.c.queued >= since - LONGEST_RUN) & (runs.c.finished >= since)
+    query = (
+        select(runs)
+        .where(runs.c.job == job, lately | runs.c.finished.is_(None))
+        .order_by(runs.c.queued.desc(), runs.c.attempt.desc(), runs.c.id.desc())
+        .limit(limit)
+    )
     return _all(engine, query)
 
 
@@ -210,6 +230,19 @@ def events_of(engine: Engine, run_id: str) -> Rows:
     """A run's other events (notes, artefacts, outcome, unknown ones), oldest first."""
     query = select(events).where(events.c.run == run_id).order_by(events.c.offset)
     return _all(engine, query)
+
+
+def artifacts_of(engine: Engine, run_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """What these runs, some hundred at the most, told of their artefacts, newest first, by run."""
+    query = (
+        select(events.c.run, events.c.body)
+        .where(events.c.run.in_(run_ids), events.c.kind == "artifact")
+        .order_by(events.c.offset.desc())
+    )
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in _all(engine, query):
+        found.setdefault(row.run, []).append(row.body)
+    return found
 
 
 def _all(engine: Engine, query: Select[Any]) -> Rows:

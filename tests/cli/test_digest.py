@@ -1,13 +1,22 @@
 """`maejobs digest` of a home that has lived: real runs, a real picture, a real pager."""
 
 import json
+import os
+import re
 from base64 import b64decode
+from datetime import timedelta
 
 import pytest
 from pager import pager
+from recorded_runs import a_run
 from running import python
+from sqlalchemy import insert, select
 
+from maejobs import clock
 from maejobs.notify.outbox import waiting
+from maejobs.rundb.database import open_database
+from maejobs.rundb.record import write_run
+from maejobs.rundb.schema import runs
 
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
@@ -73,6 +82,36 @@ def test_it_is_sent_with_its_html(home, lived_in, inside, monkeypatch):
     assert attached["filename"] == f"{message.name}.html"
     assert b"data:image/png" in b64decode(attached["base64"])
     assert list((home.notify_dir / "outbox").iterdir()) == []
+
+
+def test_a_job_of_each_minute_hides_no_failure_of_the_night(home, inside):
+    now = clock.now()
+    times = [now - timedelta(seconds=n) for n in range(1, 1100)]
+    with open_database(home) as engine:
+        write_run(engine, a_run(**ended(now - timedelta(hours=4), "failed")))
+        write_run(engine, a_run("often", **ended(now, "succeeded")))
+        with engine.begin() as connection:
+            (row,) = connection.execute(select(runs).where(runs.c.job == "often")).mappings()
+            rest = [dict(row) | ended(at, "succeeded") | {"id": f"often-{at}"} for at in times]
+            connection.execute(insert(runs), rest)
+    done = inside("digest")
+    assert "pretrain: failed" in done.stdout
+    assert re.search(r"often +1,100 runs +1,100 succeeded", done.stdout)
+
+
+def ended(at, state):
+    return dict.fromkeys(("slot", "queued", "started", "finished"), at) | {"state": state}
+
+
+def test_no_device_nor_link_is_replaced(home, inside, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for place in ("pipe", "link", "none/morning.html"):
+        for words in ((), ("--dry-run",)):
+            done = inside("digest", "--html", str(tmp_path / place), *words)
+            assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "link").is_symlink()
 
 
 def test_mistakes_are_told(home, lived_in, inside):

@@ -65,7 +65,29 @@ def test_what_asks_for_a_person_stands_first(digest, words):
 
 def test_a_job_that_went_well_in_the_end_asks_for_nobody():
     assert to_do(a_digest(a_fact(state="failed"), a_fact(run="pretrain-2"))) == []
-    assert to_do(a_digest(a_fact(state="skipped"))) == []
+    assert to_do(a_digest(a_fact(state="skipped", started=None), a_fact())) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "why", "told"),
+    [
+        ("skipped", "disk_low", ["pretrain did not run: skipped (disk_low)"]),
+        ("skipped", "paused", []),
+        ("unknown", "", ["pretrain did not run: maejobs was not there"]),
+    ],
+)
+def test_a_night_in_which_a_job_came_to_nothing_is_not_all_well(state, why, told):
+    assert to_do(a_digest(a_fact(state=state, why=why, started=None, finished=None))) == told
+
+
+def test_what_runs_each_minute_takes_a_line_and_hides_nothing():
+    often = [a_fact("often", run=f"often-{n}") for n in range(1440)]
+    often[7] = a_fact("often", "failed", run="often-7")
+    text = as_text(a_digest(*often, a_fact(state="failed")))
+    lines = [line.split() for line in text.splitlines()]
+    assert ["often", "1,440", "runs", "1,439", "succeeded,", "1", "failed"] in lines
+    assert sum(line[:1] == ["often"] for line in lines) == 2
+    assert "pretrain: failed" in text
 
 
 def test_of_a_slot_the_last_try_is_told_with_how_many_there_were():
@@ -82,10 +104,13 @@ def _row(run):
 
 
 def test_what_a_command_says_of_itself_is_shown_and_not_obeyed():
-    nasty = a_fact(why="<script>alert(1)</script>\x1b[2J", job="x")
-    html, text = as_html(a_digest(nasty)), as_text(a_digest(nasty))
+    nasty = a_fact(why="<script>alert(1)</script>\x1b[2J\u202e\ud800", job="x")
+    digest = a_digest(nasty, pictures=(Picture("x-1", "\u202e<b>\x1b", PNG),))
+    html, text = as_html(digest), as_text(digest)
     assert "<script>" not in html
-    assert "\x1b" not in text
+    assert "<b>" not in html
+    for nasty_one in ("\x1b", "\u202e", "\ud800"):
+        assert nasty_one not in html + text
 
 
 def test_html_needs_nothing_besides_and_holds_the_pictures():
