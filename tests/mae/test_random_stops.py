@@ -13,7 +13,7 @@ from test_process import COMMAND, pretrain, start, wait_for
 
 from mae.train import checkpoint as checkpoints
 
-STEPS = 1400
+STEPS = 700
 EPOCH = 7  # steps: the folder has 108 training images or so, in batches of 16
 WAYS = ("deadline", "SIGTERM", "SIGKILL", "SIGABRT")
 EVALUATION_SECONDS = (3.0, 5.0)  # loading takes about three
