@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from maejobs.cron import user_target
 from maejobs.cron.dialect import host_dialect
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 MAEJOBS = Path(sys.executable).parent / "maejobs"
 # Two of the suite's processes share two cores: threads that wait for each other only spin.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A busy host takes seconds for what takes none on a quiet one; no test is about that.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 pytest_plugins = ["faults.table"]  # here, for the process that reports collects nothing itself
 
 

@@ -54,7 +54,7 @@ class Terminal:
         self.text = ""
         self._met = 0
 
-    def wait_for(self, words: str, seconds: float = 30) -> None:
+    def wait_for(self, words: str, seconds: float = 90) -> None:
         """Read until `words` have been shown behind what was waited for last."""
         give_up = time.monotonic() + seconds
         while (found := self.text.find(words, self._met)) < 0:
@@ -79,7 +79,7 @@ class Terminal:
             if self._process.poll() is not None:
                 return
 
-    def end(self, seconds: float = 60) -> int:
+    def end(self, seconds: float = 120) -> int:
         """Read to the end; the exit status."""
         give_up = time.monotonic() + seconds
         while self._read(give_up):

@@ -280,9 +280,12 @@ def test_no_note_reason_or_name_drives_the_terminal_or_passes_for_a_line_of_ours
 
 def test_a_metric_cannot_drive_the_terminal_of_a_run_in_the_foreground(home, write_job, terminal):
     event = json.dumps({"event": "metric", "name": f"{EVIL}[/nothing]", "value": 1.0, "step": 1})
-    write_job("rude", shell(f'printf "%s\\n" {shlex.quote(event)} >> "$MAEJOBS_EVENTS"; sleep 1.5'))
+    tell = f'printf "%s\\n" {shlex.quote(event)} >> "$MAEJOBS_EVENTS"'
+    write_job("rude", shell(f'{tell}; until test -e "$MAEJOBS_HOME/seen"; do sleep 0.1; done'))
 
     screen = terminal("run", "rude", columns=200)
+    screen.wait_for("\\x1b[2J")
+    (home.root / "seen").touch()
 
     assert screen.end() == 0
     assert "\x1b[2J" not in screen.text
