@@ -25,6 +25,7 @@ PATIENCE_SECONDS = 5.0  # for a locked database
 MOST_RUNS = 10_000  # of a job that are looked through; a minutely one has 4,320 in three days
 MOST_COMING = 20
 MOST_PICTURES = 6
+LONGEST_WHY = 500  # characters; what a command calls its outcome may be any text
 AT_ONCE = 500  # runs that the database is asked about
 NIGHT = timedelta(days=1)  # what a digest looks back, and ahead
 
@@ -81,7 +82,7 @@ def _fact(row: Any) -> RunFact:
         row.id,
         row.job,
         row.state,
-        " ".join(why.split()),
+        " ".join(why.split())[:LONGEST_WHY],
         row.slot,
         row.started,
         row.finished,

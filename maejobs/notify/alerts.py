@@ -10,6 +10,7 @@ from maejobs.notify.message import ALERT, RECOVERY, Message
 from maejobs.rundb.run import FAILED, LOST, MISSED, SKIPPED, SUCCEEDED, TIMED_OUT, UNFINISHED
 
 STALE = timedelta(days=2)  # what ended longer ago is no news: of a job that rests since, say
+LONGEST_REASON = 500  # characters; a job file may have many mistakes
 WORDS = {
     FAILED: "failed",
     TIMED_OUT: "timed out",
@@ -102,7 +103,7 @@ def message_of(change: Change, now: datetime, zone: tzinfo) -> Message:
         "host": one.host,
         "slot": _local(one.slot, zone),
         "ended": _local(one.at, zone),
-        "reason": " ".join(one.reason.split()) if one.reason and change.count else None,
+        "reason": _in_short(one.reason) if one.reason and change.count else None,
         "last success": (_local(change.last_success, zone) or "not lately")
         if change.count
         else None,
@@ -112,6 +113,12 @@ def message_of(change: Change, now: datetime, zone: tzinfo) -> Message:
         lines.append(f"`maejobs show {one.run}` and `maejobs logs {one.run}` tell more.")
     name, text = f"{kind}-{one.run}", "\n".join(lines)
     return Message(name, kind, now, f"maejobs: {title}", text, one.run, job=change.job)
+
+
+def _in_short(reason: str) -> str:
+    """On one line, without what a pager could choke on or obey; it may quote anything."""
+    line = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(reason.split()))
+    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}…"
 
 
 def still_bad(told: Collection[str], change: Change) -> set[str]:

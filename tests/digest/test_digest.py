@@ -98,6 +98,11 @@ def test_of_a_slot_the_last_try_is_told_with_how_many_there_were():
     assert (fact.state, fact.tries) == ("succeeded", 2)
 
 
+def test_what_a_command_calls_its_outcome_is_told_in_short():
+    run = a_run(state="failed", finished=NOW, outcome="x" * 99_999)
+    assert len(run_facts([_row(run)])[0].why) == 500
+
+
 def _row(run):
     run.step = run.total_steps = None
     return run

@@ -1,5 +1,6 @@
 """When somebody is told: once on the change, once on the recovery, of nothing that is nobody's."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -110,6 +111,14 @@ def test_a_slot_that_is_still_being_tried_does_not_count_yet():
 
 def test_a_run_by_hand_counts_only_if_it_went_well():
     assert states_of(row("b", "succeeded", None), row("a", "failed", None)) == ["succeeded"]
+
+
+def test_a_reason_is_short_and_drives_no_pager():
+    change = told(["failed"])
+    nasty = replace(change.outcome, reason="a\n\x1b[2J\u202e\ud800" + "x" * 99_999)
+    body = message_of(replace(change, outcome=nasty), NIGHT, UTC).body
+    assert "reason: a \ufffd[2J\ufffd\ufffdx" in body
+    assert len(body) < 1000
 
 
 def test_a_message_tells_what_happened_and_no_line_of_a_log():
