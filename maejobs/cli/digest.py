@@ -62,7 +62,7 @@ def digest_command(
             f"{home.config_file} tells nobody; put `urls` into its table [notify] (docs/alerts.md)"
         )
     if html_file:
-        check_output_file(html_file)
+        check_output_file(html_file, home)
     digest = gather(home, clock.now() - length)
     if html_file and not dry_run:
         write_atomically(html_file, as_html(digest).encode())

@@ -93,7 +93,7 @@ def export_command(
     if kind == "parquet":
         import_pyarrow()
     if output is not None:
-        check_output_file(output)
+        check_output_file(output, home)
     elif not dry_run and (kind == "parquet" or as_json):
         told = "--format parquet" if kind == "parquet" else "--json"
         raise UserError(f"{told} needs a file to write to: --output FILE")

@@ -1,7 +1,6 @@
 """`maejobs digest` of a home that has lived: real runs, a real picture, a real pager."""
 
 import json
-import os
 import re
 from base64 import b64decode
 from datetime import timedelta
@@ -101,17 +100,6 @@ def test_a_job_of_each_minute_hides_no_failure_of_the_night(home, inside):
 
 def ended(at, state):
     return dict.fromkeys(("slot", "queued", "started", "finished"), at) | {"state": state}
-
-
-def test_no_device_nor_link_is_replaced(home, inside, tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "link").symlink_to(tmp_path / "pipe")
-    for place in ("pipe", "link", "none/morning.html"):
-        for words in ((), ("--dry-run",)):
-            done = inside("digest", "--html", str(tmp_path / place), *words)
-            assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert (tmp_path / "pipe").is_fifo()
-    assert (tmp_path / "link").is_symlink()
 
 
 def test_mistakes_are_told(home, lived_in, inside):
