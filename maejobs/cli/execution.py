@@ -45,11 +45,10 @@ def exec_command(job: str, slot_text: str | None, dry_run: bool) -> int:
       maejobs exec pretrain
     """
     from maejobs.cli.probe import answer
-    from maejobs.cron.fires import scheduling_zone
     from maejobs.cron.schedule import PROBE, RECONCILE
     from maejobs.rundb.run import CATCH_UP
     from maejobs.supervise.execute import execute
-    from maejobs.supervise.slot import scheduled_expressions, slot_of
+    from maejobs.supervise.slot import scheduled_expressions, slot_of, zone_of_slots
 
     home = existing_home()
     if job == PROBE:
@@ -63,7 +62,7 @@ def exec_command(job: str, slot_text: str | None, dry_run: bool) -> int:
     _refuse_unknown(home, job)
     if slot_text is None:
         trigger = "cron"
-        slot = slot_of(clock.now(), scheduled_expressions(home, job), scheduling_zone())
+        slot = slot_of(clock.now(), scheduled_expressions(home, job), zone_of_slots(home))
     else:
         trigger, slot = CATCH_UP, _past_slot(slot_text)
     if dry_run:

@@ -31,9 +31,10 @@ ZONE_VARIABLE = "MAEJOBS_ZONE"  # set by our own daemon for what it starts
 
 
 def host_zone() -> tzinfo:
-    """The zone cron schedules in: `TZ` where it names one, else /etc/localtime, else UTC.
+    """The caller's zone: `TZ` where that names one, else /etc/localtime, else UTC.
 
-    A `TZ` that is no zone's name is passed over: the daemon goes by /etc/localtime in any case.
+    Our own daemon schedules in it. Which slots there are of what cron starts is `scheduling_zone`'s
+    to say: a `TZ` in somebody's shell is not the daemon's.
     """
     return _first_zone(os.environ.get("TZ", ""), LOCALTIME)
 
@@ -44,6 +45,11 @@ def scheduling_zone() -> tzinfo:
     `TZ` does not count here: a `TZ=` line of the crontab reaches the job, and not the schedule.
     """
     return _first_zone(os.environ.get(ZONE_VARIABLE, ""), LOCALTIME)
+
+
+def zone_named(name: str) -> tzinfo:
+    """The zone called so, as cron's C library takes it: UTC where there is none."""
+    return _first_zone(name)
 
 
 def _first_zone(*names: str) -> tzinfo:

@@ -41,6 +41,15 @@ def read_heartbeat(path: Path) -> datetime | None:
         return None
 
 
+def read_zone(path: Path) -> str | None:
+    """The zone in which the daemon schedules; None: nothing readable."""
+    try:
+        zone = json.loads(path.read_bytes())["zone"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return zone if isinstance(zone, str) else None
+
+
 def is_new_boot(marker: Path) -> bool:
     """Whether the host or the container was started since `marker` was written.
 

@@ -43,6 +43,7 @@ class Daemon:
         self._say = say
         self._children = Children()
         self._zone = host_zone()
+        self._zone_name = self._zone.key if isinstance(self._zone, ZoneInfo) else None
         self._table: bytes | None = None
         self._entries: list[Entry] = []
         self._stops = 0
@@ -130,10 +131,9 @@ class Daemon:
             self._say(remark)
 
     def _start(self, entries: list[Entry]) -> None:
-        zone = self._zone.key if isinstance(self._zone, ZoneInfo) else None
         for entry in entries:
             try:
-                pid = self._children.start(entry, entry.user or self._user, zone)
+                pid = self._children.start(entry, entry.user or self._user, self._zone_name)
             except (MaejobsError, OSError, ValueError) as error:
                 self._say(f"line {entry.number}: cannot be started: {error}")
             else:
@@ -147,6 +147,7 @@ class Daemon:
             "at": now.isoformat(),
             "table": self._target.name,
             "entries": len(fires),
+            "zone": self._zone_name,
             "next": min((fire.isoformat() for fire in fires if fire), default=None),
         }
         try:

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta, tzinfo
 
 from maejobs.cron.dialect import dialect_of
-from maejobs.cron.fires import previous_fire
+from maejobs.cron.fires import previous_fire, scheduling_zone
 from maejobs.cron.grammar import Expression, parse_expression
 from maejobs.cron.schedule import entries_of
 from maejobs.cron.target import open_target
+from maejobs.cron.zone import schedule_zone
 from maejobs.errors import MaejobsError
 from maejobs.home import Home
 
@@ -27,6 +28,14 @@ def slot_of(now: datetime, expressions: Iterable[Expression], zone: tzinfo) -> d
     fires = [previous_fire(expression, now, zone) for expression in expressions]
     recent = [fire for fire in fires if fire is not None and now - fire <= LATEST_START]
     return max(recent, default=minute)
+
+
+def zone_of_slots(home: Home) -> tzinfo:
+    """The zone in which cron reads the crontab; the daemon's where that cannot be read."""
+    try:
+        return schedule_zone(home)
+    except MaejobsError:
+        return scheduling_zone()
 
 
 def scheduled_expressions(home: Home, job: str) -> list[Expression]:

@@ -12,10 +12,11 @@ from sqlalchemy import Engine, Row
 from maejobs import clock
 from maejobs.cron.block import Entry, read_entries
 from maejobs.cron.dialect import dialect_of
-from maejobs.cron.fires import host_zone, next_fire
+from maejobs.cron.fires import next_fire, scheduling_zone
 from maejobs.cron.grammar import Expression, parse_expression
 from maejobs.cron.schedule import belongs_to, is_reconcile
 from maejobs.cron.target import open_target
+from maejobs.cron.zone import schedule_zone
 from maejobs.errors import MaejobsError
 from maejobs.home import Home
 from maejobs.jobs.load import load_job
@@ -79,14 +80,16 @@ class Slots:
         # Root would run somebody else's job as root.
         self._catch_up = catch_up and owner_of(home.root).uid == ourselves().uid
         self._now = clock.now()
-        self._zone = host_zone()
+        self._zone = scheduling_zone()
         self._watched = False
         self._findings = SlotFindings()
 
     def look(self) -> SlotFindings:
         """Note what is to be noted, start what is to be started; what that was, or would be."""
         try:
-            found = read_entries(open_target(self._home.crontab).read() or b"")
+            table = open_target(self._home.crontab).read() or b""
+            found = read_entries(table)
+            self._zone = schedule_zone(self._home, table)
         except MaejobsError as error:
             _log.warning("missed slots not looked for: %s", error)
             return self._findings

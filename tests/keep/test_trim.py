@@ -12,6 +12,7 @@ import pytest
 from recorded_runs import a_run, rows
 from sqlalchemy import insert
 
+from maejobs.cron.fires import ZONE_VARIABLE
 from maejobs.home import Home
 from maejobs.keep.history import HORIZON, Limits
 from maejobs.keep.trim import HistoryReport, trim_history
@@ -150,7 +151,7 @@ def test_a_job_without_newer_runs_keeps_its_last(home):
 def test_no_slot_is_missed_anew_for_want_of_its_run(home, monkeypatch):
     """With every limit at nothing, reconcile finds no slot without a run that had one."""
     monkeypatch.setattr("maejobs.clock.now", lambda: NOW)
-    monkeypatch.setenv("TZ", "Etc/UTC")
+    monkeypatch.setenv(ZONE_VARIABLE, "Etc/UTC")
     Path(home.crontab).write_text(
         "# BEGIN maejobs block 1\n0 2 * * * /opt/maejobs exec pretrain # maejobs:pretrain\n"
     )

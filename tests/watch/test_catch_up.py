@@ -12,6 +12,7 @@ from running import directories, only_run, runs_of, shell, wait_for
 
 from maejobs import clock
 from maejobs.cron.block import Entry, exec_command, render_block
+from maejobs.cron.fires import ZONE_VARIABLE
 from maejobs.errors import EXIT_NOT_NOW, NotNow
 from maejobs.jobs.model import Job
 from maejobs.privilege import Owner
@@ -28,7 +29,7 @@ ASKS = 'catch_up = "latest"\n'
 
 @pytest.fixture(autouse=True)
 def utc(monkeypatch):
-    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv(ZONE_VARIABLE, "UTC")
 
 
 # What is known in, the verdict out

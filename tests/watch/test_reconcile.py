@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import psutil
 import pytest
@@ -15,7 +17,11 @@ from recorded_runs import NIGHT, a_run, at_home, row, rows
 from running import SLOT, Supervisor, end_of, runs_of, shell, wait_for
 
 from maejobs.cron.block import Entry, exec_command, render_block
+from maejobs.cron.fires import ZONE_VARIABLE
 from maejobs.cron.schedule import RECONCILE
+from maejobs.cron.target import open_target
+from maejobs.daemon.alone import only_daemon
+from maejobs.daemon.marks import heartbeat_file, write_heartbeat
 from maejobs.home import Home
 from maejobs.launch.process import boot_id, host_name, start_time
 from maejobs.rundb.database import DatabaseUnavailable, open_database
@@ -23,6 +29,7 @@ from maejobs.rundb.events import EVENTS_NAME
 from maejobs.rundb.record import write_run
 from maejobs.rundb.run import LOOK_BACK, LOST, MISSED, QUEUED, RUNNING, SKIPPED, SUCCEEDED, UNKNOWN
 from maejobs.rundb.spool import spool_run
+from maejobs.supervise.slot import scheduled_expressions, slot_of, zone_of_slots
 from maejobs.watch.reconcile import Findings, reconcile
 
 DAY = timedelta(days=1)
@@ -34,7 +41,7 @@ NOBODY = {"pid": 2**22 + 1, "pid_started": 1.0}
 
 @pytest.fixture(autouse=True)
 def utc(monkeypatch):
-    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv(ZONE_VARIABLE, "UTC")
 
 
 @pytest.fixture
@@ -376,6 +383,53 @@ def test_several_reconciliations_at_once_find_everything_once(home):
     assert 11 <= len(slots) <= 13
     assert sorted(set(told)) == sorted(r["id"] for r in rows(home, "SELECT id FROM runs"))
     assert len(told) == len(set(told))
+
+
+# The zone of the slots
+
+
+@pytest.mark.parametrize(
+    ("dialect", "above", "zone"),
+    [
+        ("debian", "TZ=America/New_York\n", "UTC"),
+        ("debian", "CRON_TZ=America/New_York\n", "UTC"),
+        ("cronie", "CRON_TZ=America/New_York\n", "America/New_York"),
+    ],
+)
+def test_who_runs_a_slot_and_who_misses_it_mean_the_same_minute(
+    home, write_job, monkeypatch, dialect, above, zone
+):
+    """Whatever `TZ` the table or somebody's shell sets; or it would be run once more."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    home = replace(home, configured_dialect=dialect)
+    write_job("pretrain", shell("true") + 'catch_up = "latest"\n')
+    schedule(home, WATCH, ("pretrain", NIGHTLY))
+    table = Path(home.crontab)
+    table.write_text(above + table.read_text())
+    slot = datetime(2026, 3, 2, 2, 0, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    watch(home, slot - HOUR, slot)
+    expressions = scheduled_expressions(home, "pretrain")
+    assert slot_of(slot + HOUR / 100, expressions, zone_of_slots(home)) == slot
+    record(home, slot=slot, state=SUCCEEDED, finished=slot + HOUR / 60)
+    for hours in range(1, 23, 4):
+        found = at(slot + hours * HOUR, home)
+        assert (found.missed, found.unknown, found.started) == ([], [], [])
+
+
+def test_by_hand_the_slots_are_those_of_our_own_daemon(home, monkeypatch, inside):
+    """Which a container may have told its zone by `TZ`, that nobody's shell knows of."""
+    monkeypatch.delenv(ZONE_VARIABLE)
+    schedule(home, WATCH, ("pretrain", NIGHTLY))
+    target = open_target(home.crontab)
+    write_heartbeat(heartbeat_file(home, target), {"zone": "Asia/Tokyo"})
+    with time_machine.travel(datetime(2026, 3, 1, 16, 0, tzinfo=UTC), tick=False):
+        with only_daemon(target):
+            inside("reconcile")
+        monkeypatch.delenv(ZONE_VARIABLE)
+    with time_machine.travel(datetime(2026, 3, 1, 18, 0, tzinfo=UTC), tick=False):
+        with only_daemon(target):
+            inside("reconcile")
+        assert [f"{slot:%H:%M}" for slot in missed(home, UNKNOWN)] == ["17:00"]
 
 
 # Slots at which maejobs itself was not there
