@@ -1,9 +1,11 @@
 """A history of a million runs beside an empty one: lists must not scan, dashboards must not wait.
 
 `python -m benchmarks.history [RUNS]`: `maejobs status` and `maejobs runs` on two homes in turn that
-differ in their history alone, then the two questions of a dashboard to the documented views.
+differ in their history alone, then the two questions of a dashboard to the documented views: the
+second is put as docs/database.md puts it.
 """
 
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -31,16 +33,7 @@ SELECT printf('run-%08d', n), printf('job%02d', n % :jobs), at, 1, 'cron',
 FROM (SELECT n, :now - 60 - (:runs - 1 - n) * 86400.0 / :a_day AS at FROM numbers)
 """
 LATEST = "SELECT job_name, last_run, last_state, last_duration FROM v_jobs"
-SLOWEST = """
-WITH recent AS (
-    SELECT job_name, date(queued, 'unixepoch') AS day, duration,
-           row_number() OVER (PARTITION BY job_name, date(queued, 'unixepoch')
-                              ORDER BY duration) AS place,
-           count(*) OVER (PARTITION BY job_name, date(queued, 'unixepoch')) AS number
-    FROM v_runs WHERE queued >= :since AND duration IS NOT NULL
-)
-SELECT job_name, day, min(duration) FROM recent WHERE place >= 0.95 * number GROUP BY job_name, day
-"""
+DOCS = Path(__file__).parents[1] / "docs" / "database.md"
 
 
 def main(runs: int = RUNS) -> None:
@@ -62,10 +55,17 @@ def main(runs: int = RUNS) -> None:
                 f"{name:<16}{median(ours) * 1000:7.0f} ms, empty {median(theirs) * 1000:.0f} ms: "
                 f"{ratio:.2f} x {bar(name, ratio, most=SLOWER)}"
             )
-        for name, query, most in (("last run", LATEST, LAST_RUN), ("p95", SLOWEST, P95)):
+        for name, query, most in (("last run", LATEST, LAST_RUN), ("p95", slowest(), P95)):
             seconds = _asked(database, query)
             told = bar(name, seconds * 1000, most=most * 1000)
             print(f"{name:<16}{seconds * 1000:9.1f} ms {told}")
+
+
+def slowest() -> str:
+    """The documented query for what 95 of 100 runs stayed below, by job and day."""
+    queries = re.findall(r"```sql\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    (found,) = (query for query in queries if "AS p95" in query)
+    return found
 
 
 def _make_home(home: Path) -> None:
@@ -96,7 +96,7 @@ def _asked(database: Path, query: str) -> float:
     seconds = []
     for _ in range(QUERIES):
         start = time.perf_counter()
-        rows = connection.execute(query, {"since": time.time() - 30 * 86400}).fetchall()
+        rows = connection.execute(query).fetchall()
         seconds.append(time.perf_counter() - start)
         assert rows
     connection.close()

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,24 @@ def test_views_show_a_run_only_once_and_all_of_it(full):
 @pytest.mark.parametrize("query", QUERIES)
 def test_the_documented_queries_run(full, query):
     rows(full, query.replace("$__from", "0").replace("$__to", "99999999999999"))
+
+
+def test_what_95_of_100_runs_stay_below_is_told_by_a_look_at_those_days_only(home):
+    (query,) = (query for query in QUERIES if "AS p95" in query)
+    now = datetime.now(UTC)
+    lengths = [7 * n % 20 for n in range(20)]  # 0 to 19, shuffled
+    with open_database(home) as engine:
+        for days, factor in ((1, 1), (3, 10), (40, 100)):
+            midnight = (now - timedelta(days=days)).replace(hour=0, minute=0, second=0)
+            for number, length in enumerate(lengths):
+                start = midnight + timedelta(minutes=number)
+                end = start + timedelta(seconds=length * factor)
+                run = a_run(id=f"r-{days}-{number}", slot=None, queued=start, started=start)
+                run.state, run.finished = SUCCEEDED, end
+                write_run(engine, run)
+    assert [round(found["p95"]) for found in rows(home, query)] == [180, 18]
+    plan = [found["detail"] for found in rows(home, f"EXPLAIN QUERY PLAN {query}")]
+    assert "SEARCH runs USING INDEX ix_runs_queued (queued>?)" in plan
 
 
 def test_there_are_documented_queries():
