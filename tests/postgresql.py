@@ -21,6 +21,13 @@ SETTINGS = [
     *("listen_addresses=''", "fsync=off", "synchronous_commit=off", "full_page_writes=off"),
     *("autovacuum=off", "shared_buffers=32MB", "max_connections=100"),
 ]
+# Whoever holds the other end of its input has ended, killed or not.
+UNDERTAKER = """
+read -r _
+pid=$(head -n 1 "$1/data/postmaster.pid") && kill -QUIT "$pid"
+while kill -0 "$pid"; do sleep 0.1; done
+rm -rf "$1"
+"""
 HBA = "local all keyed scram-sha-256\nlocal all all trust\n"
 
 
@@ -89,21 +96,32 @@ class Server:
 
 
 @contextmanager
+def gone_with_us(place: Path) -> Iterator[None]:
+    """When it ends, or this process, the server in `place` is stopped and `place` removed."""
+    command = ["sh", "-c", UNDERTAKER, "sh", str(place)]
+    undertaker = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        yield
+    finally:
+        undertaker.communicate(timeout=60)
+
+
+@contextmanager
 def running_server() -> Iterator[Server]:
     bin_directory = programs()
     if bin_directory is None:
         pytest.skip("no PostgreSQL server: Debian's package postgresql brings it")
     pytest.importorskip("psycopg", reason="psycopg is not installed")
-    with tempfile.TemporaryDirectory(prefix="maejobs-pg-") as name:
-        place = Path(name)  # short, for a socket's path has at most 107 bytes
+    # Short, for a socket's path has at most 107 bytes.
+    place = Path(tempfile.mkdtemp(prefix="maejobs-pg-"))
+    with gone_with_us(place):
         if os.getuid() == 0:
             shutil.chown(place, "postgres", "postgres")
         server = Server(place, bin_directory)
-        try:
-            server.prepare()
-            yield server
-        finally:
-            server.stop()
+        server.prepare()
+        yield server
 
 
 def rows_of(url: str, query: str) -> list[dict[str, Any]]:

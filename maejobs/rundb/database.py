@@ -25,6 +25,7 @@ READS_ONLY = "maejobs_reads_only"
 POSTGRESQL = "postgresql+psycopg"  # the driver that the extra `postgresql` installs
 WRITERS_LOCK = int.from_bytes(b"maejobs", "big")  # a number that others are unlikely to take
 LONGEST_CONNECT_SECONDS = 10
+UNDEFINED_TABLE = "42P01"  # PostgreSQL's code
 _SECRET = re.compile(r"://.*@", re.DOTALL)
 
 
@@ -142,15 +143,14 @@ def _patience_of_the_driver(url: URL, busy_timeout: float) -> dict[str, int]:
 
 
 def _configure_postgresql(engine: Engine, busy_timeout: float) -> None:
-    lock = (
-        f"SET LOCAL lock_timeout = {max(1, int(busy_timeout * 1000))}; "
-        f"SELECT pg_advisory_xact_lock({WRITERS_LOCK})"
-    )
+    # Readers too: a table that is altered or packed (VACUUM FULL) keeps even them waiting.
+    patience = f"SET LOCAL lock_timeout = {max(1, int(busy_timeout * 1000))}"
+    lock = f"{patience}; SELECT pg_advisory_xact_lock({WRITERS_LOCK})"
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
-        if not connection.get_execution_options().get(READS_ONLY):
-            connection.exec_driver_sql(lock)
+        reads_only = connection.get_execution_options().get(READS_ONLY)
+        connection.exec_driver_sql(patience if reads_only else lock)
 
 
 def reading(engine: Engine) -> Connection:
@@ -166,7 +166,9 @@ def revision_of(engine: Engine) -> str | None:
                 text("SELECT version_num FROM alembic_version")
             ).scalar()
         except (OperationalError, ProgrammingError) as error:
-            if "alembic_version" in str(error.orig):
+            # Neither a lock on it nor a refusal to read it, whose words name the table too.
+            missing = getattr(error.orig, "sqlstate", None) == UNDEFINED_TABLE
+            if missing or "no such table" in str(error.orig):
                 return None
             raise
         return revision

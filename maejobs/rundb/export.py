@@ -29,7 +29,9 @@ class Export:
         self._engine = engine
         view = f"{PREFIX}{name}"
         # SQLite does not say the type of what a view computes: all of that are numbers of seconds.
-        found = {column["name"]: column["type"] for column in inspect(engine).get_columns(view)}
+        with reading(engine) as connection:
+            columns = inspect(connection).get_columns(view)
+        found = {column["name"]: column["type"] for column in columns}
         self.columns: dict[str, TypeEngine[Any]] = found
         self._query: Any = select(*(column(name) for name in found)).select_from(table(view))
         if since is not None:

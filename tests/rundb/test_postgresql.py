@@ -1,16 +1,21 @@
 """PostgreSQL by `database_url`: what is not the same as with SQLite, with a real server."""
 
 import json
+import os
 import shlex
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from postgresql import PASSWORD, rows_of
+from postgresql import PASSWORD, gone_with_us, rows_of
 from recorded_runs import a_run, row, rows
-from running import end_of, shell, supervisor, wait_for, wait_until_ready
+from running import end_of, python, shell, supervisor, wait_for, wait_until_ready
+from sqlalchemy import make_url
 
 from maejobs.home import Home
 from maejobs.keep.database_backup import back_up_database
@@ -24,6 +29,7 @@ from maejobs.rundb.migrate import downgrade, upgrade
 from maejobs.rundb.record import set_job, write_run
 from maejobs.rundb.run import SUCCEEDED
 from maejobs.rundb.schema import REVISION, VIEWS
+from maejobs.supervise import recorder
 from maejobs.watch.reconcile import reconcile
 
 from .test_migrate import A_RUN_OF_0001, differences, metadata
@@ -38,6 +44,11 @@ upgrade(open_home(sys.argv[1]))
 OBJECTS = """
 SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns
 WHERE table_schema = 'public' AND table_name <> 'alembic_version' ORDER BY 1, 2
+"""
+TELL_ONE_METRIC = """
+import os
+with open(os.environ["MAEJOBS_EVENTS"], "a") as events:
+    print('{"event": "metric", "name": "x", "value": 1}', file=events)
 """
 LATER = ["0002", "0003"]  # revisions with a way down
 
@@ -158,6 +169,94 @@ def test_a_run_goes_on_while_the_server_is_away_and_is_taken_up_once(home, write
     assert reconcile(home).taken_up == []
     assert row(home, "SELECT state, exit_code FROM runs") == {"state": SUCCEEDED, "exit_code": 0}
     assert row(home, "SELECT count(*) n FROM metrics") == {"n": 1}
+
+
+READ_ONLY = "ALTER DATABASE {name} SET default_transaction_read_only = on"
+FULL = """
+CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'could not extend file "base/1/2"' USING ERRCODE = '53100'; END $$;
+CREATE TRIGGER full_runs BEFORE INSERT OR UPDATE ON runs EXECUTE FUNCTION no_room();
+CREATE TRIGGER full_jobs BEFORE INSERT OR UPDATE ON jobs EXECUTE FUNCTION no_room();
+"""
+
+
+@contextmanager
+def done(home: Home, statement: str, undo: str) -> Iterator[None]:
+    """`statement` on the home's database, and `undo` after it."""
+    name = make_url(home.configured_database_url).database
+    with open_raw(home) as connection:
+        connection.execute(statement.format(name=name))
+    yield
+    with open_raw(home) as connection:
+        connection.execute("SET default_transaction_read_only = off")
+        connection.commit()
+        connection.execute(undo.format(name=name))
+
+
+@contextmanager
+def locked(home: Home) -> Iterator[None]:
+    """As by VACUUM FULL, or by a migration of somebody else's: not even readers get in."""
+    with open_raw(home) as connection:
+        connection.execute("LOCK TABLE alembic_version, jobs, runs IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+TROUBLES = {
+    "read-only": (
+        lambda home: done(home, READ_ONLY, READ_ONLY.replace("= on", "= off")),
+        "cannot execute INSERT in a read-only transaction",
+    ),
+    "full": (
+        lambda home: done(home, FULL, "DROP FUNCTION no_room CASCADE"),
+        'could not extend file "base/1/2"',
+    ),
+    "newer": (
+        lambda home: done(
+            home,
+            "UPDATE alembic_version SET version_num = '9999'",
+            f"UPDATE alembic_version SET version_num = '{REVISION}'",
+        ),
+        "is of version 9999, newer than this maejobs",
+    ),
+    "locked": (locked, "lock timeout"),
+}
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("kind", TROUBLES)
+def test_a_run_goes_on_whatever_is_wrong_with_the_server_s_database(
+    home, write_job, monkeypatch, kind
+):
+    trouble, told = TROUBLES[kind]
+    monkeypatch.setattr(recorder, "SAVE_PATIENCE_SECONDS", 0.3)
+    write_job("night", python(f"import time\ntime.sleep(1)\n{TELL_ONE_METRIC}"))
+    with trouble(home):
+        assert end_of(supervisor(home, "night"), 60) == 0
+        assert [path.suffix for path in home.spool_dir.iterdir()] == [".json"]
+        with pytest.raises(DatabaseUnavailable, match=told):
+            reconcile(home, busy_timeout=0.3)
+    assert len(reconcile(home).taken_up) == 1
+    assert reconcile(home).taken_up == []
+    assert row(home, "SELECT state, exit_code FROM runs") == {"state": SUCCEEDED, "exit_code": 0}
+    assert row(home, "SELECT count(*) n FROM metrics") == {"n": 1}
+
+
+def test_a_session_that_is_killed_leaves_no_server(tmp_path):
+    place = tmp_path / "place"
+    (place / "data").mkdir(parents=True)
+    ready = tmp_path / "ready"
+    server = subprocess.Popen(["sleep", "60"])
+    (place / "data" / "postmaster.pid").write_text(f"{server.pid}\n")
+    session = os.fork()
+    if not session:
+        with gone_with_us(place):
+            ready.touch()
+            signal.pause()
+    wait_for(ready.exists)
+    os.kill(session, signal.SIGKILL)
+    os.waitpid(session, 0)
+    assert server.wait(30) == -signal.SIGQUIT
+    wait_for(lambda: not place.exists())
 
 
 def test_history_is_trimmed_written_out_and_copied_as_with_sqlite(home, tmp_path, postgresql):
