@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Engine, Row
 
 from maejobs import clock
+from maejobs.errors import MaejobsError
 from maejobs.home import Home
 from maejobs.launch.process import boot_id, host_name, is_alive
 from maejobs.notify.hooks import after_reconcile
@@ -23,6 +24,7 @@ from maejobs.rundb.queries import lost_runs, runs_by_id, unfinished_runs
 from maejobs.rundb.record import SlotTaken, write_run
 from maejobs.rundb.run import FINISHED, LOOK_BACK, LOST, SUCCEEDED, Run
 from maejobs.rundb.spool import spooled_runs, take_up
+from maejobs.watch.away import tell_of_database
 from maejobs.watch.heartbeat import beat
 from maejobs.watch.morning import digest_is_due
 from maejobs.watch.slots import Slots
@@ -53,14 +55,20 @@ def reconcile(
     """Bring the database in line with what is on this host. Raises DatabaseUnavailable.
 
     With `catch_up`, jobs that ask for it make up for the newest slot that nobody started.
-    Whatever the database says, what waits in the outbox is sent on its way.
+    Whatever the database says, what waits in the outbox is sent on its way; and if it has been
+    away for long, people are told of that.
     """
     findings = Findings()
     settled: list[Run] = []
+    is_away = False
     try:
         settled = _reconcile(home, findings, dry_run, busy_timeout, catch_up)
+    except MaejobsError:
+        is_away = True
+        raise
     finally:
         if not dry_run:
+            tell_of_database(home, is_away, clock.now())
             after_reconcile(home, settled, digest_is_due)
     return findings
 
