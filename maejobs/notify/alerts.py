@@ -45,13 +45,16 @@ class Change:
 def outcomes(rows: Iterable[Any], is_settled: Callable[[Any], bool]) -> list[Outcome]:
     """What came of a job's slots, oldest first, by its runs, newest first.
 
-    Of a slot the last try counts, and only once it `is_settled` that there is no other. Runs by
-    hand have somebody who looks on, so of these only a success counts.
+    Of a slot the last try counts, and only once it `is_settled` that there is no other. One that a
+    gate skipped has tried nothing: the try before it counts. Runs by hand have somebody who looks
+    on, so of these only a success counts.
     """
+    rows = list(rows)
+    tried = {row.slot for row in rows if row.state != SKIPPED}
     found: list[Outcome] = []
     seen: set[datetime] = set()
     for row in rows:
-        if row.slot in seen:
+        if row.slot in seen or (row.state == SKIPPED and row.slot in tried):
             continue
         if row.slot is not None:
             seen.add(row.slot)

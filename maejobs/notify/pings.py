@@ -37,11 +37,12 @@ def kind_of_end(run: Run, tried_again: bool) -> str:
     """Which ping tells how the run ended.
 
     One that is `tried_again` has not failed yet, and one that was skipped has not begun: neither
-    is to stop the switch's clock.
+    is to stop the switch's clock. A skipped retry leaves the failure that it was to mend.
     """
     if run.state == SUCCEEDED:
         return SUCCESS
-    return LOG if tried_again or run.state == SKIPPED else FAIL
+    never_began = run.state == SKIPPED and run.retry_of is None
+    return LOG if tried_again or never_began else FAIL
 
 
 def rid(run: str) -> str:

@@ -104,6 +104,12 @@ def test_of_a_slot_the_last_try_counts():
     assert states_of(row("b", "succeeded"), row("a", "failed")) == ["succeeded"]
 
 
+def test_a_retry_that_a_gate_skipped_hides_no_failure():
+    assert states_of(row("b", "skipped"), row("a", "failed")) == ["failed"]
+    assert states_of(row("c", "skipped"), row("b", "skipped"), row("a", "lost")) == ["lost"]
+    assert states_of(row("a", "skipped")) == ["skipped"]
+
+
 def test_a_slot_that_is_still_being_tried_does_not_count_yet():
     assert states_of(row("b", "running"), row("a", "failed")) == []
     assert states_of(row("a", "failed"), settled=lambda run: False) == []

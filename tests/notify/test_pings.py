@@ -26,6 +26,10 @@ def test_which_ping_tells_an_end(state, tried_again, kind):
     assert kind_of_end(a_run(state=state), tried_again) == kind
 
 
+def test_a_skipped_retry_leaves_the_failure_that_it_was_to_mend():
+    assert kind_of_end(a_run(state="skipped", retry_of="pretrain-1"), False) == "fail"
+
+
 def test_start_and_end_of_a_run_go_to_one_check_with_one_id():
     run = a_run()
     assert address_of(ping("start", URL, run, NIGHT)) == f"{URL}/start?rid={rid(run.id)}"
