@@ -4,6 +4,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from maejobs.launch.process import boot_id, host_name
 from maejobs.launch.tree import somebody_has
 from maejobs.rundb.directory import SETTLING_SECONDS, read_record, was_started
 from maejobs.rundb.queries import states_of
-from maejobs.rundb.run import LOOK_BACK, NEVER_CALLED, RUNNING, SLOT_FORMAT, Run
+from maejobs.rundb.run import LOOK_BACK, NAME, NEVER_CALLED, RUNNING, SLOT_FORMAT, Run
 
 AT_ONCE = 500  # names in one query
 _OF_A_SLOT = re.compile(r"-(?P<slot>\d{8}T\d{4}Z)-(?P<attempt>\d{1,9})", re.ASCII)
@@ -39,18 +40,23 @@ def unrecorded_runs(home: Home, engine: Engine) -> Iterator[Run]:
 
 
 def _directories(runs_dir: Path) -> list[Path]:
-    """Those of runs that have changed of late; what cannot be read has none."""
+    """Those of runs that have changed of late; what cannot be read, or has just gone, is none."""
     since = time.time() - LOOK_BACK.total_seconds()
     found = []
     for job in _entries(runs_dir):
-        found += [Path(entry.path) for entry in _entries(job.path) if entry.stat().st_mtime > since]
+        for entry in _entries(job.path):
+            with suppress(OSError):
+                if entry.stat().st_mtime > since:
+                    found.append(Path(entry.path))
     return found
 
 
 def _entries(parent: str | Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(parent) as entries:
-            return [e for e in entries if e.is_dir(follow_symlinks=False) and e.name[0] != "."]
+            return [
+                e for e in entries if NAME.fullmatch(e.name) and e.is_dir(follow_symlinks=False)
+            ]
     except OSError:
         return []
 
