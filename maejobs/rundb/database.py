@@ -145,7 +145,9 @@ def _patience_of_the_driver(url: URL, busy_timeout: float) -> dict[str, int]:
 def _configure_postgresql(engine: Engine, busy_timeout: float) -> None:
     # Readers too: a table that is altered or packed (VACUUM FULL) keeps even them waiting.
     patience = f"SET LOCAL lock_timeout = {max(1, int(busy_timeout * 1000))}"
-    lock = f"{patience}; SELECT pg_advisory_xact_lock({WRITERS_LOCK})"
+    # Not for a standby: no timeout ends that wait, and a run's directory has its record as well.
+    here = "SET LOCAL synchronous_commit = local"
+    lock = f"{patience}; {here}; SELECT pg_advisory_xact_lock({WRITERS_LOCK})"
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:

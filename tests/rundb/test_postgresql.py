@@ -241,6 +241,27 @@ def test_a_run_goes_on_whatever_is_wrong_with_the_server_s_database(
     assert row(home, "SELECT count(*) n FROM metrics") == {"n": 1}
 
 
+@pytest.mark.fault
+def test_a_standby_that_is_away_keeps_no_run_waiting(home, write_job, postgresql):
+    """To commit waits for it, and no timeout of the server's ends that."""
+    write_job("night", shell("true"))
+    name = make_url(home.configured_database_url).database
+    postgresql.execute(f"ALTER DATABASE {name} SET synchronous_commit = on")
+    postgresql.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    postgresql.execute("SELECT pg_reload_conf()")
+    try:
+        process = supervisor(home, "night")
+        try:
+            assert end_of(process, 20) == 0
+        finally:
+            if process.poll() is None:
+                process.kill()
+    finally:
+        postgresql.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        postgresql.execute("SELECT pg_reload_conf()")
+    assert row(home, "SELECT state FROM runs") == {"state": SUCCEEDED}
+
+
 def test_a_session_that_is_killed_leaves_no_server(tmp_path):
     place = tmp_path / "place"
     (place / "data").mkdir(parents=True)
