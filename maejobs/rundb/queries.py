@@ -105,11 +105,14 @@ def slots_with_runs(engine: Engine, job: str, since: datetime) -> set[datetime]:
     return {row.slot for row in _all(engine, query)}
 
 
-def newest_slot(engine: Engine, job: str) -> Row[Any] | None:
-    """The last attempt at the newest slot that the job has a run for: slot, state."""
+def newest_slot(engine: Engine, job: str, now: datetime) -> Row[Any] | None:
+    """The last attempt at the newest slot that the job has a run for: slot, state.
+
+    Slots to come, noted by a clock that was ahead, are left out.
+    """
     query = (
         select(runs.c.slot, runs.c.state)
-        .where(runs.c.job == job, runs.c.slot.is_not(None))
+        .where(runs.c.job == job, runs.c.slot <= now)
         .order_by(runs.c.slot.desc(), runs.c.attempt.desc())
         .limit(1)
     )

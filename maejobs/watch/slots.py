@@ -153,7 +153,7 @@ class Slots:
         next_slot: Callable[[datetime], datetime | None],
     ) -> None:
         """Start a run for the job's newest slot, if it never had one and is still to have it."""
-        stored = newest_slot(self._engine, job.name)
+        stored = newest_slot(self._engine, job.name, self._now)
         slot, state = (stored.slot, stored.state) if stored else (None, MISSED)
         if missed and (slot is None or slot < missed[-1]):  # a dry run has not stored it
             slot, state = missed[-1], MISSED

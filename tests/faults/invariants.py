@@ -80,7 +80,7 @@ def no_run_is_forgotten(nights: Nights, before: Before) -> None:
 
 def nothing_runs_without_a_process(nights: Nights) -> None:
     unfinished = [run for run in runs_of(nights.home) if run.state in UNFINISHED]
-    stuck = [run.id for run in unfinished if not lives(run.pid or run.supervisor_pid)]
+    stuck = [run for run in unfinished if not lives(run.pid or run.supervisor_pid)]
     assert not stuck, f"{RUNNING} without a process: {stuck}"
 
 

@@ -156,6 +156,16 @@ def test_a_slot_whose_run_ended_badly_is_not_made_up_for(home, write_job, starte
     assert reconcile(home).started == []
 
 
+def test_a_slot_to_come_that_a_clock_ahead_has_noted_is_not_made_up_for(home, write_job, started):
+    write_job("night", shell("true") + ASKS)
+    slot = schedule(home, "night")
+    with time_machine.travel(slot + timedelta(days=2, hours=1), tick=False):
+        assert len(reconcile(home, catch_up=False).missed) == 3
+    assert reconcile(home).started == [f"night-{slot:%Y%m%dT%H%MZ}-1"]
+    ended(home, 1)
+    assert reconcile(home).started == []
+
+
 def test_somebody_elses_home_gets_no_runs_of_roots(home, write_job, started, monkeypatch):
     write_job("night", shell("true") + ASKS)
     schedule(home, "night")
