@@ -1,6 +1,7 @@
 """`maejobs db` as a user meets it."""
 
 import json
+import re
 import sqlite3
 import stat
 import sys
@@ -50,6 +51,12 @@ def test_no_secret_is_in_what_is_written_out(lived_in, inside, tmp_path):
     assert "***" in told
     assert SECRET not in told
     assert "from-the-file" not in told
+
+
+def test_what_can_be_exported_is_documented():
+    page = (Path(__file__).parents[2] / "docs" / "database.md").read_text()
+    (told,) = re.findall(r"writes a view out as [^:]+: ([^,]+(?:,[^,]+)+), with the columns", page)
+    assert re.findall(r"`(\w+)`", told) == list(TABLES)
 
 
 def test_an_export_goes_to_standard_output_or_replaces_a_file(lived_in, inside, tmp_path):

@@ -95,6 +95,33 @@ def test_every_command_is_documented_and_nothing_else():
         assert row[3] in examples(LEAVES[name]), name
 
 
+def commands_in_documents() -> Iterator[tuple[str, str]]:
+    """What stands in code, inline or in a block, and begins with `maejobs`; and where."""
+    for page in (*sorted(DOCUMENT.parent.glob("*.md")), README, README.with_name("SECURITY.md")):
+        text = page.read_text()
+        for block in re.findall(r"```(?:sh|console)?\n(.*?)```", text, re.DOTALL):
+            for line in re.findall(r"^(?:\$ )?(maejobs .*)$", block, re.MULTILINE):
+                yield page.name, line.partition("  #")[0]
+        prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+        for span in re.findall(r"`(maejobs [^`]+)`", prose):
+            yield page.name, " ".join(span.split())
+
+
+def test_every_command_in_the_documents_is_one(monkeypatch):
+    found = list(commands_in_documents())
+    assert len(found) > 100
+    for page, line in found:
+        named = re.sub(r"\bN\b", "1", line.replace(" COMMAND ", " status "))
+        try:
+            parse(named, monkeypatch)
+        except (click.MissingParameter, click.exceptions.NoArgsIsHelpError):
+            continue  # it is only named
+        except click.exceptions.Exit:
+            continue  # --help, --version
+        except click.UsageError as error:
+            pytest.fail(f"{page}: {line}: {error.format_message()}")
+
+
 def test_the_documented_mistake_is_what_is_printed(home, write_job, inside):
     write_job("pretrain", 'command = ["true"]\n')
     block = re.search(r"```\n\$ (maejobs schedule .*)\n([^`]+)```", DOCUMENT.read_text())
