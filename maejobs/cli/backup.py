@@ -53,7 +53,7 @@ def backup_command(
         click.echo(f"skipped: {name}: {visible(reason)}", err=True)
     for name in report.removed:
         click.echo(f"{'would drop' if dry_run else 'dropped'} from the backup: {name}")
-    click.echo(f"{humanize.naturalsize(report.bytes)} to {report.destination}")
+    click.echo(f"{humanize.naturalsize(report.bytes)} to {visible(str(report.destination))}")
     return status
 
 

@@ -8,7 +8,13 @@ import humanize
 
 from maejobs.cli.backup import backup_command, restore_command
 from maejobs.cli.cleanup import cleanup_command
-from maejobs.cli.options import HomeCommand, HomeGroup, dry_run_option, json_option
+from maejobs.cli.options import (
+    HomeCommand,
+    HomeGroup,
+    become_owner_of,
+    dry_run_option,
+    json_option,
+)
 from maejobs.cli.output import local, print_json, print_table
 from maejobs.cli.text import visible
 
@@ -62,6 +68,7 @@ def rotate_command(
     from maejobs.keep.retention import Policy
     from maejobs.keep.rotate import rotate
 
+    become_owner_of(campaign)
     policy = Policy(keep_last, daily, weekly, monthly, best, metric, higher_is_better)
     report = rotate(campaign, policy, dry_run)
     if as_json:
@@ -98,12 +105,13 @@ def list_checkpoints_command(campaign: Path, deep: bool, as_json: bool) -> None:
     """
     from maejobs.keep.checkpoint import read_checkpoints
 
+    become_owner_of(campaign)
     checkpoints = read_checkpoints(campaign, deep)
     if as_json:
         print_json([asdict(checkpoint) for checkpoint in checkpoints])
         return
     if not checkpoints:
-        click.echo(f"no checkpoints in {campaign}")
+        click.echo(f"no checkpoints in {visible(str(campaign))}")
         return
     print_table(
         ["checkpoint", "written", "size", "valid", "pinned"],
@@ -130,9 +138,12 @@ def pin_command(checkpoint: Path, dry_run: bool) -> None:
     Example:
       maejobs keep pin ~/campaign/checkpoints/step-000001200
     """
-    from maejobs.keep.checkpoint import pin
+    from maejobs.keep.checkpoint import pin, require_checkpoint
 
-    if not dry_run:
+    become_owner_of(checkpoint)
+    if dry_run:
+        require_checkpoint(checkpoint)
+    else:
         pin(checkpoint)
     click.echo(f"{'would pin' if dry_run else 'pinned'} {checkpoint.name}")
 
@@ -147,9 +158,12 @@ def unpin_command(checkpoint: Path, dry_run: bool) -> None:
     Example:
       maejobs keep unpin ~/campaign/checkpoints/step-000001200
     """
-    from maejobs.keep.checkpoint import unpin
+    from maejobs.keep.checkpoint import require_checkpoint, unpin
 
-    if not dry_run:
+    become_owner_of(checkpoint)
+    if dry_run:
+        require_checkpoint(checkpoint)
+    else:
         unpin(checkpoint)
     click.echo(f"{'would unpin' if dry_run else 'unpinned'} {checkpoint.name}")
 

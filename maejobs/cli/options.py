@@ -84,23 +84,24 @@ def current_home(ctx: click.Context | None = None) -> Home:
     is_roots = home.crontab == SYSTEM or home.crontab.startswith(OTHER_USER)
     if not (is_roots and any(option.name == "crontab" for option in ctx.command.params)):
         given["home"] = str(home.root)  # the default may be another for another user
-        _become_owner(home)
+        become_owner_of(home.root)
     return home
 
 
-def _become_owner(home: Home) -> None:
-    owner = owner_of(home.root)
+def become_owner_of(root: Path) -> None:
+    """Root goes on as whose `root` is. Raises UserError where that user cannot run maejobs."""
+    owner = owner_of(root)
     try:
         become(owner)
     except KeyError:
         raise UserError(
-            f"{home.root} belongs to user number {owner.uid}, who has no name on this host; "
+            f"{root} belongs to user number {owner.uid}, who has no name on this host; "
             "`chown` it to one who has"
         ) from None
     for file in (os.__file__, click.__file__, __file__):  # what is imported later must be there
         if not os.access(file, os.R_OK):
             raise UserError(
-                f"{home.root} belongs to user number {owner.uid}, who cannot read {file}; "
+                f"{root} belongs to user number {owner.uid}, who cannot read {file}; "
                 "install Python and maejobs where everybody can"
             )
 

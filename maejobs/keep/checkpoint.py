@@ -103,7 +103,7 @@ def checkpoints_directory(campaign: Path) -> Path:
 
 def pin(checkpoint_dir: Path) -> None:
     """Keep this checkpoint whatever any policy says. Raises UserError where it is none."""
-    _require_checkpoint(checkpoint_dir)
+    require_checkpoint(checkpoint_dir)
     mark = checkpoint_dir / PIN
     if not os.path.lexists(mark):
         try:
@@ -115,7 +115,7 @@ def pin(checkpoint_dir: Path) -> None:
 
 def unpin(checkpoint_dir: Path) -> None:
     """Leave this checkpoint to the policy again. Raises UserError where it is none."""
-    _require_checkpoint(checkpoint_dir)
+    require_checkpoint(checkpoint_dir)
     (checkpoint_dir / PIN).unlink(missing_ok=True)
     sync_directory(checkpoint_dir)
 
@@ -131,7 +131,8 @@ def step_of(name: str) -> int:
     raise UserError(f"{name}: not a checkpoint's name, which looks like step-000001200")
 
 
-def _require_checkpoint(path: Path) -> None:
+def require_checkpoint(path: Path) -> None:
+    """Raises UserError where `path` is no checkpoint's directory."""
     step_of(path.absolute().name)
     if path.is_symlink() or not path.is_dir():
         raise UserError(f"{path}: no such checkpoint directory")

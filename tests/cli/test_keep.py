@@ -10,6 +10,7 @@ from keep.campaigns import steps_in, tear, write_campaign
 from recorded_runs import a_run, rows
 
 from maejobs import clock
+from maejobs.privilege import owner_of
 from maejobs.rundb.database import open_database
 from maejobs.rundb.record import write_run
 
@@ -107,3 +108,30 @@ def test_the_job_that_we_ship_cleans_history_up_too(home, inside):
     done = inside("run", "cleanup")
     assert "forgot 1 runs of pretrain: older than 730 days" in done.stdout
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("verb", ["pin", "unpin"])
+def test_a_dry_pin_finds_the_same_mistakes(campaign, inside, verb):
+    for option in ([], ["--dry-run"]):
+        done = inside("keep", verb, str(campaign), *option)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+
+
+def test_root_looks_at_a_campaign_as_its_owner(campaign, inside, monkeypatch):
+    became = []
+    monkeypatch.setattr("maejobs.cli.options.become", became.append)
+    checkpoint = campaign / "checkpoints" / "step-000000004"
+    for words in (
+        ["list", campaign],
+        ["rotate", campaign],
+        ["pin", checkpoint],
+        ["unpin", checkpoint],
+    ):
+        assert inside("keep", *map(str, words)).returncode == 0
+    assert became == [owner_of(campaign)] * 4
+
+
+def test_no_name_of_a_directory_drives_the_terminal(tmp_path, inside):
+    (tmp_path / "a\x1b[2J" / "checkpoints").mkdir(parents=True)
+    done = inside("keep", "list", str(tmp_path / "a\x1b[2J"))
+    assert "\x1b" not in done.stdout + done.stderr
