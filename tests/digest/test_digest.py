@@ -155,6 +155,7 @@ def test_a_campaign_is_as_safe_as_its_files_say(tmp_path):
     campaign = write_campaign(tmp_path / "main", 1, 2, 3)
     copies = write_campaign(tmp_path / "nas" / "main", 1, 2)
     assert safety_of(campaign, tmp_path / "nas") == Safety("main", 3, (), str(copies), 2)
+    tear(campaign, 1)
     tear(campaign, 3)
     assert safety_of(campaign, None) == Safety("main", 2, ("step-000000003",), None, None)
     assert campaign_of(str(campaign / "checkpoints" / "step-000000003")) == campaign

@@ -19,6 +19,7 @@ from small_disk import fill, needs_root, small_disk
 
 from maejobs import clock
 from maejobs.errors import UserError
+from maejobs.notify import judge as judging
 from maejobs.notify import outbox, post
 from maejobs.notify import send as sending
 from maejobs.notify.judge import read_told
@@ -244,6 +245,35 @@ def test_what_is_posted_by_apprise_is_what_was_said_and_cut_where_it_is_too_long
     assert body.startswith(told[:1000])
     assert len(told) < 40_000
     assert post.post(post.Parcel("nosuch://secret", "a", "b"))
+
+
+def test_what_was_sent_is_noted_in_two_files_of_bounded_size(telling):
+    home = telling()
+    put(home, alert())
+    for _ in range(100):
+        outbox.note(home, clock.now(), "x" * 10_000)
+    logs = list(home.notify_dir.glob("sent.log*"))
+    assert len(logs) == 2
+    assert all(100_000 < log.stat().st_size < 270_000 for log in logs)
+    assert {log.stat().st_mode & 0o777 for log in logs} == {0o600}
+
+
+@pytest.mark.fault
+def test_what_cannot_be_remembered_as_told_is_not_told(telling, write_job, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    home = telling()
+    write_job("pretrain", 'command = ["true"]\n')
+    now = clock.now()
+    with open_database(home) as engine:
+        write_run(engine, a_run(slot=now, queued=now, finished=now, state="failed"))
+    with monkeypatch.context() as patched:
+        patched.setattr(judging, "_write_told", full)
+        with pytest.raises(OSError, match="No space"):
+            judging.judge(home, now)
+    assert waiting(home) == []
+    assert len(judging.judge(home, now)) == len(waiting(home)) == 1
 
 
 def test_no_part_of_a_url_stands_in_what_is_told_of_it():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from maejobs.cron.block import Entry, replace_entries
 from maejobs.digest.mail import put_if_due
-from maejobs.notify import hooks
+from maejobs.notify import hooks, outbox
 from maejobs.notify.outbox import waiting
 from maejobs.watch.morning import (
     Window,
@@ -143,6 +143,33 @@ def test_it_is_put_once_whoever_asks(night, monkeypatch):
     (message,) = waiting(night)
     assert message.name == "digest-20261124"
     assert Path(message.attachment).read_text().startswith("<!doctype html>")
+
+
+def test_while_another_sees_to_it_none_is_put(night):
+    with outbox.held(night) as alone:
+        assert alone
+        put_if_due(night, at(6.1))
+    assert waiting(night) == []
+    put_if_due(night, at(6.1))
+    assert len(waiting(night)) == 1
+
+
+@pytest.mark.parametrize(("ago", "back"), [(24, 24), (60, 60), (80, 24), (None, 24)])
+def test_it_tells_of_the_time_since_the_last_over_a_weekend_at_the_most(
+    night, monkeypatch, ago, back
+):
+    looked_back = []
+
+    def look(home, since):
+        looked_back.append(at(6.1) - since)
+        raise OSError
+
+    monkeypatch.setattr("maejobs.digest.mail.gather", look)
+    if ago is not None:
+        note_digest(night, at(6.1 - ago))
+    with pytest.raises(OSError, match=r"^$"):
+        put_if_due(night, at(6.1))
+    assert looked_back == [timedelta(hours=back)]
 
 
 def test_on_a_full_disk_none_is_put(night, monkeypatch):
