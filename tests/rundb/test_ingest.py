@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from recorded_runs import a_run, row, rows
 
 from maejobs.home import Home
+from maejobs.rundb import ingest as ingest_module
 from maejobs.rundb.database import open_database
 from maejobs.rundb.ingest import ingest
 from maejobs.rundb.migrate import upgrade
@@ -52,6 +53,24 @@ def stream(engine, home) -> Path:
 def write(stream: Path, *events: dict) -> None:
     with stream.open("a") as file:
         file.writelines(json.dumps(event) + "\n" for event in events)
+
+
+def test_who_comes_second_takes_nothing_up_once_more(engine, home, stream, monkeypatch):
+    """Neither an event nor the count of broken lines, which nothing else would give away."""
+    write(stream, {"event": "metric", "name": "x", "value": 1})
+    with stream.open("a") as file:
+        file.write("oops\n")
+    read_events = ingest_module.read_events
+
+    def read_after_another(*arguments):
+        monkeypatch.setattr(ingest_module, "read_events", read_events)
+        assert ingest(engine, RUN, stream) == 1
+        return read_events(*arguments)
+
+    monkeypatch.setattr(ingest_module, "read_events", read_after_another)
+    assert ingest(engine, RUN, stream) == 0
+    assert row(home, "SELECT broken_events FROM runs") == {"broken_events": 1}
+    assert row(home, "SELECT count(*) n FROM metrics") == {"n": 1}
 
 
 def everything(home: Home) -> list:

@@ -10,17 +10,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+import time_machine
 from postgresql import PASSWORD, gone_with_us, rows_of
-from recorded_runs import a_run, row, rows
+from recorded_runs import NIGHT, a_run, row, rows
 from running import end_of, python, shell, supervisor, wait_for, wait_until_ready
 from sqlalchemy import make_url
 
+from maejobs.cron.block import Entry, exec_command, render_block
+from maejobs.cron.fires import ZONE_VARIABLE
 from maejobs.home import Home
 from maejobs.keep.database_backup import back_up_database
 from maejobs.keep.history import Limits
 from maejobs.keep.trim import trim_history
+from maejobs.launch.process import host_name
 from maejobs.rundb.check import find_problems
 from maejobs.rundb.database import DatabaseUnavailable, found_revision, open_database
 from maejobs.rundb.export import Export
@@ -30,7 +35,7 @@ from maejobs.rundb.record import set_job, write_run
 from maejobs.rundb.run import SUCCEEDED
 from maejobs.rundb.schema import REVISION, VIEWS
 from maejobs.supervise import recorder
-from maejobs.watch.reconcile import reconcile
+from maejobs.watch.reconcile import Findings, reconcile
 
 from .test_migrate import A_RUN_OF_0001, differences, metadata
 
@@ -278,6 +283,30 @@ def test_a_session_that_is_killed_leaves_no_server(tmp_path):
     os.waitpid(session, 0)
     assert server.wait(30) == -signal.SIGQUIT
     wait_for(lambda: not place.exists())
+
+
+def test_what_was_lost_and_what_was_missed_is_found_as_with_sqlite(home, tmp_path, monkeypatch):
+    monkeypatch.setenv(ZONE_VARIABLE, "UTC")
+    command = exec_command(Path("/opt/maejobs"), "pretrain", home.root)
+    Path(home.crontab).write_bytes(render_block([Entry("pretrain", "0 2 * * *", command)]))
+    gone = a_run(job="gone", host=host_name(), boot_id="another-boot", directory=str(tmp_path))
+    with time_machine.travel(NIGHT - timedelta(hours=1), tick=False):
+        reconcile(home)
+    with open_database(home) as engine:
+        write_run(engine, gone)
+        write_run(engine, a_run(night=1, state=SUCCEEDED, finished=NIGHT + timedelta(days=1)))
+    with time_machine.travel(NIGHT + timedelta(days=2.5), tick=False):
+        found = reconcile(home)
+        again = reconcile(home)
+    slots = ["pretrain-20260301T0200Z-1", "pretrain-20260303T0200Z-1"]
+    assert (found.lost, sorted([*found.missed, *found.unknown])) == ([gone.id], slots)
+    assert again == Findings()
+    late = a_run(job="gone", state=SUCCEEDED, finished=NIGHT + timedelta(hours=1))
+    with open_database(home) as engine:
+        assert write_run(engine, late)
+    assert rows(home, "SELECT last_state FROM v_jobs WHERE job_name = 'gone'") == [
+        {"last_state": SUCCEEDED}
+    ]
 
 
 def test_history_is_trimmed_written_out_and_copied_as_with_sqlite(home, tmp_path, postgresql):
