@@ -116,6 +116,7 @@ class Slots:
             self._note(job, schedule=schedule, scheduled_since=now, checked_until=now)
             return
         since = max(row.checked_until or row.scheduled_since or now, now - LOOK_BACK)
+        since = min(since, now)  # later: it was noted by a clock that was ahead
         file = job_file(self._home, job)
         late_after = file.late_after if file else LATE_AFTER
         next_slot = partial(_next_of, expressions, self._zone)

@@ -291,6 +291,18 @@ def test_a_changed_schedule_starts_anew(home):
     assert at(NIGHT + 1.5 * DAY, home).missed == ["pretrain-20260302T0300Z-1"]
 
 
+@pytest.mark.fault
+def test_a_clock_that_was_a_year_ahead_hides_no_slot_once_it_is_right(home):
+    schedule(home, ("pretrain", NIGHTLY))
+    at(NIGHT + 365 * DAY, home)
+    at(NIGHT + 366 * DAY, home)
+    at(NIGHT - DAY / 2, home)
+    assert at(NIGHT + 1.5 * DAY, home).missed == [
+        "pretrain-20260301T0200Z-1",
+        "pretrain-20260302T0200Z-1",
+    ]
+
+
 def test_a_job_that_was_not_in_the_crontab_for_a_while_missed_nothing_then(home):
     schedule(home, ("pretrain", NIGHTLY))
     at(NIGHT - DAY / 2, home)
