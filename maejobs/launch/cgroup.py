@@ -53,7 +53,10 @@ def make_cgroup() -> Cgroup | None:
 
     What supervisors that are gone have left behind is swept up, as far as it is empty.
     """
-    parent = own_cgroup(MOUNTS.read_text(), OURS.read_text())
+    try:  # a place may be named in any bytes: a disk of another system's, say
+        parent = own_cgroup(os.fsdecode(MOUNTS.read_bytes()), os.fsdecode(OURS.read_bytes()))
+    except OSError:
+        return None
     if parent is None or os.getpid() not in Cgroup(parent).members():
         return None  # in a container that sees the host's, say: not to be moved out of there
     for path in parent.glob(f"{_PREFIX}*"):

@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from maejobs.errors import MaejobsError
@@ -55,7 +56,8 @@ def start(
     finally:
         os.close(output)
     if nice:
-        os.setpriority(os.PRIO_PROCESS, child.pid, min(os.nice(0) + nice, 19))
+        with suppress(OSError):  # a container may forbid it; the command runs, and is looked after
+            os.setpriority(os.PRIO_PROCESS, child.pid, min(os.nice(0) + nice, 19))
     return child
 
 

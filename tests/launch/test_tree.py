@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from running import kill, lives, wait_for
 
+from maejobs.launch import cgroup as cgroup_module
 from maejobs.launch import tree as tree_module
 from maejobs.launch.cgroup import Cgroup, make_cgroup, own_cgroup
+from maejobs.launch.detached import start_detached
 from maejobs.launch.local import start
 from maejobs.launch.tree import Process, Tree, adopt_orphans, read_process, with_descendants
 
@@ -130,6 +133,23 @@ def test_our_own_helpers_are_not_killed_with_the_command(command):
     tree.close()
 
 
+def test_what_we_start_apart_is_none_of_the_commands_processes(command, monkeypatch, tmp_path):
+    child = command("exec sleep 60")
+    tree = Tree(child.pid, "MAEJOBS_RUN_ID=night-1")
+    program = tmp_path / "idle"  # takes any words
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+    sender = start_detached(["notify", "send"])
+    try:
+        wait_for(lambda: tree.members() == {child.pid})  # between fork and exec it is a copy of us
+        assert lives(sender)
+    finally:
+        kill(sender, signal.SIGKILL)
+        os.waitpid(sender, 0)
+        tree.close()
+
+
 def test_orphans_that_ended_are_buried(command, tmp_path):
     child = command("(setsid sh -c 'echo $$ > orphan' &); exec sleep 60")
     tree = Tree(child.pid)
@@ -204,6 +224,14 @@ def test_the_cgroup_of_a_supervisor_that_was_killed_is_swept_up():
 )
 def test_our_own_cgroup_is_where_version_2_is_mounted(mounts, membership, path):
     assert own_cgroup(mounts, membership) == (path and Path(path))
+
+
+@pytest.mark.parametrize("content", [b"/dev/sdb1 /media/B\xfccher vfat rw 0 0\n", None])
+def test_no_table_of_mounts_costs_more_than_the_cgroup(tmp_path, monkeypatch, content):
+    monkeypatch.setattr(cgroup_module, "MOUNTS", tmp_path / "mounts")
+    if content:
+        (tmp_path / "mounts").write_bytes(content)
+    assert make_cgroup() is None
 
 
 def test_a_process_may_be_called_anything(tmp_path):
