@@ -19,3 +19,8 @@ def shift() -> timedelta:
 def now() -> datetime:
     """The present instant, timezone-aware UTC."""
     return datetime.fromtimestamp(time.time(), UTC) + shift()
+
+
+def steady() -> float:
+    """Seconds of a clock that nobody sets, and that goes on while the host sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -4,7 +4,6 @@ import logging
 import math
 import os
 import subprocess
-import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from datetime import timedelta
@@ -59,7 +58,7 @@ class Passed(NamedTuple):
 
     locks: list[Lock]
     gpus: list[int] | None
-    ends: float = math.inf  # its deadline on the monotonic clock: the host's may be set meanwhile
+    ends: float = math.inf  # its deadline on the steady clock: the host's may be set meanwhile
 
 
 def attempt_run(
@@ -93,6 +92,7 @@ def attempt_run(
             finish(recorder, states.CANCELLED, "stopped by a signal before it started")
             return
         witness = stack.enter_context(closing(Witness()))
+        disk = _disk_of(job, run, values)
         try:
             child = _start(home, job, run, values, passed, herald)
         except UserError as error:
@@ -106,7 +106,7 @@ def attempt_run(
         recorder.save_underway()
         herald.started()
         tree = Tree(child.pid, f"MAEJOBS_RUN_ID={run.id}")
-        with sampled(run, tree, _disk_of(job, run, values), passed.gpus):
+        with sampled(run, tree, disk, passed.gpus):
             ending = _look_after(child, tree, job, recorder, passed.ends, signals, watch, herald)
         _conclude(home, recorder, ending, witness)
 
@@ -115,12 +115,7 @@ def _pass_gates(
     home: Home, job: Job, run: Run, values: dict[str, str], signals: Signals, stack: ExitStack
 ) -> Passed:
     """What the run has, handed to `stack`, and its deadline. Raises NotNow; OSError: no answer."""
-    base, zone = run.slot or run.queued, scheduling_zone()
-    run.deadline = deadline_of(base, clock.now(), job.until, job.timeout, zone)
-    check_pause(home, job.name)
-    check_window(run.deadline, clock.now())
-    if job.disk:
-        check_disk(home, job.name, Path(expand(job.disk.path, values)), job.disk)
+    _look(home, job, run, values)
     told_to_stop = lambda: signals.count > 0  # noqa: E731
     held, locks = take_locks(home, job, run.id, _patience(run, job.wait), told_to_stop)
     stack.enter_context(held)
@@ -132,12 +127,24 @@ def _pass_gates(
         held, on_gpus, gpus = take_gpus(home, job.gpu, run.id, patience, told_to_stop)
         stack.enter_context(held)
         locks += on_gpus
-    # A run that waited for its turn has as long as one that did not, but no longer window.
-    run.deadline = deadline_of(base, clock.now(), job.until, job.timeout, zone)
+    # Once more: it may have waited for hours. It then has as long as one that did not, but no
+    # longer window.
+    _look(home, job, run, values)
+    if run.deadline is None:
+        return Passed(locks, gpus)
+    left = (run.deadline - clock.now()).total_seconds()
+    return Passed(locks, gpus, clock.steady() + left)
+
+
+def _look(home: Home, job: Job, run: Run, values: dict[str, str]) -> None:
+    """Set the deadline of a start now, and ask the gates that nobody waits at. Raises NotNow."""
     now = clock.now()
+    base, zone = run.slot or run.queued, scheduling_zone()
+    run.deadline = deadline_of(base, now, job.until, job.timeout, zone)
+    check_pause(home, job.name)
     check_window(run.deadline, now)
-    left = math.inf if run.deadline is None else (run.deadline - now).total_seconds()
-    return Passed(locks, gpus, time.monotonic() + left)
+    if job.disk:
+        check_disk(home, job.name, Path(expand(job.disk.path, values)), job.disk)
 
 
 def _patience(run: Run, wait: timedelta) -> float:
@@ -203,7 +210,7 @@ def _look_after(
 
     grace, stalled = job.grace.total_seconds(), _stalled(job, directory)
     try:
-        return supervise(child, ends - time.monotonic(), grace, signals, on_tick, stalled, tree)
+        return supervise(child, ends - clock.steady(), grace, signals, on_tick, stalled, tree)
     finally:
         log_clock.close()
         log_limit.tick()
@@ -230,7 +237,10 @@ def _conclude(home: Home, recorder: Recorder, ending: Ending, witness: Witness) 
 
 def _disk_of(job: Job, run: Run, values: dict[str, str]) -> Path:
     """A place on the disk whose room matters to the job."""
-    return existing(Path(expand(job.disk.path, values) if job.disk else run.directory))
+    try:
+        return existing(Path(expand(job.disk.path, values) if job.disk else run.directory))
+    except OSError:
+        return Path(run.directory)
 
 
 def _stalled(job: Job, directory: Path) -> Callable[[], bool]:

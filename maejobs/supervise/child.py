@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from maejobs import clock
 from maejobs.launch.process import group_members, peak_memory, signal_group
 from maejobs.launch.tree import Tree
 
@@ -92,7 +93,7 @@ def supervise(
     rest of the grace and is killed as well, so that nobody blocks the next night. `tree` is the
     command's, and closed in the end; without one it is made.
     """
-    deadline = time.monotonic() + seconds_left
+    deadline = clock.steady() + seconds_left
     kill_at = math.inf
     stopped_for: str | None = None
     ended = killed = False
@@ -108,7 +109,7 @@ def supervise(
             # The leader is not reaped yet, so the group's number cannot be somebody else's.
             if ended and (stopped_for is None or killed or not tree.members()):
                 break
-            now = time.monotonic()
+            now = clock.steady()
             count = signals.drain()  # one that came before the command started counts as well
             if stopped_for is None:
                 if count:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from running import ORDERLY, STUBBORN, kill, lives, wait_for
 
+from maejobs import clock
 from maejobs.launch.local import start
 from maejobs.launch.process import group_members, peak_memory
 from maejobs.supervise.child import CANCEL, DEADLINE, Ending, caught_signals, supervise
@@ -95,6 +96,19 @@ def test_at_the_deadline_it_is_asked_to_stop_and_may_do_so_in_good_order(look_af
 
     assert (ending.exit_code, ending.stopped_for) == (0, DEADLINE)
     assert 0.5 <= elapsed(before) < 10
+
+
+def test_the_deadline_passes_while_the_host_sleeps(look_after, monkeypatch):
+    slept = 0.0
+    steady = clock.steady
+    monkeypatch.setattr(clock, "steady", lambda: steady() + slept)
+
+    def on_tick() -> None:
+        nonlocal slept
+        slept = 3600.0
+
+    assert look_after(ORDERLY, seconds=1800, on_tick=on_tick).stopped_for == DEADLINE
+    assert time.clock_gettime(time.CLOCK_BOOTTIME) - steady() < 1
 
 
 def test_who_does_not_stop_within_the_grace_is_killed(look_after):

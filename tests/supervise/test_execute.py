@@ -7,6 +7,7 @@ import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from running import (
@@ -31,6 +32,7 @@ from running import (
 from maejobs.cron.fires import ZONE_VARIABLE
 from maejobs.errors import EXIT_FAILED, EXIT_NOT_NOW, EXIT_USAGE, MaejobsError, UserError
 from maejobs.launch.process import boot_id, group_members, host_name, start_time
+from maejobs.supervise import attempt, disk_gate, gates
 from maejobs.supervise.child import CANCEL, DEADLINE, STALL, Ending
 from maejobs.supervise.execute import execute
 from maejobs.supervise.gates import pause_file
@@ -246,6 +248,26 @@ def test_a_second_run_waits_for_the_first_if_its_job_says_so(home, write_job):
     one, other = runs_of(home, "night")
     assert other.queued < one.finished
     assert other.started > one.finished - timedelta(seconds=0.5)
+
+
+@pytest.mark.parametrize("reason", ["paused", "disk_low"])
+def test_after_its_wait_it_is_looked_once_more_whether_it_may_start(
+    home, write_job, monkeypatch, reason
+):
+    write_job("night", QUICK + 'disk = { path = "{home}", free = "1kB" }\n')
+
+    def take_locks(*arguments):
+        if reason == "paused":
+            pause_file(home, "night").write_text("{}")
+        else:
+            monkeypatch.setattr(
+                disk_gate.shutil, "disk_usage", lambda path: SimpleNamespace(free=0)
+            )
+        return gates.take_locks(*arguments)
+
+    monkeypatch.setattr(attempt, "take_locks", take_locks)
+
+    assert execute(home, "night", "manual").run.reason == reason
 
 
 def test_who_waits_no_longer_than_allowed_is_skipped(home, write_job):
