@@ -10,6 +10,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -19,6 +21,7 @@ from maejobs.jobs.placeholders import check_placeholders
 from maejobs.jobs.units import parse_duration, parse_size, parse_time_of_day
 
 JOB_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
+GPU_LOCK = re.compile(r"gpu[0-9]+", re.ASCII)  # the named lock of one GPU
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _OURS = "MAEJOBS_"
 SHORTEST_STALL = timedelta(seconds=1)
@@ -150,3 +153,14 @@ class Job(BaseModel):
     nice: Annotated[int, Field(ge=0, le=19)] = 0
     log_limit: Annotated[Size, Field(ge=SMALLEST_LOG)] = 64_000_000
     notify: Notify = Notify()
+
+    @field_validator("gpu")
+    @classmethod
+    def _not_in_its_own_way(cls, gpu: GpuNeed | None, info: ValidationInfo) -> GpuNeed | None:
+        named = [name for name in info.data.get("locks", []) if GPU_LOCK.fullmatch(name)]
+        if gpu and named:
+            raise ValueError(
+                f"drop {', '.join(named)} from `locks`: the job would wait for itself, since "
+                "each GPU that it is given is locked so"
+            )
+        return gpu

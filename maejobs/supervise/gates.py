@@ -8,7 +8,7 @@ from pathlib import Path
 
 from maejobs.errors import NotNow
 from maejobs.home import Home
-from maejobs.jobs.model import Job
+from maejobs.jobs.model import GPU_LOCK, Job
 from maejobs.rundb.directory import read_record
 from maejobs.supervise.cancel import stop_run
 from maejobs.supervise.claim import run_directory
@@ -23,7 +23,7 @@ def pause_file(home: Home, job: str) -> Path:
 def check_pause(home: Home, job: str) -> None:
     """Raises NotNow while the job is paused."""
     try:
-        text = pause_file(home, job).read_text()
+        text = pause_file(home, job).read_text(errors="replace")
     except FileNotFoundError:
         return
     try:
@@ -47,7 +47,8 @@ def take_locks(
 
     `overlap` decides what a second run of the job does: skip it, wait up to `patience` seconds,
     or stop the first. Named locks are waited for by `overlap = "wait"` only. They are taken in
-    one order, so that two jobs never wait for each other. Raises NotNow.
+    one order, those of GPUs last, as by who asks for any GPU: so two jobs never wait for each
+    other. Raises NotNow.
     """
     stack, locks = ExitStack(), []
     wait = patience if job.overlap == "wait" else 0.0
@@ -61,7 +62,7 @@ def take_locks(
         if lock is None:
             raise NotNow("overlap", f"{job.name} still runs: {holder_of(own)}")
         locks.append(stack.enter_context(lock))
-        for name in sorted(set(job.locks)):
+        for name in sorted(set(job.locks), key=_gpus_last):
             path = named_lock_file(home, name)
             lock = acquire(path, run_id, wait, give_up)
             if lock is None:
@@ -71,3 +72,7 @@ def take_locks(
         stack.close()
         raise
     return stack, locks
+
+
+def _gpus_last(name: str) -> tuple[bool, str]:
+    return GPU_LOCK.fullmatch(name) is not None, name

@@ -324,3 +324,10 @@ def test_the_command_reports_every_error_and_exits_with_2(home, write_job, maejo
     assert result.returncode == 2
     for words in ("night.toml:1: unknown key comand; did you mean command?", "night.toml:2: nice"):
         assert words in result.stderr
+
+
+def test_a_job_that_would_wait_for_itself_is_refused(tmp_path):
+    text = 'command = ["true"]\nlocks = ["gpu0", "store"]\ngpu = { count = 1 }\n'
+    with pytest.raises(BadJobFile, match=r"night\.toml:3: gpu: drop gpu0 from `locks`"):
+        parse_job(tmp_path / "night.toml", "night", text)
+    parse_job(tmp_path / "night.toml", "night", text.replace("gpu0", "gpus"))

@@ -38,9 +38,9 @@ def test_a_paused_job_does_not_start_and_says_why(home):
     assert no.value.reason == "paused"
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"reason": null}', '"x"'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"reason": null}', '"x"', "\xfc"])
 def test_a_pause_without_a_readable_reason_is_a_pause(home, text):
-    pause_file(home, "night").write_text(text)
+    pause_file(home, "night").write_text(text, encoding="latin-1")
 
     with pytest.raises(NotNow, match="night is paused"):
         check_pause(home, "night")
@@ -84,6 +84,13 @@ def test_who_does_not_get_all_locks_keeps_none(home):
             "lock-b.lock",
             "lock-c.lock",
         ]
+
+
+def test_locks_of_gpus_are_taken_last_as_by_who_asks_for_any(home):
+    held, locks = take(home, job(text='locks = ["gpu1", "store", "gpu0", "gpus"]'))
+    with held:
+        names = [lock.path.stem.removeprefix("lock-") for lock in locks[1:]]
+    assert names == ["gpus", "store", "gpu0", "gpu1"]
 
 
 def test_only_who_wants_to_wait_waits(home):
