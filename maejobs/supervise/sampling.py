@@ -156,22 +156,26 @@ class _Sampler:
 
     def _run(self) -> None:
         began = time.monotonic()
+        before = Look(began, Usage(0.0, 0, 0, 0))
         try:
             self._meter = GpuMeter(self._gpus) if self._gpus else None
+            before = before._replace(gpus=self._load())
         except Exception as error:
             _log.debug("no samples of GPUs: %s", error)
-        try:
-            before = Look(began, Usage(0.0, 0, 0, 0), self._load())
-            while not self._ending.wait(pause_after(before.at - began)):
+        while not self._ending.wait(pause_after(time.monotonic() - began)):
+            try:
                 now = Look(time.monotonic(), self._tree.usage(), self._load(), _free(self._disk))
                 self._totals.add(before, now)
                 self._write(sample_of(before, now))
                 before = now
+            except Exception as error:  # no more files to be had, say: that may pass
+                _log.debug("a sample is lost: %s", error)
+        try:
             if self._meter:
                 self._totals.add(before, Look(time.monotonic(), before.usage, self._load()))
                 self._meter.close()
         except Exception as error:
-            _log.debug("no more samples: %s", error)
+            _log.debug("no last look at the GPUs: %s", error)
 
     def _load(self) -> GpuLoad:
         return self._meter.read() if self._meter else GpuLoad()

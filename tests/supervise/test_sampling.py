@@ -1,5 +1,6 @@
 """What a run takes of its host: samples while it runs, totals afterwards, and never its end."""
 
+import errno
 import json
 import signal
 import subprocess
@@ -216,3 +217,21 @@ def test_a_driver_that_is_gone_costs_the_gpus_samples_only(home, monkeypatch, tm
         wait_for((tmp_path / "samples.jsonl").exists)
     assert (run.peak_tree_memory, run.energy) == (123, None)
     assert run.gpu_seconds > 0
+
+
+@pytest.mark.fault
+def test_a_look_that_fails_costs_its_sample_and_not_those_that_follow(monkeypatch, tmp_path):
+    looks = []
+
+    class Tree:
+        def usage(self) -> Usage:
+            looks.append(1)
+            if len(looks) < 3:
+                raise OSError(errno.EMFILE, "Too many open files")
+            return Usage(0.0, 123, 0, 0)
+
+    monkeypatch.setattr(sampling, "pause_after", lambda elapsed: 0.01)
+    run = a_run(directory=str(tmp_path))
+    with sampling.sampled(run, Tree(), tmp_path, None):
+        wait_for(lambda: len(looks) > 3)
+    assert run.peak_tree_memory == 123
