@@ -219,7 +219,12 @@ def test_a_full_disk_costs_the_message_and_no_run(home, write_job, pager, no_sen
     assert waiting(home) == []
 
 
-def test_a_supervisor_does_not_import_apprise():
-    code = "import maejobs.supervise.execute, sys; print('apprise' in sys.modules)"
+def test_a_supervisor_imports_neither_apprise_nor_another_databases_dialect():
+    heavy = ("apprise", "sqlalchemy.dialects.postgresql")
+    code = (
+        "import maejobs.supervise.execute, maejobs.rundb.record, sqlalchemy, sys; "
+        "sqlalchemy.create_engine('sqlite://'); "
+        f"print([m for m in {heavy} if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
+    assert done.stdout == "[]\n"
