@@ -21,7 +21,7 @@ from maejobs.launch.tree import Process, Tree, adopt_orphans, read_process, with
 # In a session of its own, its parent gone, deaf to TERM; its pid in a file.
 ESCAPED = "(setsid sh -c \"trap '' TERM; echo \\$\\$ > escaped; while :; do sleep 0.05; done\" &); "
 # Each starts the next in a new session and ends, a thousand times at most.
-RUNNER = "echo $$ >> runners; sleep 0.02; [ $1 = 0 ] || setsid -f sh runner.sh $(($1 - 1))\n"
+RUNNER = "echo $$ >> runners; sleep 0.01; [ $1 = 0 ] || setsid -f sh runner.sh $(($1 - 1))\n"
 
 
 @pytest.fixture(params=[True, False], ids=["cgroup", "walk"])
@@ -195,6 +195,17 @@ def test_a_cgroup_is_dissolved_and_who_lives_in_it_goes_on_in_ours(command):
     assert not cgroup.path.exists()
     assert child.pid in Cgroup(cgroup.path.parent).members()
     assert child.poll() is None
+
+
+def test_once_it_is_closed_orphans_are_the_hosts_again(command):
+    tree = Tree(command("exec sleep 60").pid)
+    tree.close()
+    script = "sleep 60 > /dev/null & echo $!"
+    orphan = int(subprocess.run(["sh", "-c", script], stdout=subprocess.PIPE, check=True).stdout)
+    try:
+        assert read_process(orphan).parent != os.getpid()
+    finally:
+        kill(orphan, signal.SIGKILL)
 
 
 def test_the_cgroup_of_a_supervisor_that_was_killed_is_swept_up():

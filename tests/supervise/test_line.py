@@ -1,5 +1,6 @@
 """First come, first served, whoever dies on the way."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -152,3 +153,18 @@ def test_a_run_that_needs_two_gpus_is_not_passed_by_one_that_needs_one(home, mon
     stack, _, taken = take_gpus(home, GpuNeed(count=2), "a-1", 60, lambda: False, host)
     with stack:
         assert (taken, passed) == ([0, 1], ["gpu_busy"])
+
+
+def test_a_ticket_that_was_taken_for_a_dead_ones_before_it_was_locked_is_none(path, monkeypatch):
+    lock = fcntl.flock
+
+    def late(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        Path(f"/proc/self/fd/{descriptor}").readlink().unlink()
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with Line(path, "first") as first, Line(path, "second") as second:
+        first.join()
+        second.join()
+        assert second.ahead() == "first"
