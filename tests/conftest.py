@@ -127,7 +127,7 @@ def inside(
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=8, help="how often tests kill real training")
+    parser.addoption("--kills", type=int, default=5, help="how often tests kill real training")
     parser.addoption("--nights", type=int, default=2, help="how long a month of tests is")
     parser.addoption("--stops", type=int, default=4, help="how often tests stop one campaign")
     parser.addoption(

@@ -25,7 +25,7 @@ SETTINGS = [
 UNDERTAKER = """
 read -r _
 pid=$(head -n 1 "$1/data/postmaster.pid") && kill -QUIT "$pid"
-while kill -0 "$pid"; do sleep 0.1; done
+while grep -q "^State:.*[^ZX] (" "/proc/$pid/status"; do sleep 0.1; done  # or nobody buries it
 rm -rf "$1"
 """
 HBA = "local all keyed scram-sha-256\nlocal all all trust\n"

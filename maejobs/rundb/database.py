@@ -152,7 +152,9 @@ def _configure_postgresql(engine: Engine, busy_timeout: float) -> None:
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
         reads_only = connection.get_execution_options().get(READS_ONLY)
-        connection.exec_driver_sql(patience if reads_only else lock)
+        # Not as the rows that follow may be asked for, bit by bit: that is for queries only.
+        at_once = {"stream_results": False, "yield_per": None}
+        connection.exec_driver_sql(patience if reads_only else lock, execution_options=at_once)
 
 
 def reading(engine: Engine) -> Connection:

@@ -66,7 +66,7 @@ def test_every_key_is_read():
         overlap = "wait"
         stall_after = "15m"
         wait = "10m"
-        locks = ["gpu0"]
+        locks = ["store"]
         retries = 2
         infrastructure_retries = 5
         retry = ["exit_code", "diverged"]

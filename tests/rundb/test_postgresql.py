@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -271,7 +272,9 @@ def test_a_session_that_is_killed_leaves_no_server(tmp_path):
     place = tmp_path / "place"
     (place / "data").mkdir(parents=True)
     ready = tmp_path / "ready"
-    server = subprocess.Popen(["sleep", "60"])
+    # Whoever started us may have had us ignore it, as a shell does in the background.
+    heed = partial(signal.signal, signal.SIGQUIT, signal.SIG_DFL)
+    server = subprocess.Popen(["sleep", "60"], preexec_fn=heed)
     (place / "data" / "postmaster.pid").write_text(f"{server.pid}\n")
     session = os.fork()
     if not session:
