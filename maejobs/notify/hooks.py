@@ -18,8 +18,8 @@ from maejobs.home import Home
 from maejobs.jobs.load import load_job
 from maejobs.jobs.model import Job
 from maejobs.launch.detached import start_detached
-from maejobs.notify import outbox
-from maejobs.notify.message import FAIL, START, SUCCESS
+from maejobs.notify import outbox, unpinged
+from maejobs.notify.message import START
 from maejobs.notify.pings import LONGEST_BODY, kind_of_end, last_lines, ping
 from maejobs.rundb.run import SUCCEEDED, Run
 
@@ -43,15 +43,29 @@ def _harmless(function: Callable[P, None]) -> Callable[P, None]:
 
 
 class Herald:
-    """Tells of one run: that it has started, and how it ended."""
+    """Tells of one run: that it has started, and how it ended.
 
-    def __init__(self, home: Home, job: Job, run: Run, log: Path) -> None:
+    `follows`: the try before it, if it is another of ours.
+    """
+
+    def __init__(
+        self, home: Home, job: Job, run: Run, log: Path, follows: str | None = None
+    ) -> None:
         self._home = home
         self._job = job
         self._run = run
         self._log = log
+        self._follows = follows
         self._senders: list[int] = []
         self.secrets: Sequence[str] = ()
+
+    @_harmless
+    def begun(self) -> None:
+        """The run is recorded: from here on its end is pinged, even if we are killed before."""
+        if ping_url(self._home, self._job):
+            unpinged.note(self._home, self._run)
+        if self._follows:
+            unpinged.forget(self._home, self._follows)
 
     @_harmless
     def started(self) -> None:
@@ -75,6 +89,8 @@ class Herald:
             kind = kind_of_end(self._run, tried_again)
             log = self._last_lines()
             outbox.put(self._home, ping(kind, url, self._run, clock.now(), log))
+        if not tried_again:
+            unpinged.forget(self._home, self._run.id)
         if url or (not tried_again and is_news(self._home, self._run)):
             self._send()
 
@@ -111,8 +127,9 @@ def after_reconcile(
     """
     for run in settled:
         if url := _ping_url_of(home, run.job):
-            kind = SUCCESS if run.state == SUCCEEDED else FAIL
+            kind = kind_of_end(run, tried_again=False)
             outbox.put(home, ping(kind, url, run, clock.now()))
+        unpinged.forget(home, run.id)
     if (
         not outbox.is_empty(home)
         or _has_changes(home)

@@ -111,6 +111,11 @@ class Run:
         return run
 
 
+def run_of(row: Any) -> Run:
+    """The run that a row of the table `runs` tells of."""
+    return Run(**{field.name: getattr(row, field.name) for field in fields(Run)})
+
+
 SLOT_FORMAT = "%Y%m%dT%H%MZ"  # in UTC
 
 

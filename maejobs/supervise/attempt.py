@@ -75,6 +75,7 @@ def attempt_run(
     """
     run = recorder.run
     recorder.open()
+    herald.begun()
     values = placeholder_values(home, job, run.id, Path(run.directory))
     with ExitStack() as stack:
         passed = Passed([], None)

@@ -70,7 +70,8 @@ def execute(
                 finish(recorder, states.FAILED, f"bad job file: {error}")
                 ended_without_job(home, run)
                 raise
-            herald = Herald(home, job, run, Path(run.directory) / LOG_NAME)
+            follows = retry_of if failures else None
+            herald = Herald(home, job, run, Path(run.directory) / LOG_NAME, follows)
             try:
                 attempt_run(home, job, recorder, signals, watch, herald)
             except SlotTaken as error:

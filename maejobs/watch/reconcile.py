@@ -22,13 +22,14 @@ from maejobs.rundb.events import EVENTS_NAME, ended_well
 from maejobs.rundb.ingest import ingest_directory
 from maejobs.rundb.queries import lost_runs, runs_by_id, unfinished_runs
 from maejobs.rundb.record import SlotTaken, write_run
-from maejobs.rundb.run import FINISHED, LOOK_BACK, LOST, SUCCEEDED, Run
+from maejobs.rundb.run import FINISHED, LOOK_BACK, LOST, SUCCEEDED, Run, run_of
 from maejobs.rundb.spool import spooled_runs, take_up
 from maejobs.watch.away import tell_of_database
 from maejobs.watch.heartbeat import beat
 from maejobs.watch.morning import digest_is_due
 from maejobs.watch.slots import Slots
 from maejobs.watch.unrecorded import unrecorded_runs
+from maejobs.watch.untold import untold_runs
 
 SECOND_LOOK = timedelta(days=7)  # how long a lost run may still turn out to have ended well
 _log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ def reconcile(
         settled = _reconcile(home, findings, dry_run, busy_timeout, catch_up)
     except MaejobsError:
         is_away = True
+        settled = [] if dry_run else untold_runs(home, None)
         raise
     finally:
         if not dry_run:
@@ -76,7 +78,7 @@ def reconcile(
 def _reconcile(
     home: Home, findings: Findings, dry_run: bool, busy_timeout: float, catch_up: bool
 ) -> list[Run]:
-    """Fill `findings`; the runs that it has passed a verdict on. Raises DatabaseUnavailable."""
+    """Fill `findings`; the runs whose end nobody else will tell. Raises DatabaseUnavailable."""
     signs = beat(home, clock.now(), LOOK_BACK, dry_run)
     with open_database(home, busy_timeout) as engine:
         findings.taken_up = (
@@ -90,8 +92,10 @@ def _reconcile(
         going_on = {row.job for row in unfinished_runs(engine) if row.id not in settled}
         slots = Slots(home, engine, signs, going_on, dry_run, catch_up).look()
         rows = runs_by_id(engine, settled).values() if settled else ()
+        untold = [] if dry_run else untold_runs(home, engine)
+        ended = {run.id: run for run in [*map(run_of, rows), *untold]}
     findings.missed, findings.unknown, findings.started = slots.missed, slots.unknown, slots.started
-    return [_run_of(row) for row in rows]
+    return list(ended.values())
 
 
 def _take_up_unrecorded(home: Home, engine: Engine, findings: Findings, dry_run: bool) -> None:
@@ -132,7 +136,7 @@ def _settle(engine: Engine, row: Row[Any], findings: Findings, dry_run: bool) ->
         if dry_run or write_run(engine, told):
             findings.taken_up.append(told.id)
         return
-    run = _run_of(row)
+    run = run_of(row)
     run.finished = clock.now()
     if ended_well(stream):
         run.state, run.failure_class = SUCCEEDED, None
@@ -146,7 +150,3 @@ def _settle(engine: Engine, row: Row[Any], findings: Findings, dry_run: bool) ->
         names = findings.lost
     if dry_run or write_run(engine, run):
         names.append(run.id)
-
-
-def _run_of(row: Row[Any]) -> Run:
-    return Run(**{name: getattr(row, name) for name in Run.__dataclass_fields__})

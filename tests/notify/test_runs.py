@@ -1,24 +1,28 @@
 """Runs and reconcile tell of themselves, and no pager costs them anything."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 from pager import HANG
 from recorded_runs import a_run
-from running import SLOT, only_run, shell, wait_for
+from running import SLOT, end_of, only_run, shell, supervisor, wait_for
 from small_disk import fill, needs_root, small_disk
 
 from maejobs import clock
-from maejobs.launch.process import host_name
-from maejobs.notify import hooks
+from maejobs.launch.process import boot_id, host_name, start_time
+from maejobs.notify import hooks, outbox
+from maejobs.notify.hooks import Herald
 from maejobs.notify.judge import judge, read_told
 from maejobs.notify.outbox import waiting
 from maejobs.notify.post import HTTP_TIMEOUT
 from maejobs.notify.send import send
-from maejobs.rundb.database import open_database
+from maejobs.notify.unpinged import note, noted
+from maejobs.rundb.database import DatabaseUnavailable, open_database
 from maejobs.rundb.record import write_run
 from maejobs.supervise.execute import execute
 from maejobs.watch.reconcile import reconcile
@@ -119,6 +123,15 @@ def test_a_try_that_another_follows_is_not_told_yet(telling, no_sender):
     assert len(judge(home, clock.now())) == 1  # killed meanwhile, so there will be none
 
 
+def ourselves() -> dict:
+    """This process as a run's supervisor."""
+    return {
+        "supervisor_pid": os.getpid(),
+        "supervisor_started": start_time(os.getpid()),
+        "boot_id": boot_id(),
+    }
+
+
 class Waiting:
     """A process that stands in for a supervisor which waits to try again."""
 
@@ -131,8 +144,6 @@ class Waiting:
 
 
 def failed(process, **fields):
-    from maejobs.launch.process import boot_id, start_time
-
     now = clock.now()
     return a_run(
         slot=now.replace(second=0, microsecond=0),
@@ -168,6 +179,84 @@ def test_a_lost_run_is_told_and_pinged_by_reconcile(telling, write_job, pager, n
     assert change.outcome.state == "lost"
     reconcile(home)
     assert sorted(names(home)) == ["alert", "fail"]
+
+
+def killed_at(monkeypatch, home, moment: str) -> None:
+    """Run the job in a process of its own, killed as it comes to the method `moment`."""
+    killed = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # noqa: E731
+    with monkeypatch.context() as patched:
+        patched.setattr(Herald, moment, killed)
+        assert end_of(supervisor(home, "pretrain")) == -signal.SIGKILL
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("script", "kind", "told", "is_away"),
+    [
+        ("true", "success", "succeeded, took", False),
+        ("exit 3", "fail", "failed (exit code 3), took", True),
+    ],
+)
+def test_a_run_whose_supervisor_was_killed_before_it_told_its_end_is_pinged_once(
+    home, write_job, pager, no_sender, monkeypatch, script, kind, told, is_away
+):
+    write_job("pretrain", job(script, pager))
+    if is_away:
+        home.database_file.rename(home.root / "elsewhere.db")
+    killed_at(monkeypatch, home, "ended")
+    assert [message.kind for message in waiting(home)] == ["start"]
+    with suppress(DatabaseUnavailable):
+        reconcile(home)
+    assert [message.kind for message in waiting(home)] == ["start", kind]
+    assert told in waiting(home)[-1].body
+    for message in waiting(home):
+        outbox.remove(home, message)
+    with suppress(DatabaseUnavailable):
+        reconcile(home)
+    assert waiting(home) == []
+
+
+@pytest.mark.fault
+def test_a_try_whose_supervisor_was_killed_before_the_next_has_failed(
+    home, write_job, pager, no_sender, monkeypatch
+):
+    write_job("pretrain", job("exit 3", pager, 'retries = 1\nretry_delay = "1h"\n'))
+    monkeypatch.setattr("maejobs.supervise.execute.wait", lambda *_: os.kill(os.getpid(), 9))
+    assert end_of(supervisor(home, "pretrain")) == -signal.SIGKILL
+    reconcile(home)
+    assert [message.kind for message in waiting(home)] == ["start", "log", "fail"]
+
+
+@pytest.mark.fault
+def test_a_verdict_whose_reconcile_was_killed_is_pinged_by_the_next(
+    home, write_job, pager, no_sender, monkeypatch
+):
+    write_job("pretrain", job("true", pager))
+    killed_at(monkeypatch, home, "started")
+    with monkeypatch.context() as patched:
+        patched.setattr("maejobs.watch.reconcile.after_reconcile", lambda *_: None)
+        assert reconcile(home, dry_run=True).lost
+        wait_for(lambda: reconcile(home).lost)
+    assert waiting(home) == []
+    reconcile(home)
+    reconcile(home)
+    assert [message.kind for message in waiting(home)] == ["fail"]
+
+
+def test_while_a_run_goes_on_or_has_told_its_end_nobody_else_tells_it(
+    home, write_job, pager, no_sender
+):
+    write_job("fails", job("exit 3", pager, 'retries = 1\nretry_delay = "0s"\n'))
+    execute(home, "fails", "cron", SLOT)
+    assert noted(home) == {}
+    told = [message.name for message in waiting(home)]
+    note(home, a_run(id="never-was"))
+    note(home, only_live := a_run(host=host_name(), state="failed", **ourselves()))
+    with open_database(home) as engine:
+        write_run(engine, only_live)
+    reconcile(home)
+    assert [message.name for message in waiting(home)] == told
+    assert list(noted(home)) == [only_live.id]
 
 
 def test_without_a_database_the_spooled_records_are_judged(telling, write_job, no_sender):
