@@ -166,9 +166,10 @@ def is_news(home: Home, run: Run) -> bool:
 def _has_changes(home: Home) -> bool:
     if not _alerts(home):
         return False
-    from maejobs.notify.judge import judge
+    from maejobs.notify.judge import gone_jobs, judge
 
-    return bool(judge(home, clock.now(), PATIENCE_SECONDS, dry_run=True))
+    changes = judge(home, clock.now(), PATIENCE_SECONDS, dry_run=True)
+    return bool(changes or gone_jobs(home, PATIENCE_SECONDS))
 
 
 def _alerts(home: Home) -> bool:

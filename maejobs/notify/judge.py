@@ -40,10 +40,13 @@ def judge(
 
     `patience`: seconds for a locked database; a dry run puts nothing and needs no lock.
     What cannot be kept on a full disk is told by a later call, once it can be: told without a note
-    of it, it would be told every five minutes.
+    of it, it would be told every five minutes. Of a job that is no more nothing is kept.
     """
     settled = set(_settled(home))
     told = read_told(home)
+    if not dry_run and (gone := gone_jobs(home, patience)):
+        told -= gone
+        _write_told(home, told)
     changes = []
     for job, rules, runs in _histories(home, patience):
         past = outcomes(runs, lambda run: _is_settled(run, settled))
@@ -78,6 +81,22 @@ def read_told(home: Home) -> set[str]:
         return {name for name in names if isinstance(name, str)}
     except (OSError, ValueError, TypeError, KeyError):
         return set()
+
+
+def gone_jobs(home: Home, patience: float) -> set[str]:
+    """The jobs of which it was told last that they are bad, and that are no more.
+
+    None while the database is away: a job without a file may have a schedule.
+    """
+    told = read_told(home) - set(job_names(home.jobs_dir))
+    if not told:
+        return told
+    try:
+        with open_database(home, patience) as engine:
+            rows = job_rows(engine)
+    except MaejobsError:
+        return set()
+    return {job for job in told if job not in rows or rows[job].schedule is None}
 
 
 def untell(home: Home, job: str) -> None:

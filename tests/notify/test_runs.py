@@ -114,6 +114,26 @@ def test_a_failure_and_its_recovery_are_told_once_each(telling, write_job, no_se
     assert no_sender == ["send", "send"]  # a success of a job that was well starts no process
 
 
+def test_of_a_job_that_is_no_more_nothing_stands_and_nobody_hears_that_it_is_well(
+    telling, write_job, no_sender
+):
+    home = telling()
+    write_job("moody", job("false"))
+    execute(home, "moody", "cron", SLOT)
+    judge(home, clock.now())
+    outbox.remove(home, waiting(home)[0])
+    (home.jobs_dir / "moody.toml").unlink()
+    away = home.database_file.rename(home.root / "elsewhere.db")
+    assert judge(home, clock.now()) == []
+    assert read_told(home) == {"moody"}  # it may still be scheduled
+    away.rename(home.database_file)
+    no_sender.clear()
+    reconcile(home)
+    assert no_sender == ["send"]
+    assert judge(home, clock.now()) == []
+    assert (read_told(home), waiting(home)) == (set(), [])
+
+
 def test_a_try_that_another_follows_is_not_told_yet(telling, no_sender):
     home = telling()
     with closing(Waiting()) as process, open_database(home) as engine:
