@@ -2,10 +2,13 @@
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import timm
@@ -575,11 +578,8 @@ def test_a_disk_that_refuses_a_file_is_told_of_in_one_line(tmp_path, form, name)
     verb = ["import", "--from", "published"] if form is None else ["export", "--to", form]
     settings = [f"--set={known}" for known in KNOWN] if form is None else []
     command = [*verb, *settings, str(source), "--output", str(tmp_path / name)]
-    limited = (
-        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
-        f"from mae.cli import main; main({command!r})"
-    )
-    done = subprocess.run([sys.executable, "-c", limited], capture_output=True, text=True)
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (20_000, 20_000))
+    done = forked.run([sys.executable, "-m", "mae", *command], preexec_fn=limit)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert done.stderr.rstrip().endswith(("Input/output error", "File too large"))

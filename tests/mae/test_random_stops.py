@@ -8,6 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import forked
 import pytest
 from test_process import COMMAND, pretrain, start, wait_for
 
@@ -16,7 +17,7 @@ from mae.train import checkpoint as checkpoints
 STEPS = 700
 EPOCH = 7  # steps: the folder has 108 training images or so, in batches of 16
 WAYS = ("deadline", "SIGTERM", "SIGKILL", "SIGABRT")
-EVALUATION_SECONDS = (3.0, 5.0)  # loading takes about three
+EVALUATION_SECONDS = (0.2, 2.0)
 
 
 def command(root: Path, folder: Path, workers: int) -> list[str]:
@@ -40,7 +41,7 @@ def steps_noted(root: Path) -> int:
 
 def stop_in_the_middle(way: str, root: Path, line: list[str], tmp_path: Path, target: int) -> None:
     """Train until about `target` steps, then end in that way."""
-    environment = {"MAEJOBS_DEADLINE": str(time.time() + 7)} if way == "deadline" else {}
+    environment = {"MAEJOBS_DEADLINE": str(time.time() + 4)} if way == "deadline" else {}
     process = start(line, tmp_path, **environment)
     if way != "deadline":
         wait_for(lambda: steps_noted(root) >= target or process.poll() == 0, process)
@@ -71,7 +72,7 @@ def test_any_stops_at_all_leave_the_weights_of_a_campaign_in_one_piece(
     print(f"seed {seed}")
     chance = random.Random(seed)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    subprocess.run(command(whole, folder, 0), check=True, capture_output=True)
+    forked.run(command(whole, folder, 0), check=True)
 
     stops = max(len(WAYS), pytestconfig.getoption("--stops"))
     ways = [*WAYS, *chance.choices(WAYS, k=stops - len(WAYS))]
@@ -91,7 +92,7 @@ def test_any_stops_at_all_leave_the_weights_of_a_campaign_in_one_piece(
         assert (found.step if found else 0) >= step
         if index % 2 and found:
             evaluate_and_stop(parts, tmp_path, chance.uniform(*EVALUATION_SECONDS))
-    subprocess.run(command(parts, folder, 1), check=True, capture_output=True)
+    forked.run(command(parts, folder, 1), check=True)
 
     one, many = newest(whole), newest(parts)
     assert one is not None

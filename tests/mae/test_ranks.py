@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import forked
 import psutil
 import pytest
 import torch
@@ -16,6 +18,7 @@ from test_process import events, newest, start, wait_for
 from test_resume import STEPS, night
 from tiny import TINY
 
+import mae.train.processes
 from mae.config import Config
 from mae.config_file import read_config
 from mae.data.sources import open_source
@@ -68,6 +71,13 @@ def run(words: list[str], **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         words, capture_output=True, text=True, timeout=120, env={**os.environ, **environment}
     )
+
+
+def run_copies(words: list[str], **environment: str) -> subprocess.CompletedProcess:
+    """As `run`, of mae; it and those that it starts are copies of this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mae.train.processes, "subprocess", SimpleNamespace(Popen=forked.Forked))
+        return forked.run(words, env={**os.environ, **environment})
 
 
 def told_by_mae(stderr: str) -> list[str]:
@@ -154,10 +164,10 @@ def test_only_the_first_process_writes_and_speaks(two):
 def test_processes_resume_bit_for_bit(tmp_path):
     """With three of them, since the sum of three numbers depends on their order."""
     whole, parts, size = tmp_path / "whole", tmp_path / "parts", ("--set", "recipe.batch_size=15")
-    assert run(processes(whole, *size, count=3)).returncode == 0
-    first = run(processes(parts, *size, "--until-step", "5", count=3))
+    assert run_copies(processes(whole, *size, count=3)).returncode == 0
+    first = run_copies(processes(parts, *size, "--until-step", "5", count=3))
     assert first.stdout == "paused: step 5\n"
-    second = run(processes(parts, *size, count=3))
+    second = run_copies(processes(parts, *size, count=3))
     assert "resuming from step-000000005" in " ".join(told_by_mae(second.stderr))
     assert same_weights(parts, whole)
 
@@ -166,7 +176,7 @@ def test_processes_resume_bit_for_bit(tmp_path):
 def test_a_sharded_night_goes_on_from_a_whole_one_and_a_whole_one_from_it(tmp_path, config, alone):
     root, shard = tmp_path / "campaign", ("--set", "run.shard=true")
     night(root, config, until=3)
-    done = run(processes(root, *shard, "--until-step", "9"))
+    done = run_copies(processes(root, *shard, "--until-step", "9"))
     assert done.stdout == "paused: step 9\n", done.stderr
     night(root, config)
     assert_learnt_alike(root, alone)
@@ -182,7 +192,7 @@ def test_shards_add_up_with_activations_computed_anew(tmp_path, two):
     To the bit where products do not depend on where their tensors lie, as MKL's do with AVX2.
     """
     settings = ("--set", "run.shard=true", "--set", "run.recompute=true")
-    done = run(processes(tmp_path / "campaign", *settings))
+    done = run_copies(processes(tmp_path / "campaign", *settings))
     assert done.returncode == 0, done.stderr
     assert_learnt_alike(tmp_path / "campaign", two[0])
 
@@ -268,7 +278,7 @@ def test_what_only_the_second_process_finds_wrong_is_told_by_the_first(tmp_path,
     for sample in order(0, 0, len(images))[16 + 8 : 32]:  # the second half of the second batch
         images.paths[sample].write_bytes(b"no image")
     data = ("--data", str(folder), "--set", "run.workers=0")
-    done = run(processes(tmp_path / "campaign", *data))
+    done = run_copies(processes(tmp_path / "campaign", *data))
     assert done.returncode == 2
     (line,) = told_by_mae(done.stderr)
     assert line.startswith("mae: rank 1 of 2: none of 8 images in a batch can be read")
@@ -277,7 +287,7 @@ def test_what_only_the_second_process_finds_wrong_is_told_by_the_first(tmp_path,
 
 @pytest.mark.slow
 def test_a_batch_that_cannot_be_shared_is_refused_once(tmp_path):
-    done = run(processes(tmp_path / "campaign", "--set", "recipe.batch_size=15"))
+    done = run_copies(processes(tmp_path / "campaign", "--set", "recipe.batch_size=15"))
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith("mae: recipe.batch_size 15 cannot be shared equally by 2 processes; ")
@@ -287,14 +297,14 @@ def test_a_batch_that_cannot_be_shared_is_refused_once(tmp_path):
 @pytest.mark.slow
 def test_a_campaign_that_is_at_work_is_told_once(tmp_path):
     with held(tmp_path / ".lock"):
-        done = run(processes(tmp_path))
+        done = run_copies(processes(tmp_path))
     assert done.returncode == 75
     (line,) = done.stderr.splitlines()
     assert "another mae process is at work here" in line
 
 
 def test_a_deadline_that_is_none_is_refused_before_any_process_is_started(tmp_path):
-    done = run(processes(tmp_path / "campaign"), MAEJOBS_DEADLINE="foo")
+    done = run_copies(processes(tmp_path / "campaign"), MAEJOBS_DEADLINE="foo")
     assert done.returncode == 2
     assert done.stderr == "mae: MAEJOBS_DEADLINE: 'foo' is not a time in Unix seconds\n"
     assert not (tmp_path / "campaign").exists()
