@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from maejobs.cron.block import Entry
-from maejobs.cron.fires import fires, host_zone
+from maejobs.cron.fires import fires, scheduling_zone
 from maejobs.cron.grammar import parse_expression
 from maejobs.cron.schedule import entries_of
 from maejobs.cron.target import open_target
@@ -24,7 +24,7 @@ from maejobs.shipped import shipped
 MARK = ".maejobs-rehearsal"  # by this file a directory is known to be ours to delete
 CRON_PATH = "/usr/bin:/bin"  # what crond gives a job, and not a directory more (crontab(5))
 POLL_SECONDS = 0.5
-EVENING = 20  # the hour, local time, at which a rehearsal begins
+EVENING = 20  # the hour, on cron's clock, at which a rehearsal begins
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,8 @@ class Firing:
 
 def firings(stage: Stage, nights: int) -> Iterator[Firing]:
     """What crond would start, in order, over the coming `nights`."""
-    home, zone, start = stage.home(), host_zone(), _evening(datetime.now(UTC))
-    entries = entries_of(open_target(home.crontab), home)
+    home, zone, start = stage.home(), scheduling_zone(), _evening(datetime.now(UTC))
+    entries = entries_of(open_target(home.crontab).read(), home)
     coming = [
         Firing(fire, entry)
         for entry in entries
@@ -167,7 +167,7 @@ def start_as_cron(stage: Stage, firing: Firing, watch: Callable[[], None]) -> in
 
 def _evening(now: datetime) -> datetime:
     """The coming evening, from which on a night is not cut in two by the time of day it is."""
-    local = now.astimezone(host_zone())
+    local = now.astimezone(scheduling_zone())
     return local.replace(hour=EVENING, minute=0, second=0, microsecond=0).astimezone(UTC)
 
 

@@ -15,9 +15,10 @@ from maejobs.cli.options import HomeCommand, current_home
 from maejobs.cli.text import visible
 from maejobs.cron.describe import describe
 from maejobs.cron.dialect import Dialect, dialect_of
-from maejobs.cron.fires import fires, host_zone
+from maejobs.cron.fires import fires
 from maejobs.cron.grammar import BadExpression, Expression, parse_expression
 from maejobs.cron.surprises import crowd_of, surprises_of
+from maejobs.cron.target import SYSTEM
 from maejobs.cron.wakeup import MINUTE
 from maejobs.errors import EXIT_USAGE, MaejobsError, UserError
 from maejobs.home import Home
@@ -33,7 +34,7 @@ FIRST_YEAR = 1970
     type=click.Choice([d.value for d in Dialect]),
     help="Whose grammar (default: the home's).",
 )
-@click.option("--timezone", metavar="ZONE", help="The zone cron schedules in (default: host's).")
+@click.option("--timezone", metavar="ZONE", help="The zone to fire in (default: cron's).")
 @click.option("--from", "start", metavar="ISO", help="With --until: all fires from here on.")
 @click.option("--until", metavar="ISO", help="Up to here, exclusive.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, an object a line.")
@@ -53,11 +54,12 @@ def check_command(
     Example:
       maejobs check "30 2 * * 1-5"
     """
-    zone = host_zone() if timezone is None else _zone(timezone)
-    window = _window(start, until, zone)
     home = current_home()
+    table = _table(home)
+    zone = _crons_zone(home, table) if timezone is None else _zone(timezone)
+    window = _window(start, until, zone)
     grammar = Dialect(dialect) if dialect else dialect_of(home)
-    lines = _lines(home, grammar)
+    lines = _expressions(table, home, grammar)
     worst = 0
     for text in _texts(expressions):
         told = _verdict(text, grammar, zone, window, lines)
@@ -103,16 +105,29 @@ def _verdict(
     return told
 
 
-def _lines(home: Home, dialect: Dialect) -> list[Expression]:
-    """The expressions in the home's crontab; none where it cannot be read, which others tell."""
-    from maejobs.cron.lines import parse_lines
+def _table(home: Home) -> bytes | None:
+    """The home's crontab; None where it cannot be read, which others tell."""
     from maejobs.cron.target import open_target
 
     try:
-        target = open_target(home.crontab)
-        lines = parse_lines(target.read() or b"", target.system, dialect)
+        return open_target(home.crontab).read() or b""
     except (MaejobsError, OSError):
-        return []
+        return None
+
+
+def _crons_zone(home: Home, table: bytes | None) -> tzinfo:
+    from maejobs.cli.zone import take_the_daemons_zone
+    from maejobs.cron.zone import zone_of_slots
+
+    take_the_daemons_zone(home)
+    return zone_of_slots(home, table)
+
+
+def _expressions(table: bytes | None, home: Home, dialect: Dialect) -> list[Expression]:
+    """The expressions in the home's table."""
+    from maejobs.cron.lines import parse_lines
+
+    lines = parse_lines(table or b"", home.crontab == SYSTEM, dialect)
     expressions = []
     for text in (line.expression for line in lines if line.expression is not None):
         with suppress(BadExpression):

@@ -162,16 +162,20 @@ def _tell(history: "HistoryReport") -> None:
 
 def _next_due(home: Home, now: datetime) -> datetime | None:
     """When the next slot of the home's crontab is due; now, where that cannot be told."""
+    from maejobs.cli.zone import take_the_daemons_zone
     from maejobs.cron.dialect import dialect_of
-    from maejobs.cron.fires import host_zone, next_fire
+    from maejobs.cron.fires import next_fire
     from maejobs.cron.grammar import parse_expression
     from maejobs.cron.schedule import entries_of
     from maejobs.cron.target import open_target
+    from maejobs.cron.zone import schedule_zone
 
+    take_the_daemons_zone(home)
     try:
-        entries = entries_of(open_target(home.crontab), home)
+        table = open_target(home.crontab).read() or b""
+        entries, zone = entries_of(table, home), schedule_zone(home, table)
         expressions = [parse_expression(entry.expression, dialect_of(home)) for entry in entries]
     except MaejobsError:
         return now
-    fires = [next_fire(expression, now, host_zone()) for expression in expressions]
+    fires = [next_fire(expression, now, zone) for expression in expressions]
     return min((fire for fire in fires if fire is not None), default=None)

@@ -105,10 +105,10 @@ class _Progress:
     """What the run under way reports: on a terminal one line rewritten, else one now and then."""
 
     def __init__(self, stage: Stage, firing: Firing) -> None:
-        from maejobs.cron.fires import host_zone
+        from maejobs.cron.fires import scheduling_zone
 
         self._stage, self._job = stage, firing.entry.job
-        self.when = f"{firing.at.astimezone(host_zone()):%a %d %b %H:%M}"
+        self.when = f"{firing.at.astimezone(scheduling_zone()):%a %d %b %H:%M}"
         self.last = ""
         self._told = time.monotonic()
         self._terminal = sys.stdout.isatty()

@@ -49,6 +49,7 @@ def digest_command(
       maejobs digest
       maejobs digest --since 12h --html morning.html
     """
+    from maejobs.cli.zone import take_the_daemons_zone
     from maejobs.digest.gather import gather
     from maejobs.digest.html import as_html
     from maejobs.digest.text import as_text
@@ -56,6 +57,7 @@ def digest_command(
     from maejobs.notify.settings import read_settings
 
     home = existing_home()
+    take_the_daemons_zone(home)
     length = _duration(back)
     if sending and not read_settings(home).urls:
         raise UserError(

@@ -45,10 +45,12 @@ def exec_command(job: str, slot_text: str | None, dry_run: bool) -> int:
       maejobs exec pretrain
     """
     from maejobs.cli.probe import answer
+    from maejobs.cli.zone import take_the_daemons_zone
     from maejobs.cron.schedule import PROBE, RECONCILE
+    from maejobs.cron.zone import zone_of_slots
     from maejobs.rundb.run import CATCH_UP
     from maejobs.supervise.execute import execute
-    from maejobs.supervise.slot import scheduled_expressions, slot_of, zone_of_slots
+    from maejobs.supervise.slot import scheduled_expressions, slot_of
 
     home = existing_home()
     if job == PROBE:
@@ -59,6 +61,7 @@ def exec_command(job: str, slot_text: str | None, dry_run: bool) -> int:
 
         return reconcile_for_cron(home, dry_run)
     click.get_current_context().with_resource(warned_by(on_stderr))
+    take_the_daemons_zone(home)
     _refuse_unknown(home, job)
     if slot_text is None:
         trigger = "cron"
@@ -173,10 +176,10 @@ def _refuse_unknown(home: Home, job: str) -> None:
     if job in job_names(home.jobs_dir):
         return
     try:
-        scheduled = any(entry.job == job for entry in entries_of(open_target(home.crontab), home))
+        entries = entries_of(open_target(home.crontab).read(), home)
     except MaejobsError:
         return
-    if not scheduled:
+    if all(entry.job != job for entry in entries):
         load_job(home.jobs_dir, job)
 
 
@@ -208,8 +211,10 @@ def _in_foreground(
     home: Home, job: str, trigger: str, old: Any = None, as_json: bool = False
 ) -> int:
     from maejobs.cli.foreground import Foreground
+    from maejobs.cli.zone import take_the_daemons_zone
     from maejobs.supervise.execute import execute
 
+    take_the_daemons_zone(home)
     with Foreground(quiet=as_json) as foreground, warned_by(foreground.say):
         verdict = execute(
             home,

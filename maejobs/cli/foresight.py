@@ -1,7 +1,7 @@
 """What `schedule` says before it writes: when the job runs next, and what is in its way."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, tzinfo
 from itertools import islice
 from typing import Any
 
@@ -12,7 +12,7 @@ from maejobs.cli import plan
 from maejobs.cli.output import local, relative
 from maejobs.cron.block import Entry, read_entries
 from maejobs.cron.dialect import dialect_of
-from maejobs.cron.fires import fires, host_zone
+from maejobs.cron.fires import fires
 from maejobs.cron.grammar import Expression
 from maejobs.cron.install import Change
 from maejobs.cron.schedule import belongs_to
@@ -39,9 +39,13 @@ def known_lengths(home: Home) -> tuple[dict[str, Expectation], list[str]]:
 
 
 def foresee(
-    home: Home, entries: Iterable[Entry], job: str, expected: dict[str, Expectation]
+    home: Home,
+    entries: Iterable[Entry],
+    job: str,
+    expected: dict[str, Expectation],
+    zone: tzinfo,
 ) -> tuple[Outlook, list[str]]:
-    """The job's coming week among `entries`, and what of them cannot be read.
+    """The job's coming week among `entries`, cron's in `zone`; and what of them cannot be read.
 
     Only jobs that share a lock or the GPUs with it are looked at: no other gets in its way.
     Raises UserError for more slots than can be looked through.
@@ -51,15 +55,15 @@ def foresee(
     jobs, unread = planned_jobs(ours, jobs_dir, expected, dialect_of(home))
     own = [planned for planned in jobs if planned.name == job]
     near = [other for other in jobs if any(map(other.may_be_in_the_way_of, own))]
-    return plan.only(look_ahead(near, clock.now(), DAYS, host_zone()), job), unread
+    return plan.only(look_ahead(near, clock.now(), DAYS, zone), job), unread
 
 
 def try_to_foresee(
-    home: Home, change: Change, job: str, expected: dict[str, Expectation]
+    home: Home, change: Change, job: str, expected: dict[str, Expectation], zone: tzinfo
 ) -> tuple[Outlook | None, list[str]]:
     """As `foresee`, of a changed table; None, and why, where the week cannot be looked through."""
     try:
-        return foresee(home, read_entries(change.after), job, expected)
+        return foresee(home, read_entries(change.after), job, expected, zone)
     except UserError as error:
         return None, [f"the coming week is not looked through: {error}"]
 
@@ -71,9 +75,9 @@ def refuse_collisions(outlook: Outlook) -> None:
             raise UserError(f"{problem.text}; nothing was written (--strict)")
 
 
-def next_fires(expression: Expression) -> list[datetime]:
+def next_fires(expression: Expression, zone: tzinfo) -> list[datetime]:
     """The next few slots of the expression."""
-    return list(islice(fires(expression, clock.now(), host_zone()), SHOWN_FIRES))
+    return list(islice(fires(expression, clock.now(), zone), SHOWN_FIRES))
 
 
 def as_json_object(outlook: Outlook | None) -> dict[str, Any] | None:
@@ -86,21 +90,21 @@ def print_problems_of(outlook: Outlook | None) -> None:
     plan.print_problems(outlook.problems if outlook else ())
 
 
-def print_next(expression: Expression, outlook: Outlook | None) -> None:
+def print_next(expression: Expression, outlook: Outlook | None, zone: tzinfo) -> None:
     """A line a slot, with its expected end where the past tells it."""
     if expression.reboot:
         click.echo("next: when the host starts")
         return
     firings = {firing.slot: firing for firing in outlook.firings} if outlook else {}
-    for slot in next_fires(expression):
-        ends = _ends(firings[slot]) if slot in firings else ""
-        click.echo(f"next: {local(slot)} ({relative(slot)}){ends}")
+    for slot in next_fires(expression, zone):
+        ends = _ends(firings[slot], zone) if slot in firings else ""
+        click.echo(f"next: {local(slot, zone)} ({relative(slot)}){ends}")
 
 
-def _ends(firing: Firing) -> str:
+def _ends(firing: Firing, zone: tzinfo) -> str:
     usual, long = firing.usual_end, firing.long_end
     if usual is None or long is None:
         return ""
-    until = wording.near(usual, firing.slot, host_zone())
-    longest = wording.near(long, firing.slot, host_zone())
+    until = wording.near(usual, firing.slot, zone)
+    longest = wording.near(long, firing.slot, zone)
     return f", until {until}" + (f", on a long day {longest}" if longest != until else "")

@@ -129,7 +129,8 @@ def send_command(dry_run: bool, as_json: bool) -> int:
     from dataclasses import asdict
 
     from maejobs import clock
-    from maejobs.cron.fires import host_zone
+    from maejobs.cli.zone import take_the_daemons_zone
+    from maejobs.cron.zone import zone_of_slots
     from maejobs.digest.mail import put_if_due
     from maejobs.notify.alerts import message_of
     from maejobs.notify.judge import judge
@@ -140,10 +141,11 @@ def send_command(dry_run: bool, as_json: bool) -> int:
     from maejobs.watch.morning import digest_is_due
 
     home = existing_home()
+    take_the_daemons_zone(home)
     if dry_run:
         now = clock.now()
         changes = judge(home, now, dry_run=True) if read_settings(home).urls else []
-        names = [message_of(change, now, host_zone()).name for change in changes]
+        names = [message_of(change, now, zone_of_slots(home)).name for change in changes]
         names += [f"{DIGEST} of the night"] if digest_is_due(home, now) else []
         names += [message.name for message in waiting(home)]
         if as_json:

@@ -5,7 +5,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -136,16 +136,17 @@ def print_fields(fields: Mapping[str, str | None]) -> None:
             click.echo(f"{click.style(name.ljust(width), bold=True)}  {shown}")
 
 
-def local(at: datetime | None) -> str:
-    """An instant as the host's clock shows it, to the minute."""
-    return f"{at.astimezone(host_zone()):%a %Y-%m-%d %H:%M}" if at else ""
+def local(at: datetime | None, zone: tzinfo | None = None) -> str:
+    """An instant as the caller's clock shows it, or the clocks of `zone`, to the minute."""
+    return f"{at.astimezone(zone or host_zone()):%a %Y-%m-%d %H:%M}" if at else ""
 
 
-def short_local(at: datetime | None) -> str:
+def short_local(at: datetime | None, zone: tzinfo | None = None) -> str:
     """As `local`, but as short as can be told apart: `Tue 02:00` within a week, else the date."""
     if at is None:
         return ""
-    here, today = at.astimezone(host_zone()), clock.now().astimezone(host_zone())
+    zone = zone or host_zone()
+    here, today = at.astimezone(zone), clock.now().astimezone(zone)
     if today <= here and (here.date() - today.date()).days < 7:
         return f"{here:%a %H:%M}"
     return f"{here:%d %b %H:%M}" if here.year == today.year else f"{here:%Y-%m-%d %H:%M}"

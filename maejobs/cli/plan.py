@@ -20,6 +20,7 @@ from maejobs.cli.options import (
 from maejobs.cli.output import GAP, length, print_json, print_table
 from maejobs.cli.text import visible
 from maejobs.cli.timeline import FINE, PLAIN, TICKS, Ink, draw, filled
+from maejobs.cli.zone import take_the_daemons_zone, tell_zone
 from maejobs.errors import EXIT_FAILED, UserError
 from maejobs.home import Home
 from maejobs.watch.expectation import Expectation
@@ -65,6 +66,7 @@ def plan_command(job: str | None, days: int, strict: bool, as_json: bool) -> int
       maejobs plan pretrain --days 30 --strict
     """
     home = current_home()
+    take_the_daemons_zone(home)
     outlook, trouble = outlook_of(home, days, PATIENCE_SECONDS)
     for line in trouble:
         click.echo(f"maejobs: {visible(line)}", err=True)
@@ -84,6 +86,7 @@ def plan_command(job: str | None, days: int, strict: bool, as_json: bool) -> int
         print_problems(shown.problems)
         if not shown.problems:
             click.echo("nothing is in another's way")
+        tell_zone(shown.zone, (firing.slot for firing in shown.firings))
     return EXIT_FAILED if trouble or (strict and shown.problems) else 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from maejobs.cron.target import Target
 from maejobs.daemon.alone import is_served, running_cron
-from maejobs.daemon.marks import heartbeat_file, read_heartbeat, read_zone
+from maejobs.daemon.marks import heartbeat_file, read_heartbeat
 from maejobs.home import Home
 
 ALLOW, DENY = Path("/etc/cron.allow"), Path("/etc/cron.deny")
@@ -31,11 +31,6 @@ def stale_heartbeat(home: Home, target: Target, now: datetime) -> str | None:
     if at is None:
         return "it leaves no heartbeat in this home; another home's daemon may serve the table"
     return f"its last heartbeat is of {at:%Y-%m-%d %H:%M} UTC" if now - at > LATE else None
-
-
-def daemons_zone(home: Home, target: Target) -> str | None:
-    """The zone of our own daemon, where that serves the table: its slots are told by it."""
-    return read_zone(heartbeat_file(home, target)) if is_served(target) else None
 
 
 def kept_out(user: str, allow: Path = ALLOW, deny: Path = DENY) -> str | None:

@@ -59,27 +59,33 @@ def schedule_command(
       maejobs schedule evaluate "30 6 * * 1-5" --dry-run --strict
     """
     from maejobs.cli import foresight  # late: `unschedule` looks at no plan
+    from maejobs.cli.zone import take_the_daemons_zone, tell_zone
+    from maejobs.cron.zone import zone_of_slots
 
     home = current_home()
     open_target(home.crontab)  # a user who is not there comes before a home that is not theirs
     refuse_anothers_home(home)
     parsed = parse_expression(_text_of(home, job, expression), dialect_of(home))
     entry = Entry(job, parsed.text, command_of(home, job))
+    take_the_daemons_zone(home)
+    zone = zone_of_slots(home)
     lengths, trouble = foresight.known_lengths(home)
 
     def build(entries: Sequence[Entry]) -> list[Entry]:
         wanted = _with(entries, entry, home, also)
         if strict:
-            foresight.refuse_collisions(foresight.foresee(home, wanted, job, lengths)[0])
+            outlook, _ = foresight.foresee(home, wanted, job, lengths, zone)
+            foresight.refuse_collisions(outlook)
         return wanted
 
     change = _change(home, build, dry_run=True)  # a crontab that refuses leaves no home behind
-    outlook, unread = foresight.try_to_foresee(home, change, job, lengths)
+    outlook, unread = foresight.try_to_foresee(home, change, job, lengths, zone)
     for line in trouble + unread:
         click.echo(f"maejobs: {visible(line)}", err=True)
     if not as_json:
-        foresight.print_next(parsed, outlook)
+        foresight.print_next(parsed, outlook, zone)
         foresight.print_problems_of(outlook)
+        tell_zone(zone, foresight.next_fires(parsed, zone))
     if not dry_run:
         if not home.exists:
             from maejobs.cli.upkeep import make_home
@@ -102,7 +108,7 @@ def schedule_command(
                 "after": [new.expression for new in after],
                 "changed": not change.is_empty,
                 "written": not (dry_run or change.is_empty),
-                "next": foresight.next_fires(parsed),
+                "next": foresight.next_fires(parsed, zone),
                 "plan": foresight.as_json_object(outlook),
             }
         )

@@ -1,7 +1,7 @@
 """`maejobs status` and `next`: one screen of how things stand, and what comes."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from heapq import merge
 from itertools import islice
 from typing import Any
@@ -27,12 +27,14 @@ from maejobs.cli.output import (
     short_local,
 )
 from maejobs.cli.text import visible
+from maejobs.cli.zone import take_the_daemons_zone, tell_zone
 from maejobs.cron.block import Entry
 from maejobs.cron.dialect import Dialect, dialect_of
-from maejobs.cron.fires import fires, host_zone, next_fire, previous_fire
+from maejobs.cron.fires import fires, next_fire, previous_fire
 from maejobs.cron.grammar import BadExpression, Expression, parse_expression
 from maejobs.cron.schedule import entries_of
 from maejobs.cron.target import open_target
+from maejobs.cron.zone import schedule_zone, zone_of_slots
 from maejobs.errors import EXIT_FAILED, MaejobsError, UserError
 from maejobs.home import Home
 
@@ -52,7 +54,8 @@ def status_command(as_json: bool) -> int:
       maejobs status
     """
     home = current_home()
-    rows, trouble = _status(home)
+    take_the_daemons_zone(home)
+    rows, zone, trouble = _status(home)
     for line in trouble:
         click.echo(f"maejobs: {visible(line)}", err=True)
     if as_json:
@@ -60,11 +63,12 @@ def status_command(as_json: bool) -> int:
     elif not rows:
         click.echo(f"no jobs in {home.jobs_dir}; `maejobs init` puts ours there")
     else:
-        _print_status(rows)
+        _print_status(rows, zone)
+        tell_zone(zone, (row["next"] for row in rows if row["next"]))
     return EXIT_FAILED if trouble else 0
 
 
-def _print_status(rows: list[dict[str, Any]]) -> None:
+def _print_status(rows: list[dict[str, Any]], zone: tzinfo) -> None:
     print_table(
         ["job", "last run", "state", "progress", "took", "next", "notes"],
         [
@@ -74,7 +78,7 @@ def _print_status(rows: list[dict[str, Any]]) -> None:
                 row["state"] or "never ran",
                 share(row["step"], row["total_steps"]),
                 length(row["duration_seconds"]),
-                f"{short_local(row['next'])}, {relative(row['next'])}" if row["next"] else "",
+                f"{short_local(row['next'], zone)}, {relative(row['next'])}" if row["next"] else "",
                 _notes(row),
             ]
             for row in rows
@@ -108,7 +112,9 @@ def next_command(job: str | None, count: int, as_json: bool) -> None:
       maejobs next -n 5
     """
     home = current_home()
-    entries = entries_of(open_target(home.crontab), home)
+    take_the_daemons_zone(home)
+    table = open_target(home.crontab).read() or b""
+    entries = entries_of(table, home)
     if job is not None and not (entries := [entry for entry in entries if entry.job == job]):
         from maejobs.jobs.load import job_names, load_job
 
@@ -116,8 +122,9 @@ def next_command(job: str | None, count: int, as_json: bool) -> None:
             load_job(home.jobs_dir, job)  # a misspelt name is told as such
         raise UserError(f'{job} is not scheduled; `maejobs schedule {job} "0 2 * * *"` does it')
     at_boot = sorted({entry.job for entry in entries if entry.expression == REBOOT})
-    dialect = dialect_of(home)
-    coming = list(islice(merge(*(_slots(entry, dialect) for entry in entries)), count))
+    dialect, zone = dialect_of(home), schedule_zone(home, table)
+    slots = (_slots(entry, dialect, zone) for entry in entries)
+    coming = list(islice(merge(*slots), count))
     if as_json:
         print_json([{"at": at, "job": name, "expression": text} for at, name, text in coming])
     elif not (coming or at_boot):
@@ -125,30 +132,33 @@ def next_command(job: str | None, count: int, as_json: bool) -> None:
     elif coming:
         print_table(
             ["when", "", "job", "expression"],
-            [[local(at), relative(at), name, text] for at, name, text in coming],
+            [[local(at, zone), relative(at), name, text] for at, name, text in coming],
         )
+        tell_zone(zone, (at for at, _, _ in coming))
     if at_boot and not as_json:
         click.echo(f"when the host starts: {', '.join(at_boot)}")
 
 
-def _slots(entry: Entry, dialect: Dialect) -> Iterator[tuple[datetime, str, str]]:
+def _slots(entry: Entry, dialect: Dialect, zone: tzinfo) -> Iterator[tuple[datetime, str, str]]:
     try:
         expression = parse_expression(entry.expression, dialect)
     except BadExpression as error:
         click.echo(f"maejobs: {entry.job}: {error}", err=True)
         return
-    for fire in fires(expression, clock.now(), host_zone()):
+    for fire in fires(expression, clock.now(), zone):
         yield fire, entry.job, entry.expression
 
 
-def _status(home: Home) -> tuple[list[dict[str, Any]], list[str]]:
-    """A row for each job that has a file, a schedule or a past; and what could not be read."""
+def _status(home: Home) -> tuple[list[dict[str, Any]], tzinfo, list[str]]:
+    """A row for each job that has a file, a schedule or a past, cron's zone, and what is unread."""
     from maejobs.jobs.load import job_names
 
     trouble: list[str] = []
     entries: list[Entry] = []
+    table: bytes | None = None
     try:
-        entries = entries_of(open_target(home.crontab), home)
+        table = open_target(home.crontab).read() or b""
+        entries = entries_of(table, home)
     except MaejobsError as error:
         trouble.append(str(error))
     # Before `init` there is no database to miss.
@@ -156,8 +166,9 @@ def _status(home: Home) -> tuple[list[dict[str, Any]], list[str]]:
     known = {"last_state": UNKNOWN} if recorded is None else {}
     recorded = recorded or {}
     names = sorted({*job_names(home.jobs_dir), *recorded, *(entry.job for entry in entries)})
-    rows = [_job_status(home, name, entries, recorded.get(name, known)) for name in names]
-    return rows, trouble
+    zone = zone_of_slots(home, table)
+    rows = [_job_status(home, name, entries, zone, recorded.get(name, known)) for name in names]
+    return rows, zone, trouble
 
 
 def _recorded(home: Home, trouble: list[str]) -> dict[str, dict[str, Any]] | None:
@@ -177,14 +188,14 @@ def _recorded(home: Home, trouble: list[str]) -> dict[str, dict[str, Any]] | Non
 
 
 def _job_status(
-    home: Home, name: str, entries: list[Entry], recorded: dict[str, Any]
+    home: Home, name: str, entries: list[Entry], zone: tzinfo, recorded: dict[str, Any]
 ) -> dict[str, Any]:
     from maejobs.cli.pausing import read_pause
     from maejobs.supervise.gates import pause_file
     from maejobs.watch.missed import late_by
 
     pause = pause_file(home, name)
-    now, zone = clock.now(), host_zone()
+    now = clock.now()
     mine = [entry.expression for entry in entries if entry.job == name]
     expressions, unread = _parsed(mine, dialect_of(home))
     coming = [fire for e in expressions if (fire := next_fire(e, now, zone))]

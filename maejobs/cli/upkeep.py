@@ -1,6 +1,5 @@
 """`maejobs init` and `reconcile`: the home made, the record set straight."""
 
-import os
 from pathlib import Path
 
 import click
@@ -13,7 +12,6 @@ from maejobs.cli.options import (
     json_option,
 )
 from maejobs.cli.text import visible
-from maejobs.errors import MaejobsError
 from maejobs.files import write_atomically
 from maejobs.home import Home
 from maejobs.shipped import shipped
@@ -63,10 +61,11 @@ def reconcile_command(dry_run: bool, as_json: bool) -> None:
     from dataclasses import asdict
 
     from maejobs.cli.output import print_json
+    from maejobs.cli.zone import take_the_daemons_zone
     from maejobs.watch.reconcile import reconcile
 
     home = existing_home()
-    _take_the_daemons_zone(home)
+    take_the_daemons_zone(home)
     findings = asdict(reconcile(home, dry_run))
     if as_json:
         print_json(findings)
@@ -76,20 +75,6 @@ def reconcile_command(dry_run: bool, as_json: bool) -> None:
             click.echo(f"{'would be ' if dry_run else ''}{what.replace('_', ' ')}: {visible(run)}")
     if not any(findings.values()):
         click.echo("all is as recorded")
-
-
-def _take_the_daemons_zone(home: Home) -> None:
-    """Be in our own daemon's zone, as what it starts is, where it serves the home's table."""
-    from maejobs.cli.scheduler_check import daemons_zone
-    from maejobs.cron.fires import ZONE_VARIABLE
-    from maejobs.cron.target import open_target
-
-    try:
-        zone = daemons_zone(home, open_target(home.crontab))
-    except MaejobsError:
-        return
-    if zone is not None:
-        os.environ.setdefault(ZONE_VARIABLE, zone)
 
 
 def make_home(home: Home) -> None:

@@ -33,8 +33,8 @@ ZONE_VARIABLE = "MAEJOBS_ZONE"  # set by our own daemon for what it starts
 def host_zone() -> tzinfo:
     """The caller's zone: `TZ` where that names one, else /etc/localtime, else UTC.
 
-    Our own daemon schedules in it. Which slots there are of what cron starts is `scheduling_zone`'s
-    to say: a `TZ` in somebody's shell is not the daemon's.
+    Our own daemon schedules in it, and a person is told in it when something happened. When cron
+    fires is told by maejobs.cron.zone: a `TZ` in somebody's shell is not the daemon's.
     """
     return _first_zone(os.environ.get("TZ", ""), LOCALTIME)
 

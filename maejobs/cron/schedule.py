@@ -4,7 +4,6 @@ import os
 import shlex
 
 from maejobs.cron.block import Entry, read_entries
-from maejobs.cron.target import Target
 from maejobs.home import Home
 
 OPTION = "--home"
@@ -48,9 +47,9 @@ def _calls(entry: Entry, home: Home) -> bool:
     return home.is_default
 
 
-def entries_of(target: Target, home: Home) -> list[Entry]:
-    """The entries of `home` in the target's table. Raises TargetError, BrokenBlock."""
-    return [entry for entry in read_entries(target.read() or b"") if belongs_to(entry, home)]
+def entries_of(table: bytes | None, home: Home) -> list[Entry]:
+    """The entries of `home` in `table`. Raises BrokenBlock."""
+    return [entry for entry in read_entries(table or b"") if belongs_to(entry, home)]
 
 
 def _same_place(named: str, home: Home) -> bool:

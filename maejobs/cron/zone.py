@@ -7,6 +7,7 @@ from maejobs.cron.dialect import Dialect, dialect_of
 from maejobs.cron.fires import scheduling_zone, zone_named
 from maejobs.cron.lines import Kind, parse_lines
 from maejobs.cron.target import open_target
+from maejobs.errors import MaejobsError
 from maejobs.home import Home
 
 VARIABLE = "CRON_TZ"  # cronie's alone: to other crons it is a variable like any
@@ -29,3 +30,14 @@ def schedule_zone(home: Home, table: bytes | None = None) -> tzinfo:
         if line.kind is Kind.ENVIRONMENT and line.name == VARIABLE:
             told = line.value
     return scheduling_zone() if told is None else zone_named(told)
+
+
+def zone_of_slots(home: Home, table: bytes | None = None) -> tzinfo:
+    """As `schedule_zone`, for what a crontab that cannot be read must not cost: then the daemon's.
+
+    Never raises.
+    """
+    try:
+        return schedule_zone(home, table)
+    except MaejobsError:
+        return scheduling_zone()

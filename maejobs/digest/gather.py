@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import Engine
 
 from maejobs import clock
-from maejobs.cron.fires import host_zone
 from maejobs.digest.campaigns import backups, campaign_of, safety_of
 from maejobs.digest.facts import Coming, Digest, Picture, RunFact, Safety
 from maejobs.digest.pictures import read_picture
@@ -50,7 +49,7 @@ def gather(home: Home, since: datetime) -> Digest:
         host_name(),
         since,
         now,
-        host_zone(),
+        outlook.zone,
         tuple(run_facts(rows)),
         tuple(safety),
         tuple(Coming(f.job.name, f.slot, f.usual_end) for f in outlook.firings[:MOST_COMING]),

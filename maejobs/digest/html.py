@@ -4,7 +4,7 @@ from base64 import b64encode
 from html import escape
 
 from maejobs.digest.facts import Digest, Picture, to_do
-from maejobs.digest.text import Section, plain, sections, title
+from maejobs.digest.text import Section, plain, sections, span, title
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 60em; padding: 0 1em; }
@@ -27,6 +27,7 @@ def as_html(digest: Digest) -> str:
             '<meta name="viewport" content="width=device-width">',
             f"<title>{escape(title(digest))}</title><style>{STYLE}</style></head><body>",
             f"<h1{style}>{escape(title(digest))}</h1>",
+            f"<p>{escape(span(digest))}</p>",
             *(_section(section) for section in sections(digest)),
             *(_figure(picture) for picture in digest.pictures),
             "</body></html>",

@@ -51,10 +51,15 @@ def title(digest: Digest) -> str:
     return f"maejobs on {digest.host}: {headline(digest)}"
 
 
+def span(digest: Digest) -> str:
+    """Of which time it tells, and whose clock all its times are of: it may be read elsewhere."""
+    since, now = (_local(at, digest.zone) for at in (digest.since, digest.now))
+    return plain(f"{since} to {now}, {digest.zone}")
+
+
 def as_text(digest: Digest) -> str:
     """The digest as plain text, columns aligned."""
-    since, now = (_local(at, digest.zone) for at in (digest.since, digest.now))
-    lines = [title(digest), f"{since} to {now}"]
+    lines = [title(digest), span(digest)]
     for section in sections(digest):
         lines += ["", section.title, *(f"  {line}" for line in _aligned(section.lines))]
     return "\n".join(lines) + "\n"

@@ -13,7 +13,7 @@ def deadline_of(
     """The earlier of `start + timeout` and the first `until` after `base`; None for neither.
 
     `base` is the slot (or the start, for a run by hand), so that a run that starts after its
-    window has a deadline in the past instead of one tomorrow. `until` is local time in `zone`.
+    window has a deadline in the past instead of one tomorrow. `until` is a time of day in `zone`.
     """
     ends = []
     if timeout is not None:

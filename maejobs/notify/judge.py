@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from maejobs.cron.fires import host_zone
+from maejobs.cron.zone import zone_of_slots
 from maejobs.errors import MaejobsError
 from maejobs.files import make_private_directory, write_atomically
 from maejobs.home import Home
@@ -55,7 +55,7 @@ def judge(
     if dry_run:
         return changes
     for change in changes:
-        message = message_of(change, now, host_zone())
+        message = message_of(change, now, zone_of_slots(home))
         outbox.put(home, message)
         told = still_bad(told, change)
         try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from maejobs import clock
-from maejobs.cron.fires import host_zone
+from maejobs.cron.zone import zone_of_slots
 from maejobs.errors import MaejobsError, UserError
 from maejobs.home import Home
 from maejobs.notify import outbox
@@ -81,10 +81,11 @@ def _deliver(
 
     Without settings these are pings only.
     """
+    hours = settings.quiet_hours if settings else None
     stuck: set[str] = set()  # what would be due again at once, and again
     while alone:
         now = clock.now()
-        quiet = quiet_until(now, settings.quiet_hours if settings else None, host_zone())
+        quiet = quiet_until(now, hours, zone_of_slots(home)) if hours else None
         found = sort_out(outbox.waiting(home), now, quiet)
         for message, why in found.dropped:
             _drop(home, message, now, why)

@@ -6,12 +6,12 @@ import os
 import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 from pathlib import Path
 from typing import NamedTuple
 
 from maejobs import clock
-from maejobs.cron.fires import scheduling_zone
+from maejobs.cron.zone import zone_of_slots
 from maejobs.errors import NotNow, UserError
 from maejobs.files import FILE_MODE
 from maejobs.home import Home
@@ -116,7 +116,8 @@ def _pass_gates(
     home: Home, job: Job, run: Run, values: dict[str, str], signals: Signals, stack: ExitStack
 ) -> Passed:
     """What the run has, handed to `stack`, and its deadline. Raises NotNow; OSError: no answer."""
-    _look(home, job, run, values)
+    zone = zone_of_slots(home)
+    _look(home, job, run, values, zone)
     told_to_stop = lambda: signals.count > 0  # noqa: E731
     held, locks = take_locks(home, job, run.id, _patience(run, job.wait), told_to_stop)
     stack.enter_context(held)
@@ -130,17 +131,17 @@ def _pass_gates(
         locks += on_gpus
     # Once more: it may have waited for hours. It then has as long as one that did not, but no
     # longer window.
-    _look(home, job, run, values)
+    _look(home, job, run, values, zone)
     if run.deadline is None:
         return Passed(locks, gpus)
     left = (run.deadline - clock.now()).total_seconds()
     return Passed(locks, gpus, clock.steady() + left)
 
 
-def _look(home: Home, job: Job, run: Run, values: dict[str, str]) -> None:
+def _look(home: Home, job: Job, run: Run, values: dict[str, str], zone: tzinfo) -> None:
     """Set the deadline of a start now, and ask the gates that nobody waits at. Raises NotNow."""
     now = clock.now()
-    base, zone = run.slot or run.queued, scheduling_zone()
+    base = run.slot or run.queued
     run.deadline = deadline_of(base, now, job.until, job.timeout, zone)
     check_pause(home, job.name)
     check_window(run.deadline, now)

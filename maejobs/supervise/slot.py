@@ -5,11 +5,10 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta, tzinfo
 
 from maejobs.cron.dialect import dialect_of
-from maejobs.cron.fires import previous_fire, scheduling_zone
+from maejobs.cron.fires import previous_fire
 from maejobs.cron.grammar import Expression, parse_expression
 from maejobs.cron.schedule import entries_of
 from maejobs.cron.target import open_target
-from maejobs.cron.zone import schedule_zone
 from maejobs.errors import MaejobsError
 from maejobs.home import Home
 
@@ -30,21 +29,13 @@ def slot_of(now: datetime, expressions: Iterable[Expression], zone: tzinfo) -> d
     return max(recent, default=minute)
 
 
-def zone_of_slots(home: Home) -> tzinfo:
-    """The zone in which cron reads the crontab; the daemon's where that cannot be read."""
-    try:
-        return schedule_zone(home)
-    except MaejobsError:
-        return scheduling_zone()
-
-
 def scheduled_expressions(home: Home, job: str) -> list[Expression]:
     """The expressions under which the crontab has the job; [] where it cannot be read.
 
     Reading the table only makes the slot more exact, so trouble with it must not cost the run.
     """
     try:
-        entries = entries_of(open_target(home.crontab), home)
+        entries = entries_of(open_target(home.crontab).read(), home)
         dialect = dialect_of(home)
         return [parse_expression(e.expression, dialect) for e in entries if e.job == job]
     except MaejobsError as error:

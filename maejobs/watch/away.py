@@ -9,7 +9,7 @@ import logging
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from maejobs.cron.fires import host_zone
+from maejobs.cron.zone import zone_of_slots
 from maejobs.errors import MaejobsError
 from maejobs.files import make_private_directory, write_atomically
 from maejobs.home import Home
@@ -67,7 +67,7 @@ def tell_of_database(home: Home, is_away: bool, now: datetime) -> None:
         after = next_absence(before, is_away, now)
         if after == before or not _has_receivers(home):
             return
-        message = message_of(before, after, now, host_zone(), host_name())
+        message = message_of(before, after, now, zone_of_slots(home), host_name())
         if message is not None:
             outbox.put(home, message)
         try:

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 from typing import NamedTuple
 
 from maejobs.cron.dialect import dialect_of
-from maejobs.cron.fires import host_zone
 from maejobs.cron.schedule import entries_of
 from maejobs.cron.target import open_target
+from maejobs.cron.zone import schedule_zone, zone_of_slots
 from maejobs.files import write_atomically
 from maejobs.home import Home
 from maejobs.notify.settings import NEVER, read_settings
@@ -63,10 +63,11 @@ def digest_is_due(home: Home, now: datetime) -> bool:
     settings = read_settings(home)
     if not settings.urls or settings.digest_at == NEVER:
         return False
-    last, zone = last_digest(home, now), host_zone()
+    last = last_digest(home, now)
     if isinstance(settings.digest_at, time):
-        return is_due_at(now, last, settings.digest_at, zone)
-    entries = entries_of(open_target(home.crontab), home)
+        return is_due_at(now, last, settings.digest_at, zone_of_slots(home))
+    table = open_target(home.crontab).read() or b""
+    entries, zone = entries_of(table, home), schedule_zone(home, table)
     jobs, _ = planned_jobs(entries, home.jobs_dir, {}, dialect_of(home))
     ending = [job for job in jobs if job.until is not None]
     coming = firings(ending, now - LOOK_BACK, now, zone)

@@ -10,10 +10,10 @@ from humanize import naturalsize
 from maejobs import clock
 from maejobs.cron.block import Entry
 from maejobs.cron.dialect import Dialect, dialect_of
-from maejobs.cron.fires import host_zone
 from maejobs.cron.grammar import BadExpression, Expression, parse_expression
 from maejobs.cron.schedule import entries_of
 from maejobs.cron.target import open_target
+from maejobs.cron.zone import zone_of_slots
 from maejobs.errors import MaejobsError, UserError
 from maejobs.home import Home
 from maejobs.jobs.load import load_job
@@ -27,7 +27,7 @@ from maejobs.watch.problems import Problem, problems
 
 @dataclass(frozen=True)
 class Outlook:
-    """What `jobs` will do after `after`, up to and with `until` (UTC), where clocks show `zone`."""
+    """What `jobs` will do after `after`, up to and with `until` (UTC), as cron's `zone` has it."""
 
     jobs: tuple[PlannedJob, ...]
     after: datetime
@@ -52,9 +52,11 @@ def outlook_of(home: Home, days: int, patience: float) -> tuple[Outlook, list[st
     """
     trouble: list[str] = []
     entries: list[Entry] = []
+    table: bytes | None = None
     expected: dict[str, Expectation] = {}
     try:
-        entries = entries_of(open_target(home.crontab), home)
+        table = open_target(home.crontab).read() or b""
+        entries = entries_of(table, home)
     except MaejobsError as error:
         trouble.append(str(error))
     try:
@@ -63,7 +65,8 @@ def outlook_of(home: Home, days: int, patience: float) -> tuple[Outlook, list[st
     except MaejobsError as error:
         trouble.append(f"how long runs take is not known: {error}")
     jobs, unread = planned_jobs(entries, home.jobs_dir, expected, dialect_of(home))
-    return look_ahead(jobs, clock.now(), days, host_zone()), trouble + unread
+    zone = zone_of_slots(home, table)
+    return look_ahead(jobs, clock.now(), days, zone), trouble + unread
 
 
 def _host_gpus(jobs: Iterable[PlannedJob]) -> int:

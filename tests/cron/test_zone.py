@@ -1,13 +1,18 @@
 """In which zone cron reads our block; `TZ`, wherever it is set, has no say in it."""
 
+from datetime import tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from maejobs.cron.block import Entry, render_block
 from maejobs.cron.fires import ZONE_VARIABLE
-from maejobs.cron.zone import schedule_zone
+from maejobs.cron.target import TargetError
+from maejobs.cron.zone import schedule_zone, zone_of_slots
+from maejobs.errors import UserError
 from maejobs.home import Home
 
 BERLIN, TOKYO = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Tokyo")
@@ -46,3 +51,38 @@ def test_the_table_is_read_where_that_matters(tmp_path):
     table.unlink()
     table.mkdir()  # which cannot be read
     assert schedule_zone(Home(tmp_path, **named, configured_dialect="debian")) == BERLIN
+
+
+@pytest.mark.parametrize("dialect", ["cronie", "no cron's"])
+def test_what_cannot_be_read_costs_the_slots_no_zone(tmp_path, dialect):
+    home = Home(tmp_path, crontab=str(tmp_path), configured_dialect=dialect)
+    with pytest.raises((TargetError, UserError)):
+        schedule_zone(home)
+    assert zone_of_slots(home) == BERLIN
+
+
+ZONES = st.sampled_from(["Asia/Tokyo", "America/Lima", "Europe/Rome"])
+LINES = st.one_of(
+    st.tuples(st.sampled_from(["CRON_TZ", "TZ", "CRON_TZ2"]), ZONES),
+    st.sampled_from(["# CRON_TZ=Asia/Tokyo", "", "0 2 * * * CRON_TZ=Asia/Tokyo x", "no line"]).map(
+        lambda text: (text,)
+    ),
+)
+
+
+@given(st.lists(LINES), st.lists(LINES))
+def test_the_last_variable_above_the_block_counts_whatever_else_is_there(above, below):
+    def written(lines):
+        return "".join("=".join(line) + "\n" for line in lines).encode()
+
+    told = [line[1] for line in above if line[0] == "CRON_TZ"]
+    table = written(above) + BLOCK + written(below)
+    wanted = ZoneInfo(told[-1]) if told else BERLIN
+    assert schedule_zone(Home(Path("/x"), configured_dialect="cronie"), table) == wanted
+    assert schedule_zone(Home(Path("/x"), configured_dialect="debian"), table) == BERLIN
+
+
+@given(st.binary())
+def test_no_table_is_too_odd_to_have_a_zone(table):
+    zone = zone_of_slots(Home(Path("/x"), configured_dialect="cronie"), table)
+    assert isinstance(zone, tzinfo)

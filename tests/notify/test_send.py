@@ -9,6 +9,7 @@ import sys
 import threading
 from contextlib import ExitStack
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from pager import HANG, Pager
@@ -18,6 +19,7 @@ from running import wait_for
 from small_disk import fill, needs_root, small_disk
 
 from maejobs import clock
+from maejobs.cron.fires import ZONE_VARIABLE
 from maejobs.errors import UserError
 from maejobs.notify import judge as judging
 from maejobs.notify import outbox, post
@@ -173,8 +175,11 @@ def test_what_cannot_be_noted_is_not_tried_over_and_over(telling, monkeypatch):
     assert len(waiting(home)) == 1
 
 
-def test_people_hear_after_their_quiet_hours(telling, pager):
-    now = clock.now().astimezone()
+def test_people_hear_after_their_quiet_hours(telling, pager, monkeypatch):
+    """Which are those of cron's clock, whoever sends."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    monkeypatch.setenv(ZONE_VARIABLE, "America/Phoenix")
+    now = clock.now().astimezone(ZoneInfo("America/Phoenix"))
     hours = f"{now - timedelta(hours=1):%H:%M}-{now + timedelta(hours=1):%H:%M}"
     home = telling(quiet_hours=hours)
     put(home, alert())

@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import time
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -206,6 +207,18 @@ def test_until_is_read_in_the_zone_of_the_slot_whatever_tz_a_line_sets(
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     write_job("night", QUICK + 'until = "06:00"\n')
     slot = datetime(2027, 1, 15, 7, 0, tzinfo=UTC)  # 02:00 in New York, 16:00 in Tokyo
+
+    execute(home, "night", "cron", slot)
+
+    assert only_run(home, "night").deadline == datetime(2027, 1, 15, 11, 0, tzinfo=UTC)
+
+
+def test_until_is_read_in_cronies_zone_where_the_crontab_names_one(home, write_job, monkeypatch):
+    monkeypatch.setenv(ZONE_VARIABLE, "Europe/Berlin")
+    home = replace(home, configured_dialect="cronie")
+    Path(home.crontab).write_text("CRON_TZ=America/New_York\n")
+    write_job("night", QUICK + 'until = "06:00"\n')
+    slot = datetime(2027, 1, 15, 7, 0, tzinfo=UTC)
 
     execute(home, "night", "cron", slot)
 

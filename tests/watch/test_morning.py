@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from maejobs.cron.block import Entry, replace_entries
+from maejobs.cron.fires import ZONE_VARIABLE
 from maejobs.digest.mail import put_if_due
 from maejobs.notify import hooks, outbox
 from maejobs.notify.outbox import waiting
@@ -123,7 +124,7 @@ def night(home, write_job, monkeypatch):
     command = f"/x/maejobs exec pretrain --home {home.root}"
     table = replace_entries(b"", [Entry("pretrain", "0 2 * * *", command)])
     Path(home.crontab).write_bytes(table)
-    monkeypatch.setattr("maejobs.watch.morning.host_zone", lambda: UTC)
+    monkeypatch.setenv(ZONE_VARIABLE, "UTC")
     return replace(home, configured_notify={"urls": ["json://127.0.0.1:1/"]})
 
 
@@ -134,6 +135,19 @@ def test_the_homes_own_windows_count(night):
         table = night.configured_notify | {"digest_at": digest_at}
         assert digest_is_due(replace(night, configured_notify=table), at(6.1)) is due
     assert not digest_is_due(replace(night, configured_notify={}), at(6.1))
+
+
+@pytest.mark.parametrize("digest_at", ["06:03", "window"])
+def test_the_morning_is_that_of_the_jobs_whoever_asks(night, monkeypatch, digest_at):
+    """A shell has its own zone, and a job has none of the zone that our daemon was given."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    monkeypatch.setenv(ZONE_VARIABLE, "America/New_York")  # where it is six at eleven, UTC
+    home = replace(night, configured_notify=night.configured_notify | {"digest_at": digest_at})
+    assert [hour for hour in range(24) if digest_is_due(home, at(hour + 0.1))] == [*range(11, 17)]
+    home = replace(home, configured_dialect="cronie")
+    table = Path(home.crontab)
+    table.write_bytes(b"CRON_TZ=UTC\n" + table.read_bytes())
+    assert [hour for hour in range(24) if digest_is_due(home, at(hour + 0.1))] == [*range(6, 12)]
 
 
 def test_it_is_put_once_whoever_asks(night, monkeypatch):

@@ -20,6 +20,7 @@ from maejobs.cron.block import Entry, exec_command, render_block
 from maejobs.cron.fires import ZONE_VARIABLE
 from maejobs.cron.schedule import RECONCILE
 from maejobs.cron.target import open_target
+from maejobs.cron.zone import zone_of_slots
 from maejobs.daemon.alone import only_daemon
 from maejobs.daemon.marks import heartbeat_file, write_heartbeat
 from maejobs.home import Home
@@ -29,7 +30,7 @@ from maejobs.rundb.events import EVENTS_NAME
 from maejobs.rundb.record import write_run
 from maejobs.rundb.run import LOOK_BACK, LOST, MISSED, QUEUED, RUNNING, SKIPPED, SUCCEEDED, UNKNOWN
 from maejobs.rundb.spool import spool_run
-from maejobs.supervise.slot import scheduled_expressions, slot_of, zone_of_slots
+from maejobs.supervise.slot import scheduled_expressions, slot_of
 from maejobs.watch.reconcile import Findings, reconcile
 
 DAY = timedelta(days=1)
