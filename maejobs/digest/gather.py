@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Engine
 
@@ -29,17 +29,26 @@ AT_ONCE = 500  # runs that the database is asked about
 NIGHT = timedelta(days=1)  # what a digest looks back, and ahead
 
 
-def gather(home: Home, since: datetime) -> Digest:
+class Told(NamedTuple):
+    """What an earlier digest knew of what has ended `since` then: runs, each with its state."""
+
+    since: datetime
+    runs: frozenset[str]
+
+
+def gather(home: Home, since: datetime, told: Told | None = None) -> Digest:
     """The digest of what has ended since then, and what comes within a day.
 
-    Raises UserError for more slots than can be looked through.
+    Of what had ended before, what was not `told`: a slot may be found to be missed, and a record be
+    taken up, long after. Raises UserError for more slots than can be looked through.
     """
     now, trouble = clock.now(), list[str]()
     rows: Sequence[Any] = ()
     pictures: list[Picture] = []
     try:
         with open_database(home, PATIENCE_SECONDS) as engine:
-            rows = _runs_since(engine, since)
+            rows = _runs_since(engine, min(since, told.since) if told else since)
+            rows = [row for row in rows if told is None or _told(row) not in told.runs]
             pictures = _pictures(engine, rows)
     except MaejobsError as error:
         trouble.append(str(error))
@@ -59,6 +68,17 @@ def gather(home: Home, since: datetime) -> Digest:
         tuple(dict.fromkeys(trouble + unread)),
         tuple(pictures),
     )
+
+
+def known_runs(home: Home, since: datetime) -> frozenset[str]:
+    """What is known now of what has ended since then, for `Told`. Raises DatabaseUnavailable."""
+    with open_database(home, PATIENCE_SECONDS) as engine:
+        rows = _runs_since(engine, since)
+    return frozenset(_told(row) for row in rows if row.finished is not None)
+
+
+def _told(row: Any) -> str:
+    return f"{row.id} {row.state}"
 
 
 def run_facts(rows: Iterable[Any]) -> list[RunFact]:

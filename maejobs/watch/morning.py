@@ -3,7 +3,8 @@
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, time, timedelta, tzinfo
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from maejobs.cron.dialect import dialect_of
 from maejobs.cron.schedule import entries_of
@@ -82,14 +83,29 @@ def last_digest(home: Home, now: datetime) -> datetime | None:
     until that day there would be no digest.
     """
     try:
-        told = json.loads((home.notify_dir / "digest.json").read_bytes())["sent"]
-        last = datetime.fromisoformat(told).astimezone(UTC)
+        last = datetime.fromisoformat(_note(home)["sent"]).astimezone(UTC)
     except (OSError, ValueError, TypeError, KeyError, OverflowError):
         return None
     return last if last - now < timedelta(days=1) else None
 
 
-def note_digest(home: Home, now: datetime) -> None:
-    """Remember that one was sent. Raises OSError."""
-    text = json.dumps({"sent": now.isoformat()})
-    write_atomically(home.notify_dir / "digest.json", text.encode())
+def told_runs(home: Home) -> frozenset[str] | None:
+    """What the last one knew of runs, as `note_digest` was told it; None where that is not known."""
+    try:
+        return frozenset(map(str, _note(home)["runs"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def note_digest(home: Home, now: datetime, runs: Iterable[str] = ()) -> None:
+    """Remember that one was sent, and of which runs it knew. Raises OSError."""
+    text = json.dumps({"sent": now.isoformat(), "runs": sorted(runs)})
+    write_atomically(_note_file(home), text.encode())
+
+
+def _note(home: Home) -> Any:
+    return json.loads(_note_file(home).read_bytes())
+
+
+def _note_file(home: Home) -> Path:
+    return home.notify_dir / "digest.json"

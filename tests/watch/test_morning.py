@@ -1,5 +1,6 @@
 """When the digest is due: once a day, when the night is over, and not long after."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -8,12 +9,16 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from recorded_runs import a_run
 
 from maejobs.cron.block import Entry, replace_entries
 from maejobs.cron.fires import ZONE_VARIABLE
+from maejobs.digest.gather import gather
 from maejobs.digest.mail import put_if_due
 from maejobs.notify import hooks, outbox
 from maejobs.notify.outbox import waiting
+from maejobs.rundb.database import open_database
+from maejobs.rundb.record import write_run
 from maejobs.watch.morning import (
     Window,
     digest_is_due,
@@ -174,7 +179,7 @@ def test_it_tells_of_the_time_since_the_last_over_a_weekend_at_the_most(
 ):
     looked_back = []
 
-    def look(home, since):
+    def look(home, since, told):
         looked_back.append(at(6.1) - since)
         raise OSError
 
@@ -184,6 +189,55 @@ def test_it_tells_of_the_time_since_the_last_over_a_weekend_at_the_most(
     with pytest.raises(OSError, match=r"^$"):
         put_if_due(night, at(6.1))
     assert looked_back == [timedelta(hours=back)]
+
+
+def recorded(home, clock: float, state: str, **fields) -> None:
+    """A run of the night that has ended so, at that hour."""
+    moments = dict.fromkeys(("slot", "queued", "started", "finished"), at(clock))
+    run = a_run(state=state, **moments, **fields)
+    with open_database(home) as engine:
+        assert write_run(engine, run)
+
+
+def told_at(home, monkeypatch, clock: float) -> list[str]:
+    """The runs in the digest that is sent at that hour, with their states."""
+    monkeypatch.setattr("maejobs.clock.now", lambda: at(clock))
+    put_if_due(home, at(clock))
+    (message,) = waiting(home)
+    outbox.remove(home, message)
+    return re.findall(r"pretrain +(?:Mon|Tue|Wed) .* (\w+)$", message.body, re.MULTILINE)
+
+
+def test_what_was_noted_only_after_a_digest_stands_in_the_next_once(night, monkeypatch):
+    recorded(night, 2, "succeeded", id="good")
+    assert told_at(night, monkeypatch, 6.1) == ["succeeded"]
+    recorded(night, 6, "missed", attempt=2, id="late")
+    monkeypatch.setattr("maejobs.digest.mail.gather", meanwhile(night, gather))
+    assert told_at(night, monkeypatch, 30.1) == ["missed"]
+    monkeypatch.setattr("maejobs.digest.mail.gather", gather)
+    assert told_at(night, monkeypatch, 54.1) == ["lost"]
+    assert told_at(night, monkeypatch, 78.1) == []
+
+
+def meanwhile(home, gather):
+    """`gather`, and a run is recorded right after it."""
+
+    def gathered(*arguments):
+        digest = gather(*arguments)
+        recorded(home, 30.05, "lost", attempt=3, id="meanwhile")
+        return digest
+
+    return gathered
+
+
+def test_what_a_digest_could_not_read_stands_in_the_next(night, monkeypatch):
+    recorded(night, 2, "succeeded", id="first")
+    assert told_at(night, monkeypatch, 6.1) == ["succeeded"]
+    recorded(night, 26, "failed", attempt=2, id="second")
+    away = night.database_file.rename(night.root / "elsewhere.db")
+    assert told_at(night, monkeypatch, 30.1) == []
+    away.rename(night.database_file)
+    assert told_at(night, monkeypatch, 54.1) == ["failed"]
 
 
 def test_on_a_full_disk_none_is_put(night, monkeypatch):
