@@ -46,21 +46,26 @@ def outcomes(rows: Iterable[Any], is_settled: Callable[[Any], bool]) -> list[Out
     """What came of a job's slots, oldest first, by its runs, newest first.
 
     Of a slot the last try counts, and only once it `is_settled` that there is no other. One that a
-    gate skipped has tried nothing: the try before it counts. Runs by hand have somebody who looks
+    gate skipped has tried nothing: the try before it counts, once that one is settled. Runs by hand have somebody who looks
     on, so of these only a success counts.
     """
     rows = list(rows)
     tried = {row.slot for row in rows if row.state != SKIPPED}
     found: list[Outcome] = []
     seen: set[datetime] = set()
+    over: set[datetime] = set()
     for row in rows:
-        if row.slot in seen or (row.state == SKIPPED and row.slot in tried):
+        if row.slot in seen:
+            continue
+        if row.state == SKIPPED and row.slot in tried:
+            if row.slot is not None:
+                (over if row.slot in over or is_settled(row) else seen).add(row.slot)
             continue
         if row.slot is not None:
             seen.add(row.slot)
         elif row.state != SUCCEEDED:
             continue
-        if row.state in UNFINISHED or not is_settled(row):
+        if row.state in UNFINISHED or not (row.slot in over or is_settled(row)):
             continue
         at = row.finished or row.queued
         found.append(Outcome(row.id, row.state, row.reason, row.host, at, row.slot))

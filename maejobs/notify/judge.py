@@ -18,7 +18,7 @@ from maejobs.notify import outbox
 from maejobs.notify.alerts import Change, change_of, message_of, outcomes, still_bad
 from maejobs.rundb.database import open_database
 from maejobs.rundb.queries import job_rows, newest_runs
-from maejobs.rundb.run import FAILED, Run
+from maejobs.rundb.run import FAILED, SKIPPED, Run
 
 PATIENCE_SECONDS = 30.0  # for a locked database: nobody waits for this
 TRIES_EACH = 20  # runs that are looked at for each slot that counts, for retries and skipped ones
@@ -122,8 +122,8 @@ def _settled(home: Home) -> list[str]:
 
 
 def _is_settled(row: Any, settled: set[str]) -> bool:
-    """Whether nobody is left who may try a failed run again."""
-    if row.state != FAILED or row.id in settled or row.boot_id != boot_id():
+    """Whether nobody is left who may try a run again that failed, or that a gate skipped."""
+    if row.state not in (FAILED, SKIPPED) or row.id in settled or row.boot_id != boot_id():
         return True
     return not is_alive(row.supervisor_pid, row.supervisor_started)
 

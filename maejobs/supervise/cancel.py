@@ -8,7 +8,7 @@ from maejobs.errors import UserError, quoted
 from maejobs.home import Home
 from maejobs.launch.process import boot_id, host_name, is_alive, signal_group
 from maejobs.rundb.directory import RECORD_NAME, read_record
-from maejobs.rundb.run import FAILED, NAME, Run
+from maejobs.rundb.run import FAILED, NAME, SKIPPED, Run
 from maejobs.supervise.claim import has_process
 
 
@@ -32,9 +32,9 @@ def stop_run(run: Run) -> bool:
 
 
 def awaits_retry(run: Run) -> bool:
-    """Whether the run failed and its supervisor still lives, to try again after a while."""
+    """Whether the run failed, or was skipped, and its supervisor lives, to try again in a while."""
     return (
-        run.state == FAILED
+        run.state in (FAILED, SKIPPED)
         and run.boot_id == boot_id()
         and is_alive(run.supervisor_pid, run.supervisor_started)
     )

@@ -77,7 +77,7 @@ def execute(
             except SlotTaken as error:
                 shutil.rmtree(run.directory, ignore_errors=True)  # there was no such run
                 raise NotNow("slot_taken", str(error)) from error
-            failures.append(run.failure_class)
+            failures.append(run.reason if run.state == states.SKIPPED else run.failure_class)
             delay = next_try(job, failures, run.deadline, clock.now())
             herald.ended(tried_again=delay is not None)
             if delay is None:

@@ -8,6 +8,9 @@ from maejobs.jobs.failures import INFRASTRUCTURE
 from maejobs.jobs.model import Job
 from maejobs.supervise.child import Signals
 
+# Reasons for which a gate skips a try, and which may have passed by the next. Not so what somebody
+# wants so: a pause, or another run of the job.
+MAY_PASS = frozenset({"disk_low", "locked", "host_busy", "on_battery", "gpu_busy", "no_gpu"})
 LONGEST_DELAY = timedelta(hours=1)  # where doubling ends, unless the job's own delay is longer
 
 
@@ -16,15 +19,17 @@ def next_try(
 ) -> timedelta | None:
     """How long to wait before the next try; None: there is none. Pure.
 
-    `failures` are the classes of the tries so far, the newest last. Infrastructure's are counted
-    against an allowance of their own, so that a GPU that was taken uses up no try of a command
-    that fails now and then. The first delay is the job's, each further one twice as long.
+    `failures` are the classes of the tries so far, the newest last; of one that a gate skipped, the
+    reason. Infrastructure's are counted against an allowance of their own, so that a GPU that was
+    taken uses up no try of a command that fails now and then. What was skipped at the first try is
+    not tried again. The first delay is the job's, each further one twice as long.
     """
     newest = failures[-1]
-    if newest not in job.retry:
+    if newest not in job.retry and not (newest in MAY_PASS and len(failures) > 1):
         return None
-    is_hosts = newest in INFRASTRUCTURE
-    alike = sum((failure in INFRASTRUCTURE) == is_hosts for failure in failures)
+    hosts = MAY_PASS.union(INFRASTRUCTURE)
+    is_hosts = newest in hosts
+    alike = sum((failure in hosts) == is_hosts for failure in failures)
     if alike > (job.infrastructure_retries if is_hosts else job.retries):
         return None
     delay = job.retry_delay

@@ -110,6 +110,12 @@ def test_a_retry_that_a_gate_skipped_hides_no_failure():
     assert states_of(row("a", "skipped")) == ["skipped"]
 
 
+@pytest.mark.parametrize(("settled", "told"), [("c", ["failed"]), ("b", []), ("a", [])])
+def test_whether_a_skipped_retry_was_the_last_is_for_the_newest_to_say(settled, told):
+    rows = (row("c", "skipped"), row("b", "skipped"), row("a", "failed"))
+    assert states_of(*rows, settled=lambda run: run.id == settled) == told
+
+
 def test_a_slot_that_is_still_being_tried_does_not_count_yet():
     assert states_of(row("b", "running"), row("a", "failed")) == []
     assert states_of(row("a", "failed"), settled=lambda run: False) == []

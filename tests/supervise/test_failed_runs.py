@@ -1,6 +1,7 @@
 """Runs that fail, each in its way: what is recorded, and what is tried again."""
 
 import json
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,7 +12,9 @@ from maejobs.rundb.database import open_database
 from maejobs.rundb.record import write_run
 from maejobs.rundb.run import SUCCEEDED, Run
 from maejobs.supervise import evidence
+from maejobs.supervise.cancel import awaits_retry, find_record
 from maejobs.supervise.execute import execute
+from maejobs.supervise.locks import acquire, named_lock_file
 
 AT_ONCE = 'retry_delay = "0s"\n'
 DIVERGED = json.dumps({"event": "outcome", "status": "diverged", "reason": "the loss is nan"})
@@ -104,6 +107,25 @@ def test_a_full_disk_uses_up_no_try_of_the_commands_own(home, write_job):
 
     classes = [run.failure_class for run in runs_of(home, "night")]
     assert classes == ["no_space", "exit_code", "no_space", "no_space"]
+
+
+def test_a_retry_that_a_gate_skipped_is_made_again(home, write_job):
+    write_job("night", shell("exit 7") + 'retries = 1\nlocks = ["gpu7"]\n' + AT_ONCE)
+    another = ExitStack()
+
+    def on_wait(run, delay):
+        """Another takes the GPU before the second try, and gives it back before the third."""
+        if run.state == "failed":
+            another.enter_context(acquire(named_lock_file(home, "gpu7"), "another"))
+        else:
+            assert awaits_retry(find_record(home, "night"))  # `maejobs cancel` takes it for one
+            another.close()
+
+    execute(home, "night", "cron", SLOT, on_wait=on_wait)
+
+    runs = runs_of(home, "night")
+    assert [run.state for run in runs] == ["failed", "skipped", "failed"]
+    assert [run.retry_of for run in runs] == [None, runs[0].id, runs[1].id]
 
 
 @pytest.mark.parametrize("script", ["exit 2", say(DIVERGED) + "exit 1"])

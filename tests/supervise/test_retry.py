@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from maejobs.jobs.failures import CLASSES, INFRASTRUCTURE, NEVER_TRIED_AGAIN, TRIED_AGAIN
 from maejobs.jobs.load import parse_job
-from maejobs.supervise.retry import LONGEST_DELAY, next_try
+from maejobs.supervise.retry import LONGEST_DELAY, MAY_PASS, next_try
 
 NOW = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -65,6 +65,20 @@ def test_what_did_not_fail_is_not_tried_again():
     assert next_try(job("retries = 3"), ["exit_code", None], None, NOW) is None
 
 
+@pytest.mark.parametrize("reason", sorted(MAY_PASS))
+def test_a_retry_that_a_gate_skipped_is_made_again_within_the_hosts_allowance(reason):
+    assert tries("", reason) is None  # the first try, of which the job says how long it waits
+    assert tries("retries = 1", "exit_code", reason) == 2 * MINUTE
+    assert tries("retries = 2", "exit_code", reason, "exit_code") == 4 * MINUTE
+    assert tries("infrastructure_retries = 1", "xid", reason) is None
+    assert tries("", "xid", reason, deadline=NOW + MINUTE) is None
+
+
+@pytest.mark.parametrize("reason", ["paused", "outside_window", "overlap"])
+def test_a_retry_that_somebody_does_not_want_is_not_made_again(reason):
+    assert tries("", "xid", reason) is None
+
+
 JOBS = st.builds(
     lambda own, hosts, names, delay: job(
         f"retries = {own}\ninfrastructure_retries = {hosts}\nretry = {names}\nretry_delay = {delay}"
@@ -74,7 +88,7 @@ JOBS = st.builds(
     st.lists(st.sampled_from(TRIED_AGAIN)).map(lambda names: str(list(names))),
     st.integers(0, 315_360_000),
 )
-FAILURES = st.lists(st.sampled_from([*CLASSES, None]), min_size=1, max_size=60)
+FAILURES = st.lists(st.sampled_from([*CLASSES, *sorted(MAY_PASS), None]), min_size=1, max_size=60)
 
 
 @given(JOBS, FAILURES, st.one_of(st.none(), st.timedeltas(timedelta(0), timedelta(days=9999))))
@@ -83,12 +97,12 @@ def test_a_try_is_within_every_bound(file, failures, left):
     delay = next_try(file, failures, deadline, NOW)
     if delay is None:
         return
-    assert failures[-1] in file.retry
+    assert failures[-1] in file.retry or (failures[-1] in MAY_PASS and failures[1:])
     assert failures[-1] not in NEVER_TRIED_AGAIN
     assert file.retry_delay <= delay <= max(file.retry_delay, LONGEST_DELAY)
     assert deadline is None or NOW + delay < deadline
-    hosts = [name for name in failures if name in INFRASTRUCTURE]
-    if failures[-1] in INFRASTRUCTURE:
+    hosts = [name for name in failures if name in {*INFRASTRUCTURE, *MAY_PASS}]
+    if failures[-1] in hosts:
         assert len(hosts) <= file.infrastructure_retries
     else:
         assert len(failures) - len(hosts) <= file.retries
