@@ -90,7 +90,7 @@ def last_digest(home: Home, now: datetime) -> datetime | None:
 
 
 def told_runs(home: Home) -> frozenset[str] | None:
-    """What the last one knew of runs, as `note_digest` was told it; None where that is not known."""
+    """What the last one knew of runs, as noted by `note_digest`; None where that is not known."""
     try:
         return frozenset(map(str, _note(home)["runs"]))
     except (OSError, ValueError, TypeError, KeyError):
