@@ -46,8 +46,8 @@ def outcomes(rows: Iterable[Any], is_settled: Callable[[Any], bool]) -> list[Out
     """What came of a job's slots, oldest first, by its runs, newest first.
 
     Of a slot the last try counts, and only once it `is_settled` that there is no other. One that a
-    gate skipped has tried nothing: the try before it counts, once that one is settled. Runs by hand have somebody who looks
-    on, so of these only a success counts.
+    gate skipped has tried nothing: then the try before it counts. Runs by hand have somebody who
+    looks on, so of these only a success counts.
     """
     rows = list(rows)
     tried = {row.slot for row in rows if row.state != SKIPPED}
