@@ -29,8 +29,8 @@ def put(home: Home, digest: Digest) -> Message:
 def put_if_due(home: Home, now: datetime) -> None:
     """Have the day's digest sent, if it is time for it and no other process sees to that.
 
-    It tells what has become known since the last one. Without a note of it on a full disk it is not sent: it
-    would be sent every five minutes. Raises MaejobsError, OSError.
+    It tells what has become known since the last one. Without a note of it on a full disk it is not
+    sent: it would be sent every five minutes. Raises MaejobsError, OSError.
     """
     with outbox.held(home) as alone:
         if not alone or not digest_is_due(home, now):
