@@ -7,7 +7,7 @@ import click
 import humanize
 
 from maejobs.cli.copying import copying
-from maejobs.cli.options import HomeCommand, dry_run_option, json_option
+from maejobs.cli.options import HomeCommand, become_owner_of, dry_run_option, json_option
 from maejobs.cli.output import print_json
 from maejobs.cli.text import visible
 from maejobs.errors import EXIT_FAILED
@@ -37,6 +37,7 @@ def backup_command(
     """
     from maejobs.keep.backup import back_up
 
+    become_owner_of(campaign)
     with copying() as on_progress:
         report = back_up(campaign, destination, keep, dry_run, on_progress, verify)
     status = EXIT_FAILED if report.skipped else 0
@@ -74,6 +75,7 @@ def restore_command(
     """
     from maejobs.keep.backup import choose_backup, restore
 
+    become_owner_of(campaign)
     if dry_run:
         chosen = choose_backup(backup, campaign, step)
     else:

@@ -117,7 +117,7 @@ def test_a_dry_pin_finds_the_same_mistakes(campaign, inside, verb):
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
 
-def test_root_looks_at_a_campaign_as_its_owner(campaign, inside, monkeypatch):
+def test_root_looks_at_a_campaign_as_its_owner(campaign, tmp_path, inside, monkeypatch):
     became = []
     monkeypatch.setattr("maejobs.cli.options.become", became.append)
     checkpoint = campaign / "checkpoints" / "step-000000004"
@@ -126,9 +126,11 @@ def test_root_looks_at_a_campaign_as_its_owner(campaign, inside, monkeypatch):
         ["rotate", campaign],
         ["pin", checkpoint],
         ["unpin", checkpoint],
+        ["backup", campaign, tmp_path / "disk"],
+        ["restore", tmp_path / "disk" / "campaign", tmp_path / "new"],
     ):
-        assert inside("keep", *map(str, words)).returncode == 0
-    assert became == [owner_of(campaign)] * 4
+        assert inside("keep", *map(str, words)).returncode == 0, words
+    assert became == [owner_of(campaign)] * 6
 
 
 def test_no_name_of_a_directory_drives_the_terminal(tmp_path, inside):
