@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from running import shell
 
 from maejobs.supervise.execute import execute
-from maejobs.supervise.log import LogClock, read_times, time_at
+from maejobs.supervise.log import LogClock, read_times, thinned, time_at
 
 EVENING = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
 
@@ -77,6 +77,58 @@ def test_a_byte_came_with_the_last_note_at_or_before_it(offsets, offset):
     before = [at for o, at in pairs if o <= offset]
 
     assert time_at(pairs, offset) == (before[-1] if before else None)
+
+
+def test_the_times_of_output_without_a_pause_stay_small_and_true(files, monkeypatch):
+    monkeypatch.setattr("maejobs.supervise.log.LARGEST", 10_000)
+    log, times = files
+    moment = EVENING.timestamp()
+    true = []
+    with log.open("ab", buffering=0) as file:
+        clock = LogClock(log, times)
+        for tick in range(5_000):
+            moment += 600 if tick in (1_000, 4_000) else 0.5
+            monkeypatch.setattr("time.time", lambda: moment)
+            true.append((file.tell(), datetime.fromtimestamp(moment, UTC)))
+            file.write(b"x")
+            clock.tick()
+            assert times.stat().st_size <= 10_030
+        clock.close()
+
+    pairs = read_times(times)
+
+    assert pairs[0] == true[0]
+    assert {true[1_000], true[4_000], true[-1]} <= set(pairs)
+    errors = [at - time_at(pairs, offset) for offset, at in true]
+    assert timedelta(0) <= min(errors)
+    assert max(errors) < timedelta(seconds=20)  # of 62 minutes
+
+
+def test_on_a_full_disk_the_times_go_on_unthinned(files, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("maejobs.supervise.log.LARGEST", 100)
+    monkeypatch.setattr("maejobs.supervise.log.write_atomically", full)
+    log, times = files
+    clock = LogClock(log, times)
+    for tick in range(20):
+        log.write_text("x" * (tick + 1))
+        clock.tick()
+    clock.close()
+
+    assert [offset for offset, _ in read_times(times)] == list(range(20))
+
+
+@given(st.lists(st.floats(-1e6, 1e6), max_size=60), st.integers(0, 70))
+def test_what_is_thinned_is_part_of_what_was_in_order_and_few(seconds, most):
+    pairs = [(n, EVENING + timedelta(seconds=s)) for n, s in enumerate(seconds)]
+
+    kept = thinned(pairs, most)
+
+    assert len(kept) <= max(most, 1)
+    assert kept == sorted(set(kept) & set(pairs))
+    assert kept[:1] == pairs[:1]
 
 
 def test_a_runs_lines_can_be_dated(home, write_job):
