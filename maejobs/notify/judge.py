@@ -18,7 +18,7 @@ from maejobs.notify import outbox
 from maejobs.notify.alerts import Change, change_of, message_of, outcomes, still_bad
 from maejobs.rundb.database import open_database
 from maejobs.rundb.queries import job_rows, newest_runs
-from maejobs.rundb.run import FAILED, SKIPPED, Run
+from maejobs.rundb.run import CLOCKS_DIFFER, FAILED, SKIPPED, Run
 
 PATIENCE_SECONDS = 30.0  # for a locked database: nobody waits for this
 TRIES_EACH = 20  # runs that are looked at for each slot that counts, for retries and skipped ones
@@ -48,7 +48,7 @@ def judge(
         told -= gone
         _write_told(home, told)
     changes = []
-    for job, rules, runs in _histories(home, patience):
+    for job, rules, runs in _histories(home, now + CLOCKS_DIFFER, patience):
         past = outcomes(runs, lambda run: _is_settled(run, settled))
         if change := change_of(job, past, rules, job in told, now):
             changes.append(change)
@@ -128,8 +128,11 @@ def _is_settled(row: Any, settled: set[str]) -> bool:
     return not is_alive(row.supervisor_pid, row.supervisor_started)
 
 
-def _histories(home: Home, patience: float) -> list[History]:
-    """Each job that has a file or a schedule, with its rules and runs, newest first."""
+def _histories(home: Home, until: datetime, patience: float) -> list[History]:
+    """Each job that has a file or a schedule, with its rules and runs, newest first.
+
+    What was queued later than `until`, by a clock that was ahead, would hide what is true now.
+    """
     files = set(job_names(home.jobs_dir))
     found = []
     try:
@@ -139,7 +142,7 @@ def _histories(home: Home, patience: float) -> list[History]:
                 if job in files or rows[job].schedule is not None:
                     rules = rules_of(home, job)
                     limit = TRIES_EACH * (rules.alert_after + 1)
-                    found.append(History(job, rules, newest_runs(engine, limit, job)))
+                    found.append(History(job, rules, newest_runs(engine, limit, job, until=until)))
     except MaejobsError as error:
         _log.debug("judged by the spooled records only: %s", error)
         return _spooled(home)

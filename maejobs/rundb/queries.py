@@ -30,9 +30,13 @@ def job_rows(engine: Engine) -> dict[str, Row[Any]]:
 
 
 def newest_runs(
-    engine: Engine, limit: int, job: str | None = None, state: str | None = None
+    engine: Engine,
+    limit: int,
+    job: str | None = None,
+    state: str | None = None,
+    until: datetime | None = None,
 ) -> Rows:
-    """The newest runs, newest first; of one job, in one state, if asked."""
+    """The newest runs, newest first; of one job, in one state, queued by `until`, if asked."""
     query = (
         select(runs)
         .order_by(runs.c.queued.desc(), runs.c.attempt.desc(), runs.c.id.desc())
@@ -42,6 +46,8 @@ def newest_runs(
         query = query.where(runs.c.job == job)
     if state:
         query = query.where(runs.c.state == state)
+    if until:
+        query = query.where(runs.c.queued <= until)
     return _all(engine, query)
 
 

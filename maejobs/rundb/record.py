@@ -4,11 +4,13 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, insert, or_, select, update
+from sqlalchemy import Connection, Engine, Row, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from maejobs import clock
 from maejobs.errors import MaejobsError
 from maejobs.rundb.run import (
+    CLOCKS_DIFFER,
     NEVER_CALLED,
     PREDECESSORS,
     RUNNING,
@@ -89,7 +91,10 @@ def _update(connection: Connection, run: Run, stored: str) -> bool:
 
 
 def current_run(connection: Connection, job: str) -> Row[Any] | None:
-    """The job's run under way, else its newest: a call that was skipped meanwhile hides neither."""
+    """The job's run under way, else its newest: a call that was skipped meanwhile hides neither.
+
+    Nor does a run that a clock noted which was ahead, once the clock is right and there is another.
+    """
     newest = (
         select(runs)
         .where(runs.c.job == job)
@@ -97,14 +102,34 @@ def current_run(connection: Connection, job: str) -> Row[Any] | None:
         .limit(1)
     )
     under_way = newest.where(runs.c.finished.is_(None), runs.c.state == RUNNING)
-    return connection.execute(under_way).first() or connection.execute(newest).first()
+    has_come = newest.where(runs.c.queued <= clock.now() + CLOCKS_DIFFER)
+    for query in (under_way, has_come, newest):
+        if found := connection.execute(query).first():
+            return found
+    return None
 
 
-def _sum_up(connection: Connection, run: Run) -> None:
-    job = update(jobs).where(jobs.c.name == run.job)
-    if current := current_run(connection, run.job):
+def sum_up_again(engine: Engine, job: str) -> None:
+    """Tell on the job's row what is true now: it was noted by a clock that was ahead.
+
+    The runs' own rows stay as they are.
+    """
+    latest = clock.now() + CLOCKS_DIFFER
+    of_job, succeeded = runs.c.job == job, runs.c.state == SUCCEEDED
+    slot = select(func.max(runs.c.slot)).where(of_job, runs.c.slot <= latest)
+    success = select(func.max(runs.c.finished)).where(of_job, succeeded, runs.c.finished <= latest)
+    values = {"last_slot": slot.scalar_subquery(), "last_success": success.scalar_subquery()}
+    with engine.begin() as connection:
+        connection.execute(update(jobs).where(jobs.c.name == job).values(**values))
+        _tell_last_run(connection, job)
+
+
+def _tell_last_run(connection: Connection, job: str) -> None:
+    if current := current_run(connection, job):
         connection.execute(
-            job.values(
+            update(jobs)
+            .where(jobs.c.name == job)
+            .values(
                 last_run=current.id,
                 last_state=current.state,
                 last_reason=current.reason,
@@ -113,6 +138,11 @@ def _sum_up(connection: Connection, run: Run) -> None:
                 last_finished=current.finished,
             )
         )
+
+
+def _sum_up(connection: Connection, run: Run) -> None:
+    _tell_last_run(connection, run.job)
+    job = update(jobs).where(jobs.c.name == run.job)
     if run.slot:  # a run by hand after it does not make the slot look missed
         is_newer = or_(jobs.c.last_slot.is_(None), jobs.c.last_slot < run.slot)
         connection.execute(job.where(is_newer).values(last_slot=run.slot))

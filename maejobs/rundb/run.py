@@ -34,6 +34,7 @@ PREDECESSORS: dict[str, frozenset[str]] = {
 WATCH_VERDICTS = NEVER_CALLED | {LOST}  # passed on a run that could not speak for itself
 
 LOOK_BACK = timedelta(days=30)  # how far back reconcile looks for slots that have no run
+CLOCKS_DIFFER = timedelta(minutes=10)  # what lies further ahead is of a clock that was wrong
 LONGEST_RUN = timedelta(days=7)  # of those that it takes for signs of life
 
 _INSTANTS = frozenset({"slot", "queued", "started", "finished", "deadline"})

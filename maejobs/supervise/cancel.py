@@ -4,11 +4,12 @@ import os
 import signal
 from pathlib import Path
 
+from maejobs import clock
 from maejobs.errors import UserError, quoted
 from maejobs.home import Home
 from maejobs.launch.process import boot_id, host_name, is_alive, signal_group
 from maejobs.rundb.directory import RECORD_NAME, read_record
-from maejobs.rundb.run import FAILED, NAME, SKIPPED, Run
+from maejobs.rundb.run import CLOCKS_DIFFER, FAILED, NAME, SKIPPED, Run
 from maejobs.supervise.claim import has_process
 
 
@@ -51,7 +52,12 @@ def find_record(home: Home, name: str) -> Run:
         paths += home.runs_dir.glob(f"*/{name}/{RECORD_NAME}")
         paths += (home.runs_dir / name).glob(f"*/{RECORD_NAME}")
     records = [read_record(path.parent) for path in paths]
-    found = max((r for r in records if r), key=lambda r: (has_process(r), r.queued), default=None)
+    latest = clock.now() + CLOCKS_DIFFER
+    found = max(
+        filter(None, records),
+        key=lambda run: (has_process(run), run.queued <= latest, run.queued),
+        default=None,
+    )
     if found is None:
         raise UserError(f"no run and no job with runs is called {quoted(name)}; see `maejobs runs`")
     return found

@@ -20,9 +20,9 @@ from maejobs.rundb.database import BUSY_TIMEOUT_SECONDS, open_database
 from maejobs.rundb.directory import read_record
 from maejobs.rundb.events import EVENTS_NAME, ended_well
 from maejobs.rundb.ingest import ingest_directory
-from maejobs.rundb.queries import lost_runs, runs_by_id, unfinished_runs
-from maejobs.rundb.record import SlotTaken, write_run
-from maejobs.rundb.run import FINISHED, LOOK_BACK, LOST, SUCCEEDED, Run, run_of
+from maejobs.rundb.queries import job_rows, lost_runs, runs_by_id, unfinished_runs
+from maejobs.rundb.record import SlotTaken, sum_up_again, write_run
+from maejobs.rundb.run import CLOCKS_DIFFER, FINISHED, LOOK_BACK, LOST, SUCCEEDED, Run, run_of
 from maejobs.rundb.spool import spooled_runs, take_up
 from maejobs.watch.away import tell_of_database
 from maejobs.watch.heartbeat import beat
@@ -89,6 +89,8 @@ def _reconcile(
         for row in [*lost, *unfinished_runs(engine)]:
             _settle(engine, row, findings, dry_run)
         settled = [*findings.lost, *findings.ended_well]
+        if not dry_run:
+            _forget_what_lies_ahead(engine)
         going_on = {row.job for row in unfinished_runs(engine) if row.id not in settled}
         slots = Slots(home, engine, signs, going_on, dry_run, catch_up).look()
         rows = runs_by_id(engine, settled).values() if settled else ()
@@ -96,6 +98,15 @@ def _reconcile(
         ended = {run.id: run for run in [*map(run_of, rows), *untold]}
     findings.missed, findings.unknown, findings.started = slots.missed, slots.unknown, slots.started
     return list(ended.values())
+
+
+def _forget_what_lies_ahead(engine: Engine) -> None:
+    """Until then a clock that was ahead would have the last word on a job, and nothing be late."""
+    latest = clock.now() + CLOCKS_DIFFER
+    for job, row in job_rows(engine).items():
+        noted = (row.last_slot, row.last_started, row.last_finished, row.last_success)
+        if any(at is not None and at > latest for at in noted):
+            sum_up_again(engine, job)
 
 
 def _take_up_unrecorded(home: Home, engine: Engine, findings: Findings, dry_run: bool) -> None:

@@ -124,7 +124,8 @@ class Slots:
         slots = missed_slots(now, since, late_after, next_slot, started)
         self._note_slots(job, slots)
         summary = file.summary if file else row.summary
-        self._note(job, checked_until=max(since, now - late_after), summary=summary)
+        checked, scheduled = max(since, now - late_after), min(row.scheduled_since or now, now)
+        self._note(job, checked_until=checked, scheduled_since=scheduled, summary=summary)
         if self._catch_up and file and file.catch_up != "none":
             self._make_up(file, row, slots, next_slot)
 

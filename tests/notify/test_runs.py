@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, closing, suppress
+from datetime import timedelta
 
 import pytest
 from pager import HANG
@@ -132,6 +133,16 @@ def test_of_a_job_that_is_no_more_nothing_stands_and_nobody_hears_that_it_is_wel
     assert no_sender == ["send"]
     assert judge(home, clock.now()) == []
     assert (read_told(home), waiting(home)) == (set(), [])
+
+
+def test_a_success_that_a_clock_noted_which_was_ahead_hides_no_failure(telling):
+    home, now = telling(), clock.now()
+    (home.jobs_dir / "pretrain.toml").write_text('command = ["true"]\n')
+    for night, state, ahead in ((1, "succeeded", 365), (0, "failed", 0)):
+        at = now + timedelta(days=ahead)
+        with open_database(home) as engine:
+            write_run(engine, a_run(night=night, state=state, queued=at, finished=at))
+    assert [change.outcome.state for change in judge(home, now)] == ["failed"]
 
 
 def test_a_try_that_another_follows_is_not_told_yet(telling, no_sender):

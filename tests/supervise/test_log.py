@@ -88,7 +88,7 @@ def test_the_times_of_output_without_a_pause_stay_small_and_true(files, monkeypa
         clock = LogClock(log, times)
         for tick in range(5_000):
             moment += 600 if tick in (1_000, 4_000) else 0.5
-            monkeypatch.setattr("time.time", lambda: moment)
+            monkeypatch.setattr("time.time", lambda moment=moment: moment)
             true.append((file.tell(), datetime.fromtimestamp(moment, UTC)))
             file.write(b"x")
             clock.tick()

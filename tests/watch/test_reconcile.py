@@ -26,10 +26,22 @@ from maejobs.daemon.marks import heartbeat_file, write_heartbeat
 from maejobs.home import Home
 from maejobs.launch.process import boot_id, host_name, start_time
 from maejobs.rundb.database import DatabaseUnavailable, open_database
+from maejobs.rundb.directory import keep_record
 from maejobs.rundb.events import EVENTS_NAME
 from maejobs.rundb.record import write_run
-from maejobs.rundb.run import LOOK_BACK, LOST, MISSED, QUEUED, RUNNING, SKIPPED, SUCCEEDED, UNKNOWN
+from maejobs.rundb.run import (
+    FAILED,
+    LOOK_BACK,
+    LOST,
+    MISSED,
+    QUEUED,
+    RUNNING,
+    SKIPPED,
+    SUCCEEDED,
+    UNKNOWN,
+)
 from maejobs.rundb.spool import spool_run
+from maejobs.supervise.cancel import find_record
 from maejobs.supervise.slot import scheduled_expressions, slot_of
 from maejobs.watch.reconcile import Findings, reconcile
 
@@ -302,6 +314,27 @@ def test_a_clock_that_was_a_year_ahead_hides_no_slot_once_it_is_right(home):
         "pretrain-20260301T0200Z-1",
         "pretrain-20260302T0200Z-1",
     ]
+
+
+@pytest.mark.fault
+def test_once_the_clock_is_right_a_job_is_told_as_it_is_now(home):
+    schedule(home, ("pretrain", NIGHTLY))
+    record(home, night=0, state=SUCCEEDED, finished=NIGHT + HOUR)
+    at(NIGHT + 365 * DAY, home)
+    ahead = record(home, night=365, state=SUCCEEDED, finished=NIGHT + 365 * DAY + HOUR)
+    with time_machine.travel(NIGHT + 1.2 * DAY, tick=False):
+        last = record(home, night=1, state=FAILED, finished=NIGHT + DAY + HOUR)
+    for run in (ahead, last):
+        keep_record(Path(run.directory), run)
+    at(NIGHT + 1.2 * DAY, home)
+    told = row(home, "SELECT * FROM jobs WHERE name = 'pretrain'")
+    assert (told["last_run"], told["last_state"]) == ("pretrain-20260302T0200Z-1", FAILED)
+    assert told["last_slot"] == (NIGHT + DAY).timestamp()
+    assert told["last_success"] == (NIGHT + HOUR).timestamp()
+    assert told["scheduled_since"] == (NIGHT + 1.2 * DAY).timestamp()
+    with time_machine.travel(NIGHT + 1.2 * DAY, tick=False):
+        assert find_record(home, "pretrain").state == FAILED
+    assert len(rows(home, "SELECT id FROM runs")) == 3  # nothing of the record is rewritten
 
 
 def test_a_job_that_was_not_in_the_crontab_for_a_while_missed_nothing_then(home):
