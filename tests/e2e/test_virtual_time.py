@@ -18,7 +18,6 @@ from maejobs.cron.wakeup import NAP_SECONDS, Due, catch_up, is_due, local_minute
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
 
 pytestmark = pytest.mark.e2e
 
@@ -146,11 +145,16 @@ def predictions(
     ]
 
 
+def around(change: datetime) -> tuple[datetime, timedelta]:
+    """A daemon notices a change for three hours at most (cron(8)); the times above are within."""
+    return change - 6 * HOUR, 18 * HOUR
+
+
 def assert_predicted(
     real: Real, texts: Sequence[str], zone: str, change: datetime, share: slice = slice(None)
 ) -> None:
     """All at wildcard times, and a share of those at fixed times."""
-    window = (change - DAY, 2 * DAY)
+    window = around(change)
     wildcard = [text for text in texts if parse_expression(text).wildcard]
     fixed = [text for text in texts if text not in wildcard][share]
     # Those at fixed times one by one: what a daemon makes up for after a gap delays its others.
@@ -180,13 +184,14 @@ def test_predictions_across_odd_changes_are_the_daemons_firings(real: Real, zone
 
 @pytest.mark.parametrize(("zone", "change"), CHANGES)
 def test_a_dst_change_is_a_jump_of_the_local_clock_to_the_daemon(real: Real, daemon, zone, change):  # noqa: F811
-    window = (change - DAY, 2 * DAY)
+    window = around(change)
     jobs = [parse_expression(text) for text in EXPRESSIONS]
     predicted = SimulatedDaemon(daemon, zone, *window).firings(jobs)
     if table := side_by_side(EXPRESSIONS, zone, predicted, real(EXPRESSIONS, zone, *window)):
         pytest.fail(table)
 
 
+LONG_ENOUGH = 8 * HOUR
 JUMPS = [240, 300, 301, 360, 361, 2 * 3600, 179 * 60, 180 * 60, 181 * 60, 182 * 60, 5 * 3600]
 
 
@@ -195,8 +200,8 @@ def test_a_clock_that_is_set_runs_what_the_rule_says(real: Real, daemon, seconds
     start = datetime(2026, 5, 5, 0, 30, tzinfo=UTC)
     jumps = [(90 * MINUTE + timedelta(seconds=20), timedelta(seconds=seconds))]
     jobs = [parse_expression(text) for text in EXPRESSIONS]
-    predicted = SimulatedDaemon(daemon, "UTC", start, 12 * HOUR, jumps).firings(jobs)
-    seen = real(EXPRESSIONS, "UTC", start, 12 * HOUR, jumps)
+    predicted = SimulatedDaemon(daemon, "UTC", start, LONG_ENOUGH, jumps).firings(jobs)
+    seen = real(EXPRESSIONS, "UTC", start, LONG_ENOUGH, jumps)
     if table := side_by_side(EXPRESSIONS, "UTC", predicted, seen):
         pytest.fail(table)
 
@@ -208,8 +213,8 @@ def test_a_clock_that_is_set_again_and_again_runs_what_the_rule_says(real: Real,
         for n, by in enumerate((61, -45, 7, 240, -119, -100, -200, 5, 170, -170, 3, -1, -4), 1)
     ]
     jobs = [parse_expression(text) for text in EXPRESSIONS]
-    predicted = SimulatedDaemon(daemon, "Europe/Berlin", start, 12 * HOUR, jumps).firings(jobs)
-    seen = real(EXPRESSIONS, "Europe/Berlin", start, 12 * HOUR, jumps)
+    predicted = SimulatedDaemon(daemon, "Europe/Berlin", start, LONG_ENOUGH, jumps).firings(jobs)
+    seen = real(EXPRESSIONS, "Europe/Berlin", start, LONG_ENOUGH, jumps)
     if table := side_by_side(EXPRESSIONS, "Europe/Berlin", predicted, seen):
         pytest.fail(table)
 
@@ -248,9 +253,9 @@ def _of_the_year(expression: Expression, zone: str) -> Iterator[datetime]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
-def test_a_year_of_expressions_drawn_at_random(real: Real, zone: str) -> None:
-    texts = seldom(40, seed=len(zone))
+def test_a_year_of_expressions_drawn_at_random(real: Real) -> None:
+    zone = "Europe/Berlin"
+    texts = seldom(40, seed=13)
     predicted = [
         Firing(at, job)
         for job, text in enumerate(texts)
