@@ -22,6 +22,7 @@ from maejobs.cli.options import (
 from maejobs.cli.output import print_json
 from maejobs.cli.scheduler_check import NONE_RUNS, kept_out, schedulers, stale_heartbeat
 from maejobs.cli.text import one_line
+from maejobs.cli.zone import whose_clock
 from maejobs.cron.block import read_entries
 from maejobs.cron.dialect import dialect_of
 from maejobs.cron.grammar import BadExpression, parse_expression
@@ -91,6 +92,7 @@ def examine(home: Home) -> Iterator[Finding]:
     yield from _crontab(home)
     yield from _environment(home)
     yield from _scheduler(home)
+    yield Finding("zone", GOOD, whose_clock(home))
 
 
 def _home(home: Home) -> Finding:

@@ -6,9 +6,11 @@ from datetime import datetime, tzinfo
 
 import click
 
+from maejobs import clock
 from maejobs.cli.text import visible
 from maejobs.cron.fires import ZONE_VARIABLE, host_zone
 from maejobs.cron.target import open_target
+from maejobs.cron.zone import zone_of_slots
 from maejobs.errors import MaejobsError
 from maejobs.home import Home
 
@@ -31,10 +33,25 @@ def take_the_daemons_zone(home: Home) -> None:
 
 def tell_zone(zone: tzinfo, shown: Iterable[datetime]) -> None:
     """Say that the times `shown` are cron's, where the caller's clock shows one otherwise."""
-    here = host_zone()
-    if zone is not here and any(_offset(at, zone) != _offset(at, here) for at in shown):
+    if here := _differing(zone, shown):
         text = f"times are those of {zone}, in which cron fires; your clock shows {here}"
         click.echo(visible(text))
+
+
+def whose_clock(home: Home) -> str:
+    """In words, in which zone cron fires, and the caller's where that now is another."""
+    take_the_daemons_zone(home)
+    zone = zone_of_slots(home)
+    here = _differing(zone, [clock.now()])
+    return f"cron fires in {zone}" + (f"; your clock shows {here}" if here else "")
+
+
+def _differing(zone: tzinfo, shown: Iterable[datetime]) -> tzinfo | None:
+    """The caller's zone, where its clock shows one of the instants otherwise."""
+    here = host_zone()
+    if zone is here or all(_offset(at, zone) == _offset(at, here) for at in shown):
+        return None
+    return here
 
 
 def _offset(at: datetime, zone: tzinfo) -> object:

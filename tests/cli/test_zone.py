@@ -96,6 +96,7 @@ def test_all_name_the_minutes_in_which_cron_fires(in_berlin, inside, monkeypatch
         scheduled = ask("schedule", "pretrain", NIGHTLY, "--dry-run")
         checked = ask("check", NIGHTLY, "--from", "2026-11-24", "--until", "2026-11-24T02:01")
         digest = ask("digest")
+        doctor = json.loads(inside("doctor", "--json").stdout)
         cleaned = ask("keep", "cleanup", *OLD, "--quiet-for", "7h", "--dry-run")
     assert coming == [SLOT, SLOT + DAY, SLOT + 2 * DAY]
     assert (instants([row["next"]]), row["late_seconds"]) == ([SLOT], (NOW - SLOT + DAY).seconds)
@@ -107,6 +108,7 @@ def test_all_name_the_minutes_in_which_cron_fires(in_berlin, inside, monkeypatch
     assert instants(checked["next"])[:3] == coming
     assert checked["fires"] == [SLOT.timestamp()]
     assert [instants([one["slot"]]) for one in digest["coming"]] == [[SLOT]]
+    assert doctor[-1]["text"] == "cron fires in Europe/Berlin; your clock shows Asia/Tokyo"
     assert cleaned["history"]["not_packed"] == "a slot is due within 420 minutes"
 
 

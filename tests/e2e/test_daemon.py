@@ -74,6 +74,8 @@ def test_a_slot_that_the_clock_skips_is_run_recorded_and_stopped_with_the_daemon
     wait_for(lambda: "started" in maejobs("logs", "night").stdout, "the command's own word")
     (heartbeat,) = home.root.glob("daemon.*.heartbeat")
     assert json.loads(heartbeat.read_text())["entries"] == 1
+    (coming,) = json.loads(maejobs("next", "-n", "1", "--json", TZ="Asia/Tokyo").stdout)
+    assert datetime.fromisoformat(coming["at"]) == datetime(2027, 3, 29, 0, 30, tzinfo=UTC)
     process.send_signal(signal.SIGTERM)
     assert process.wait(40) == 0
     (run,) = runs()

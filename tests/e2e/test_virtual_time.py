@@ -12,9 +12,11 @@ import pytest
 from virtual_cron import Daemon, Firing, daemon, firings, virtual_clock  # noqa: F401
 
 from maejobs.cron.fields import SPANS, Span
-from maejobs.cron.fires import fires
+from maejobs.cron.fires import ZONE_VARIABLE, fires
 from maejobs.cron.grammar import BadExpression, Expression, parse_expression
 from maejobs.cron.wakeup import NAP_SECONDS, Due, catch_up, is_due, local_minute
+from maejobs.cron.zone import schedule_zone
+from maejobs.home import Home
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -180,6 +182,24 @@ def test_predictions_across_a_dst_change_are_the_daemons_firings(
 def test_predictions_across_odd_changes_are_the_daemons_firings(real: Real, zone, change):
     late = ("30 23 * * *", "* 23 * * *", "15 0 * * *", "*/5 0 * * *", "0-59 23,0,1 28,29 * *")
     assert_predicted(real, (*MANY_MISSED, *late), zone, change)
+
+
+def test_cronies_variable_is_the_zone_with_cronie_and_nothing_with_debians(
+    real: Real,
+    daemon,  # noqa: F811
+    monkeypatch,
+):
+    monkeypatch.setenv(ZONE_VARIABLE, "Europe/Berlin")  # as the daemon is started, below
+    above, texts = "CRON_TZ=America/New_York\nTZ=Asia/Tokyo\n", ("30 2 * * *", "*/20 7 * * *")
+    zone = schedule_zone(Home(Path("/x"), configured_dialect=daemon.name), above.encode())
+    window = (datetime(2026, 5, 5, tzinfo=UTC), DAY)
+    predicted = predictions(texts, str(zone), *window)
+    seen = [
+        Firing(_minute(at), job)
+        for at, job in real((above + texts[0], texts[1]), "Europe/Berlin", *window)
+    ]
+    assert len(predicted) == 4
+    assert sorted(seen) == sorted(predicted)
 
 
 @pytest.mark.parametrize(("zone", "change"), CHANGES)
