@@ -45,7 +45,7 @@ def exec_command(job: str, slot_text: str | None, dry_run: bool) -> int:
       maejobs exec pretrain
     """
     from maejobs.cli.probe import answer
-    from maejobs.cli.zone import take_the_daemons_zone
+    from maejobs.cli.zone import take_the_daemons_zone, tell_zone
     from maejobs.cron.schedule import PROBE, RECONCILE
     from maejobs.cron.zone import zone_of_slots
     from maejobs.rundb.run import CATCH_UP
@@ -71,7 +71,9 @@ def exec_command(job: str, slot_text: str | None, dry_run: bool) -> int:
     if dry_run:
         from maejobs.cli.output import local
 
-        click.echo(f"would run {job} for the slot {local(slot)}: {_command_line(home, job)}")
+        zone = zone_of_slots(home)
+        click.echo(f"would run {job} for the slot {local(slot, zone)}: {_command_line(home, job)}")
+        tell_zone(zone, [slot])
         return 0
     verdict = execute(home, job, trigger, slot)
     _tidy(home)

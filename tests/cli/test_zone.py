@@ -144,6 +144,18 @@ def test_a_digest_names_its_zone(in_berlin, inside, tmp_path):
     assert "pretrain  Tue 24 Nov 02:00" in told
 
 
+def test_by_hand_too_it_is_the_daemons_slot_and_morning(in_berlin, inside, home, monkeypatch):
+    monkeypatch.setattr("maejobs.clock.now", lambda: SLOT + timedelta(minutes=7))
+    with in_berlin("our daemon"):
+        shown = inside("exec", "pretrain", "--dry-run").stdout
+        assert "for the slot Tue 2026-11-24 02:00:" in shown
+        notify = '[notify]\nurls = ["json://127.0.0.1:1/"]\ndigest_at = "02:03"\n'
+        home.config_file.write_text(f'crontab = "crontab"\n{notify}')
+        monkeypatch.setenv(ZONE_VARIABLE, "")
+        shown = inside("notify", "send", "--dry-run").stdout
+        assert "would send digest of the night" in shown
+
+
 def test_a_run_by_hand_ends_by_the_daemons_clock(in_berlin, inside):
     with in_berlin("our daemon"):
         run = json.loads(inside("run", "pretrain", "--json").stdout)

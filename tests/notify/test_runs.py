@@ -15,6 +15,7 @@ from running import SLOT, end_of, only_run, shell, supervisor, wait_for
 from small_disk import fill, needs_root, small_disk
 
 from maejobs import clock
+from maejobs.cron.fires import ZONE_VARIABLE
 from maejobs.launch.process import boot_id, host_name, start_time
 from maejobs.notify import hooks, outbox
 from maejobs.notify.hooks import Herald
@@ -97,7 +98,9 @@ def test_bad_settings_cost_no_run(home, telling, write_job, no_sender, caplog):
     assert "did you mean urls?" in caplog.text
 
 
-def test_a_failure_and_its_recovery_are_told_once_each(telling, write_job, no_sender):
+def test_a_failure_and_its_recovery_are_told_once_each(telling, write_job, no_sender, monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    monkeypatch.setenv(ZONE_VARIABLE, "Asia/Kathmandu")
     home = telling()
     write_job("moody", job('test -e "$MAEJOBS_HOME/well"'))
     now = clock.now()
@@ -110,7 +113,9 @@ def test_a_failure_and_its_recovery_are_told_once_each(telling, write_job, no_se
     execute(home, "moody", "manual")
     assert [change.count for change in judge(home, now)] == [0]
     assert judge(home, now) == []
-    assert [message.kind for message in waiting(home)] == ["alert", "recovery"]
+    alert, recovery = waiting(home)
+    assert (alert.kind, recovery.kind) == ("alert", "recovery")
+    assert "slot: Tue 24 Nov 07:45\n" in alert.body  # on cron's clock
     execute(home, "moody", "manual")
     assert no_sender == ["send", "send"]  # a success of a job that was well starts no process
 

@@ -7,6 +7,7 @@ import pytest
 import time_machine
 from small_disk import fill, needs_root, small_disk
 
+from maejobs.cron.fires import ZONE_VARIABLE
 from maejobs.home import Home
 from maejobs.notify import hooks
 from maejobs.notify.outbox import remove, waiting
@@ -76,12 +77,14 @@ def names(home: Home) -> list[str]:
 
 
 @pytest.mark.fault
-def test_reconcile_tells_of_it_without_a_database(telling):
+def test_reconcile_tells_of_it_without_a_database(telling, monkeypatch):
+    monkeypatch.setenv(ZONE_VARIABLE, "Asia/Kathmandu")
     kept = telling.database_file.rename(telling.root / "kept.db")
     for minutes in range(0, 40, 5):
         with pytest.raises(DatabaseUnavailable):
             looked_at(telling, minutes)
         assert names(telling) == (["alert-database-20260301T120000Z"] if minutes >= 30 else [])
+    assert "away since: Sun 01 Mar 17:45\n" in waiting(telling)[0].body
     kept.rename(telling.database_file)
     looked_at(telling, 40, dry_run=True)
     assert len(names(telling)) == 1
