@@ -4,11 +4,12 @@ BIN := .venv/bin
 # Half of the tests' time is waiting. By file, in their order: the long ones do not come last.
 IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test faults lint bench clean
+.PHONY: help demo test test-postgresql faults lint bench clean
 
 help:
 	@echo "make demo   three nights of training in .demo/, everything real but the date"
 	@echo "make test   the whole test suite"
+	@echo "make test-postgresql  the same of maejobs, with every run database in PostgreSQL"
 	@echo "make faults the whole table of faults: 200 kills, a full disk at every write, ..."
 	@echo "make lint   format check, lint, types and layer rules"
 	@echo "make bench  measurements, side by side"
@@ -20,6 +21,11 @@ demo: .venv/.installed
 test: .venv/.installed-dev
 	@tests/install-system-packages
 	@$(BIN)/python -m pytest $(IN_TWO)
+
+# mae has no run database.
+test-postgresql: .venv/.installed-dev
+	@tests/install-system-packages
+	@$(BIN)/python -m pytest $(IN_TWO) --database postgresql --ignore tests/mae
 
 faults: .venv/.installed-dev
 	@tests/install-system-packages

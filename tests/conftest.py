@@ -5,10 +5,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from databases import configure
 from hypothesis import HealthCheck, settings
 
 from maejobs.cron import user_target
@@ -53,16 +55,6 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home.database_file
 
 
-@pytest.fixture
-def home(tmp_path: Path, empty_database: Path) -> Home:
-    """A home with an empty database, no jobs, and a crontab that is a file."""
-    home = Home(tmp_path / "home", crontab=str(tmp_path / "home" / "crontab"))
-    home.create_directories()
-    home.config_file.write_text('crontab = "crontab"\n')
-    shutil.copy(empty_database, home.database_file)
-    return home
-
-
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator["Server"]:
     """A PostgreSQL server; without one the tests that need it are skipped."""
@@ -70,6 +62,51 @@ def postgresql() -> Iterator["Server"]:
 
     with running_server() as server:
         yield server
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest) -> str:
+    """Where the homes' databases are: "sqlite" or "postgresql"."""
+    return getattr(request, "param", _asked_for(request.config))
+
+
+@pytest.fixture
+def new_database(
+    backend: str, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., str | None]]:
+    """`new_database()`: the `database_url` of one, without our tables if `migrated=False`.
+
+    None: it is the file in the home.
+    """
+    if backend == "sqlite":
+        yield lambda migrated=True: None
+        return
+    server: Server = request.getfixturevalue("postgresql")
+    with ExitStack() as at_the_end:
+        yield lambda migrated=True: at_the_end.enter_context(server.database(migrated))
+
+
+@pytest.fixture
+def new_home(
+    new_database: Callable[..., str | None], empty_database: Path
+) -> Callable[[Path], Home]:
+    """`new_home(root)`: one with an empty database, no jobs, and a crontab that is a file."""
+
+    def make(root: Path) -> Home:
+        home = Home(root, str(root / "crontab"), configured_database_url=new_database())
+        home.create_directories()
+        if home.configured_database_url is None:
+            shutil.copy(empty_database, home.database_file)
+        configure(home)
+        return home
+
+    return make
+
+
+@pytest.fixture
+def home(tmp_path: Path, new_home: Callable[[Path], Home]) -> Home:
+    """A home with an empty database, no jobs, and a crontab that is a file."""
+    return new_home(tmp_path / "home")
 
 
 @pytest.fixture
@@ -127,6 +164,12 @@ def inside(
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database",
+        choices=["sqlite", "postgresql"],
+        default="sqlite",
+        help="where the tests' homes have their databases",
+    )
     parser.addoption("--kills", type=int, default=3, help="how often tests kill real training")
     parser.addoption("--nights", type=int, default=2, help="how long a month of tests is")
     parser.addoption("--stops", type=int, default=4, help="how often tests stop one campaign")
@@ -138,5 +181,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_report_header() -> str:
-    return f"maejobs: {MAEJOBS}, {os.cpu_count()} cores"
+def pytest_configure(config: pytest.Config) -> None:
+    if _asked_for(config) == "postgresql":
+        from postgresql import why_not
+
+        if why := why_not():
+            raise pytest.UsageError(f"--database postgresql: {why}")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    marked = metafunc.definition.get_closest_marker
+    both = marked("both_databases") and not marked("sqlite")
+    if both and "backend" in metafunc.fixturenames and _asked_for(metafunc.config) == "sqlite":
+        metafunc.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if (marker := item.get_closest_marker("sqlite")) and _asked_for(item.config) != "sqlite":
+        pytest.skip(f"about SQLite: {marker.args[0]}")
+
+
+def _asked_for(config: pytest.Config) -> str:
+    asked: str = config.getoption("database")
+    return asked
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"maejobs: {MAEJOBS}, {os.cpu_count()} cores, databases: {_asked_for(config)}"

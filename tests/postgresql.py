@@ -7,10 +7,12 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
 from maejobs.home import Home
 
@@ -66,6 +68,13 @@ class Server:
         self.execute(f"CREATE DATABASE {TEMPLATE}")
         upgrade(Home(Path("/nowhere"), configured_database_url=self.url(TEMPLATE)))
 
+    @contextmanager
+    def database(self, migrated: bool = True) -> Iterator[str]:
+        """The URL of a new database, which is dropped in the end."""
+        url = self.new_database(TEMPLATE if migrated else None)
+        yield url
+        self.execute(f"DROP DATABASE IF EXISTS {make_url(url).database} WITH (FORCE)")
+
     def new_database(self, template: str | None = TEMPLATE) -> str:
         """The URL of a new database; of an empty one without a template."""
         name = f"test_{next(self._numbers)}"
@@ -108,14 +117,21 @@ def gone_with_us(place: Path) -> Iterator[None]:
         undertaker.communicate(timeout=60)
 
 
+def why_not() -> str | None:
+    """Why no server can be had here, or None."""
+    if programs() is None:
+        return "no PostgreSQL server is installed: Debian's package postgresql brings it"
+    return None if find_spec("psycopg") else "psycopg is not installed"
+
+
 @contextmanager
 def running_server() -> Iterator[Server]:
     bin_directory = programs()
-    if bin_directory is None:
-        pytest.skip("no PostgreSQL server: Debian's package postgresql brings it")
-    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    if bin_directory is None or why_not():
+        pytest.skip(why_not() or "")
     # Short, for a socket's path has at most 107 bytes.
     place = Path(tempfile.mkdtemp(prefix="maejobs-pg-"))
+    place.chmod(0o711)  # some tests do things as another user
     with gone_with_us(place):
         if os.getuid() == 0:
             shutil.chown(place, "postgres", "postgres")

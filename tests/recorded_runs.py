@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from databases import is_postgresql
+
 from maejobs.home import Home
 from maejobs.rundb.run import RUNNING, Run, run_name
 
@@ -32,10 +34,10 @@ def a_run(job: str = "pretrain", night: int = 0, attempt: int = 1, **fields: Any
 
 
 def rows(home: Home, query: str) -> list[dict[str, Any]]:
-    if home.configured_database_url and home.configured_database_url.startswith("postgresql"):
+    if is_postgresql(home):
         from postgresql import rows_of
 
-        return rows_of(home.configured_database_url, query)
+        return rows_of(home.configured_database_url or "", query)
     with closing(sqlite3.connect(f"file:{home.database_file}?mode=ro", uri=True)) as connection:
         connection.row_factory = sqlite3.Row
         return [dict(row) for row in connection.execute(query)]

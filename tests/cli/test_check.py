@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from conftest import MAEJOBS
+from databases import configure
 
 
 def test_a_verdict_for_each_line_whatever_bytes_it_holds():
@@ -40,7 +41,7 @@ def test_a_crowded_minute_of_the_crontab_is_told(inside, home):
 
 
 def test_the_home_names_the_dialect_and_the_option_comes_before_it(inside, home):
-    home.config_file.write_text('dialect = "busybox"\n')
+    configure(home, 'dialect = "busybox"\n')
     assert inside("check", "@daily").returncode == 2
     assert inside("check", "@daily", "--dialect", "debian").returncode == 0
 

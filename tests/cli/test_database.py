@@ -2,17 +2,17 @@
 
 import json
 import re
-import sqlite3
 import stat
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import pytest
+from databases import change, content_of_copy
 from running import shell
 
 from maejobs.cli.export import TABLES
 from maejobs.rundb import network_disk
+from maejobs.rundb.database import place_of
 
 SECRET = "hunter2-and-more"
 
@@ -47,7 +47,7 @@ def lived_in(home, write_job, inside):
 def test_no_secret_is_in_what_is_written_out(lived_in, inside, tmp_path):
     told = "".join(inside("db", "export", table).stdout for table in TABLES)
     made = json.loads(inside("db", "backup", str(tmp_path / "b"), "--json").stdout)
-    told += Path(made["path"]).read_bytes().decode(errors="replace")
+    told += content_of_copy(Path(made["path"]))
     assert "***" in told
     assert SECRET not in told
     assert "from-the-file" not in told
@@ -108,9 +108,8 @@ def test_parquet_without_pyarrow_says_what_brings_it(home, inside, monkeypatch, 
 
 def test_a_check_says_that_all_is_well_or_what_is_not(lived_in, inside):
     done = inside("db", "check")
-    assert (done.returncode, done.stdout) == (0, f"{lived_in.database_file} is sound\n")
-    with closing(sqlite3.connect(lived_in.database_file)) as connection, connection:
-        connection.execute("DELETE FROM jobs")
+    assert (done.returncode, done.stdout) == (0, f"{place_of(lived_in)} is sound\n")
+    change(lived_in, "DELETE FROM jobs")
     done = inside("db", "check", "--quick")
     assert (done.returncode, done.stdout.count("\n")) == (1, 1)
     told = json.loads(inside("db", "check", "--json").stdout)
@@ -122,4 +121,4 @@ def test_a_backup_lies_in_the_home_unless_told_otherwise(lived_in, inside, snaps
     assert inside("db", "backup", "--dry-run").stdout.startswith("would copy to ")
     assert snapshot() == before
     assert ", checked\n" in inside("db", "backup").stdout
-    assert len(list(lived_in.database_backups_dir.glob("runs-*.db"))) == 1
+    assert len(list(lived_in.database_backups_dir.glob("runs-*"))) == 1

@@ -6,6 +6,7 @@ from base64 import b64decode
 from datetime import timedelta
 
 import pytest
+from databases import configure, take_away, told_of_absence
 from pager import pager
 from recorded_runs import a_run
 from running import python
@@ -66,9 +67,7 @@ def test_it_tells_what_ran_and_what_is_to_be_done(lived_in, inside, tmp_path):
 def test_it_is_sent_with_its_html(home, lived_in, inside, monkeypatch):
     monkeypatch.setattr("maejobs.notify.hooks.start_detached", lambda _: 0)
     with pager() as there:
-        home.config_file.write_text(
-            f'crontab = "crontab"\n[notify]\nurls = ["json://{there.address}/"]\n'
-        )
+        configure(home, f'crontab = "crontab"\n[notify]\nurls = ["json://{there.address}/"]\n')
         inside("digest", "--send", "--dry-run")
         assert waiting(home) == []
         inside("digest", "--send")
@@ -107,7 +106,8 @@ def test_mistakes_are_told(home, lived_in, inside):
         done = inside("digest", *words)
         assert done.returncode == 2
         assert len(done.stderr.splitlines()) == 1
-    home.database_file.unlink()
+    take_away(home)
     done = inside("digest")
     assert done.returncode == 1
-    assert "cannot be read: no run database" in done.stdout
+    assert "cannot be read: " in done.stdout
+    assert told_of_absence(home) in done.stdout

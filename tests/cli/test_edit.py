@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from conftest import MAEJOBS
+from databases import configure
 from private_cron import private_cron  # noqa: F401 (a fixture)
 
 GOOD = b"# mine\n0 2 * * * /bin/true\n"
@@ -128,7 +129,7 @@ def test_a_line_of_ours_is_held_to_our_grammar(table, write_job, inside, maejobs
 
 def test_our_lines_are_read_in_the_homes_dialect(home, table, write_job, inside, maejobs, script):
     write_job("quick", 'command = ["true"]\n')
-    home.config_file.write_text('crontab = "crontab"\ndialect = "busybox"\n')
+    configure(home, 'crontab = "crontab"\ndialect = "busybox"\n')
     inside("schedule", "quick", "0 2 * * 5")
     done = maejobs("edit", EDITOR=script("""sed -i 's/2 . . 5/2 * * 7/' "$1" """))
     assert (done.returncode, "busybox knows Sunday as 0 only" in done.stderr) == (2, True)

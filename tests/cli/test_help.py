@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import pytest
 from conftest import MAEJOBS
+from databases import configure
 
 from maejobs.cli.app import COMMANDS, cli
 
@@ -213,7 +214,7 @@ def test_commands_jobs_and_runs_complete(home, write_job):
 
 def test_completing_in_a_broken_home_says_nothing(home, tmp_path):
     assert complete(tmp_path / "none", "maejobs logs ", 2) == []
-    home.config_file.write_text("nonsense")
+    configure(home, "nonsense")
     assert complete(home.root, "maejobs run ", 2) == []
 
 

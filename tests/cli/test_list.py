@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import MAEJOBS
+from databases import configure
 from private_cron import PrivateCron, private_cron  # noqa: F401 (a fixture)
 
 NASTY = {
@@ -47,7 +48,7 @@ def test_without_a_file_it_says_what_crontab_says(home):
 
 
 def test_in_the_real_crontab_it_prints_the_same_bytes(private_cron: PrivateCron, home):  # noqa: F811
-    home.config_file.write_text("")
+    configure(home, "")
     env = {"MAEJOBS_HOME": str(home.root)}
     none = private_cron.run(["crontab", "-l"])
     ours = private_cron.run([MAEJOBS, "list"], env)

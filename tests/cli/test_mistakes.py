@@ -1,12 +1,14 @@
 """What a user does wrong gets one clear line and a stable exit code, never a traceback."""
 
 import os
-import sqlite3
 import subprocess
 from pathlib import Path
 
 import pytest
 from conftest import MAEJOBS
+from databases import change, configure, ruin, take_away, told_of_absence
+
+from maejobs.rundb.database import place_of
 
 QUICK = 'command = ["true"]\n'
 
@@ -77,7 +79,7 @@ def test_without_a_home_init_is_named(inside, tmp_path, arguments):
 
 
 def test_a_bad_configuration_names_the_key(home, inside):
-    home.config_file.write_text("cronttab = 'x'\n")
+    configure(home, "cronttab = 'x'\n")
     for arguments in (["list"], ["status"], ["exec", "quick"]):
         done = inside(*arguments)
         assert done.returncode == 2
@@ -100,21 +102,22 @@ def test_a_bad_job_file_names_every_error_with_its_line(home, write_job, inside)
 
 def damage(home, how):
     if how == "gone":
-        home.database_file.unlink()
+        take_away(home)
     elif how == "not a database":
-        home.database_file.write_text("hello, this is not a database at all" * 100)
+        ruin(home)
     else:
-        connection = sqlite3.connect(home.database_file)
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-        connection.commit()
-        connection.close()
+        change(home, "UPDATE alembic_version SET version_num = '9999'")
 
 
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("gone", "no run database at {file}; `maejobs init` makes it"),
-        ("not a database", "run database {file}: file is not a database"),
+        ("gone", "{absence}"),
+        pytest.param(
+            "not a database",
+            "run database {place}: file is not a database",
+            marks=pytest.mark.sqlite("puts something else in the place of its file"),
+        ),
         ("newer", "is of version 9999, newer than this maejobs"),
     ],
 )
@@ -122,14 +125,15 @@ def test_without_its_database_the_rest_is_still_shown(home, write_job, inside, h
     write_job("quick", QUICK)
     inside("schedule", "quick", "0 2 * * *")
     damage(home, how)
+    words = words.format(absence=told_of_absence(home), place=place_of(home))
     for arguments in (["runs"], ["show", "quick"], ["reconcile"]):
         done = inside(*arguments)
         assert done.returncode == 1
-        assert words.format(file=home.database_file) in done.stderr
+        assert words in done.stderr
         assert done.stderr.count("\n") == 1
     status = inside("status")
     assert status.returncode == 1
-    assert words.format(file=home.database_file) in status.stderr
+    assert words in status.stderr
     assert "quick" in status.stdout
     assert "02:00, in " in status.stdout
     assert "bad      database" in inside("doctor").stdout
@@ -143,7 +147,7 @@ def test_a_newer_database_is_not_upgraded_to_this_version(home, inside):
     for arguments in (["db", "upgrade"], ["db", "upgrade", "--dry-run"], ["init"]):
         done = inside(*arguments)
         assert done.returncode == 1
-        assert f"{home.database_file} is of version 9999, newer than this maejobs" in done.stderr
+        assert f"{place_of(home)} is of version 9999, newer than this maejobs" in done.stderr
         assert done.stderr.count("\n") == 1
         assert done.stdout == ""
 

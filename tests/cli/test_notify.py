@@ -5,6 +5,7 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
+import databases
 import pytest
 from pager import pager
 
@@ -19,7 +20,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "alerts.md").read_text()
 @pytest.fixture
 def configure(home):
     def write(*lines: str) -> None:
-        home.config_file.write_text("\n".join(['crontab = "crontab"', "[notify]", *lines]) + "\n")
+        databases.configure(home, "\n".join(['crontab = "crontab"', "[notify]", *lines]) + "\n")
 
     return write
 

@@ -49,9 +49,10 @@ def test_an_address_that_is_none_is_refused_without_its_password(url):
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg"])
 def test_a_missing_driver_is_named_with_what_installs_it(home, inside, monkeypatch, scheme):
-    monkeypatch.setitem(sys.modules, "psycopg", None)
     home.config_file.write_text(f'crontab = "crontab"\ndatabase_url = "{scheme}://me:secret@h/x"\n')
-    done = inside("runs")
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "psycopg", None)
+        done = inside("runs")
     assert done.returncode == 2
     assert "`pip install 'maejobs[postgresql]'`" in done.stderr
     assert "secret" not in done.stderr

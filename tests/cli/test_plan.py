@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from databases import take_away
 from recorded_runs import NIGHT, a_run
 
 from maejobs.rundb.database import open_database
@@ -161,7 +162,7 @@ def test_a_misspelt_job_and_one_without_a_slot(inside, write_job):
 
 @pytest.mark.usefixtures("two_jobs")
 def test_without_a_database_the_slots_are_drawn_and_the_want_is_told(home, inside):
-    home.database_file.unlink()
+    take_away(home)
     done = inside("plan")
     assert done.returncode == 1
     assert "how long runs take is not known" in done.stderr

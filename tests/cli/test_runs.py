@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import MAEJOBS
+from databases import configure
 
 from maejobs.rundb.database import open_database
 from maejobs.rundb.record import set_job, write_run
@@ -365,7 +366,7 @@ def test_a_job_that_never_was_leaves_no_record_but_one_that_cron_calls_does(
 
 
 def test_a_job_is_recorded_where_the_crontab_cannot_be_asked(home, inside):
-    home.config_file.write_text('crontab = "jobs.d"\n')
+    configure(home, 'crontab = "jobs.d"\n')
     assert inside("exec", "gone").returncode == 2
     assert newest(inside, "gone")["state"] == "failed"
 

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from databases import away, database_setting
 from recorded_runs import a_run
 from running import python, shell
 
@@ -26,13 +27,16 @@ def no_umask():
     os.umask(before)
 
 
-def test_every_file_that_nights_leave_is_private(tmp_path, inside, monkeypatch, no_umask):
-    home = Home(tmp_path / "new" / "home", crontab=str(tmp_path / "new" / "home" / "crontab"))
+def test_every_file_that_nights_leave_is_private(
+    tmp_path, inside, monkeypatch, no_umask, new_database
+):
+    url = new_database(migrated=False)
+    home = Home(tmp_path / "new" / "home", str(tmp_path / "new" / "home" / "crontab"), url)
     monkeypatch.setenv("MAEJOBS_HOME", str(home.root))
     monkeypatch.setenv("HOME", str(tmp_path))
     home.root.mkdir(parents=True, mode=0o700)
     home.root.parent.chmod(0o700)
-    _write(home.config_file, 'crontab = "crontab"\n')
+    _write(home.config_file, database_setting(url) + 'crontab = "crontab"\n')
     assert inside("init").returncode == 0
     chatty = "echo hello; mkdir -p {run_dir}/out; echo x > {run_dir}/out/artefact; "
     chatty += 'echo \'{{"event": "note", "text": "hi"}}\' >> "$MAEJOBS_EVENTS"; exit 1'
@@ -46,9 +50,8 @@ def test_every_file_that_nights_leave_is_private(tmp_path, inside, monkeypatch, 
     assert inside("exec", "chatty").returncode == 1
     inside("pause", "chatty", "--reason", "mine")
     assert inside("exec", "chatty").returncode == 75  # its reason goes into a log of its own
-    home.database_file.rename(home.database_file.with_suffix(".away"))
-    assert inside("run", "chatty").returncode == 75
-    home.database_file.with_suffix(".away").rename(home.database_file)
+    with away(home):
+        assert inside("run", "chatty").returncode == 75
 
     kinds = {path.relative_to(home.root).parts[0] for path in home.root.rglob("*")}
     assert {"runs", "spool", "paused", "locks", "db", "crontab-backups", "crontab"} <= kinds
@@ -100,6 +103,7 @@ def test_cron_finds_such_a_job_file_in_the_record(home, write_job, inside):
     assert "`chmod go-w " in run["reason"]
 
 
+@pytest.mark.sqlite("its file's mode")
 def test_the_database_may_be_opened_to_a_dashboards_group(home, write_job, inside):
     write_job("quick", QUICK)
     home.root.chmod(0o710)

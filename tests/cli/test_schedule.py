@@ -2,19 +2,19 @@
 
 import json
 import shutil
-import sqlite3
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from conftest import MAEJOBS
+from databases import change, configure, is_postgresql, locked, take_away
 from private_cron import PrivateCron, private_cron  # noqa: F401 (a fixture)
 from recorded_runs import NIGHT, a_run
 
 from maejobs.cron.block import read_entries
 from maejobs.cron.dialect import Dialect
 from maejobs.rundb.database import open_database
+from maejobs.rundb.queries import newest_runs
 from maejobs.rundb.record import write_run
 from maejobs.rundb.run import SUCCEEDED
 from maejobs.shipped import shipped
@@ -92,7 +92,8 @@ def test_before_init_scheduling_makes_the_home(home, inside):
     done = inside("schedule", "pretrain", "0 2 * * *")
     assert done.returncode == 0, done.stderr
     assert f"made the home {home.root}" in done.stderr
-    assert home.database_file.exists()
+    with open_database(home) as engine:
+        assert newest_runs(engine, 1) == []
     assert expressions(home, "pretrain") == ["0 2 * * *"]
 
 
@@ -159,7 +160,7 @@ def test_without_a_daemon_scheduling_warns_that_nobody_reads_the_table(
     write_job("quick", QUICK)
     monkeypatch.setattr("maejobs.daemon.alone.running_cron", lambda: None)
     assert inside("schedule", "quick", "0 2 * * *").stderr == ""
-    home.config_file.write_text("")
+    configure(home, "")
     crontab = Path(script(FAKE_CRONTAB.format(table=tmp_path / "table")))
     (tmp_path / "bin").mkdir()
     crontab.rename(tmp_path / "bin" / "crontab")
@@ -179,7 +180,7 @@ def test_what_the_hosts_cron_does_not_take_is_refused_but_not_in_a_file_of_our_o
     write_job("quick", QUICK)
     monkeypatch.setattr("maejobs.cron.dialect.host_dialect", lambda: Dialect.BUSYBOX)
     assert inside("schedule", "quick", "@daily").returncode == 0
-    home.config_file.write_text("")
+    configure(home, "")
     refused = inside("schedule", "quick", "@daily")
     assert refused.returncode == 2
     assert "busybox" in refused.stderr
@@ -263,7 +264,7 @@ def test_what_schedule_prints_for_programs(home, write_job, inside):
 
 def test_a_database_that_is_away_does_not_keep_a_job_from_the_crontab(home, write_job, inside):
     write_job("quick", QUICK)
-    home.database_file.unlink()
+    take_away(home)
     done = inside("schedule", "quick", "0 2 * * *")
     assert done.returncode == 0
     assert "not noted in the database" in done.stderr
@@ -356,9 +357,9 @@ def test_neither_a_bad_neighbour_nor_a_locked_database_keeps_a_job_out(
 ):
     monkeypatch.setattr("maejobs.cli.entries.PATIENCE_SECONDS", 0.1)
     write_job("pretrain", "nonsense\n")
-    with closing(sqlite3.connect(home.database_file)) as other:
-        other.execute("PRAGMA journal_mode = DELETE")
-        other.execute("BEGIN EXCLUSIVE")
+    if not is_postgresql(home):
+        change(home, "PRAGMA journal_mode = DELETE")  # in which readers are kept away
+    with locked(home, "EXCLUSIVE"):
         done = inside("schedule", "evaluate", "30 5 * * *")
     assert done.returncode == 0
     assert "pretrain.toml" in done.stderr
@@ -381,7 +382,7 @@ def test_more_slots_than_can_be_looked_through_are_scheduled_all_the_same(
 
 def test_in_the_real_crontab(private_cron: PrivateCron, home, write_job):  # noqa: F811
     write_job("quick", QUICK)
-    home.config_file.write_text("")
+    configure(home, "")
     foreign = b"MAILTO=root\n# caf\xe9\n17 4 * * * /bin/true\n"
     private_cron.run(["crontab", "-"], input=foreign)
 
@@ -403,7 +404,7 @@ def test_in_the_real_crontab(private_cron: PrivateCron, home, write_job):  # noq
 
 def test_busybox_cannot_be_given_a_path_that_it_would_cut(home, write_job, inside, monkeypatch):
     write_job("quick", QUICK)
-    home.config_file.write_text('crontab = "crontab"\ndialect = "busybox"\n')
+    configure(home, 'crontab = "crontab"\ndialect = "busybox"\n')
     assert inside("schedule", "quick", "0 2 * * *").returncode == 0
     monkeypatch.setattr("maejobs.cli.entries._executable", lambda: Path("/opt/50%/maejobs"))
     done = inside("schedule", "quick", "0 3 * * *")

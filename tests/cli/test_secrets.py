@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from databases import content
 from running import shell
 
 SECRET = "hunter2-and-more"
@@ -33,9 +34,7 @@ def test_secrets_are_in_no_record_and_on_no_screen(home, secretive, inside):
         told += done.stdout + done.stderr
     for record in home.runs_dir.glob("*/*/run.json"):
         told += record.read_text()
-    told += home.database_file.read_bytes().decode(errors="replace")
-    wal = home.database_file.with_name("runs.db-wal")
-    told += wal.read_bytes().decode(errors="replace") if wal.exists() else ""
+    told += content(home)
 
     assert told.count("echo ***") >= 5
     assert SECRET not in told

@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from databases import take_away
 
 from maejobs.rundb.database import open_database
 from maejobs.rundb.record import write_run
@@ -54,7 +55,7 @@ def test_a_pause_whose_file_is_damaged_is_a_pause(home, write_job, inside, text)
 def test_while_the_database_is_away_what_it_knows_is_unknown(home, write_job, inside):
     write_job("quick", QUICK)
     assert "never ran" in inside("status").stdout
-    home.database_file.unlink()
+    take_away(home)
     done = inside("status")
     assert "never ran" not in done.stdout
     assert "unknown" in done.stdout

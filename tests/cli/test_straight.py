@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from databases import configure
 
 from maejobs.home import Home
 from maejobs.rundb.directory import read_record
@@ -93,7 +94,7 @@ def test_a_run_by_hand_after_the_night_does_not_make_it_look_late(home, write_jo
     soon = datetime.now().astimezone() + timedelta(minutes=1)
     assert maejobs("schedule", "nightly", f"{soon.minute} * * * *").returncode == 0
     # The home's clock goes on by two minutes, so that a slot has come since it was scheduled.
-    home.config_file.write_text('crontab = "crontab"\nclock_shift = 120\n')
+    configure(home, 'crontab = "crontab"\nclock_shift = 120\n')
     assert maejobs("exec", "nightly").returncode == 0
     assert maejobs("run", "nightly").returncode == 0
     (status,) = json.loads(maejobs("status", "--json").stdout)

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 from conftest import MAEJOBS
+from databases import database_setting
 from private_cron import HOMES, JOE, private_cron  # noqa: F401 (a fixture)
 
 THEIRS = b"# joe's\n0 5 * * 1 tar \\%\n"
@@ -21,10 +22,12 @@ def maejobs_inside(private_cron):  # noqa: F811
 
 
 @pytest.fixture
-def joes_home(private_cron, maejobs_inside):  # noqa: F811
+def joes_home(private_cron, maejobs_inside, new_database):  # noqa: F811
     """A home of joe's, with the job `quick`, as it is called inside."""
     root = private_cron.homes / "joe" / "mae"
     private_cron.let_everybody_run_maejobs()
+    root.mkdir()
+    (root / "maejobs.toml").write_text(database_setting(new_database(migrated=False)))
     assert maejobs_inside("init", "--home", f"{HOMES}/joe/mae").returncode == 0
     (root / "jobs.d" / "quick.toml").write_text(QUICK)
     _give_to_joe(root)
@@ -98,7 +101,8 @@ def test_root_makes_no_home_in_anothers_directory(private_cron, maejobs_inside):
 
 def test_root_at_joes_home_is_joe(private_cron, maejobs_inside, joes_home):  # noqa: F811
     root = private_cron.homes / "joe" / "mae"
-    (root / "maejobs.toml").write_text('crontab = "crontab"\n')
+    with (root / "maejobs.toml").open("a") as settings:
+        settings.write('crontab = "crontab"\n')
     (root / "jobs.d" / "who.toml").write_text('command = ["sh", "-c", "id -u; echo $HOME"]\n')
     _give_to_joe(root)
     there = ["--home", joes_home]

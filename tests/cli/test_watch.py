@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from databases import away, configure, take_away, told_of_absence
 
 from maejobs import clock
 from maejobs.cron.block import read_entries
@@ -81,10 +82,10 @@ def test_lines_that_call_a_maejobs_that_has_moved_are_written_anew(table, inside
 
 def test_a_cron_that_knows_no_reboot_gets_the_other_line(home, table, inside):
     for dialect in ("busybox", "portable"):
-        home.config_file.write_text(f'crontab = "crontab"\ndialect = "{dialect}"\n')
+        configure(home, f'crontab = "crontab"\ndialect = "{dialect}"\n')
         inside("watch", "install")
         assert ours(table) == LINES[1:]
-    home.config_file.write_text('crontab = "crontab"\ndialect = "cronie"\n')
+    configure(home, 'crontab = "crontab"\ndialect = "cronie"\n')
     inside("watch", "install")
     assert ours(table) == LINES
 
@@ -118,31 +119,29 @@ def test_they_are_listed_and_are_no_jobs(table, inside):
 
 
 def test_cron_hears_once_of_a_database_that_is_away(home, table, inside, snapshot):
-    away = home.database_file.with_name("away.db")
-    complaint = f"maejobs: no run database at {home.database_file}; `maejobs init` makes it\n"
-
-    def told() -> str:
+    def told(code: int) -> str:
         done = inside("exec", RECONCILE)
-        assert (done.stdout, done.returncode) == ("", int(not home.database_file.exists()))
+        assert (done.stdout, done.returncode) == ("", code)
         return done.stderr
 
-    assert told() == ""
+    assert told(0) == ""
     for _ in range(2):
-        home.database_file.rename(away)
-        before = snapshot()
-        assert "no run database" in inside("exec", RECONCILE, "--dry-run").stderr
-        assert snapshot() == before
-        assert told() == complaint
-        assert [told() for _ in range(3)] == [""] * 3
-        away.rename(home.database_file)
-        assert told() == ""
+        with away(home):
+            before = snapshot()
+            assert told_of_absence(home) in inside("exec", RECONCILE, "--dry-run").stderr
+            assert snapshot() == before
+            complaint = told(1)
+            assert told_of_absence(home) in complaint
+            assert complaint.count("\n") == 1
+            assert [told(1) for _ in range(3)] == [""] * 3
+        assert told(0) == ""
 
 
 def test_cron_hears_of_a_second_trouble_beside_the_first(home, table, inside):
     table.write_bytes(b"# >>> maejobs (managed) >>>\n")
     first = inside("exec", RECONCILE)
     assert (first.returncode, "missed slots not looked for" in first.stderr) == (0, True)
-    home.database_file.rename(home.root / "away.db")
+    take_away(home)
     assert inside("exec", RECONCILE).stderr.count("\n") == 1
     assert inside("exec", RECONCILE).stderr == ""
 
@@ -179,9 +178,9 @@ def test_what_cron_calls_is_quiet_and_sets_the_record_straight(home, maejobs):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert (home.root / "reconciled.json").exists()
     assert list(home.runs_dir.iterdir()) == []
-    home.database_file.unlink()
+    take_away(home)
     done = maejobs("exec", RECONCILE)
-    assert (done.returncode, "maejobs init" in done.stderr) == (1, True)
+    assert (done.returncode, told_of_absence(home) in done.stderr) == (1, True)
 
 
 # exec --slot

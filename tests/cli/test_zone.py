@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from databases import configure
 
 from maejobs.cron import fires
 from maejobs.cron.block import Entry, render_block
@@ -60,7 +61,7 @@ def in_berlin(night, monkeypatch):
             write_heartbeat(heartbeat_file(night, target), {"zone": "Europe/Berlin"})
             return only_daemon(target)
         else:
-            night.config_file.write_text('crontab = "crontab"\ndialect = "cronie"\n')
+            configure(night, 'crontab = "crontab"\ndialect = "cronie"\n')
             table = Path(night.crontab)
             table.write_bytes(b"CRON_TZ=Europe/Berlin\n" + table.read_bytes())
         return nullcontext()
@@ -150,7 +151,7 @@ def test_by_hand_too_it_is_the_daemons_slot_and_morning(in_berlin, inside, home,
         shown = inside("exec", "pretrain", "--dry-run").stdout
         assert "for the slot Tue 2026-11-24 02:00:" in shown
         notify = '[notify]\nurls = ["json://127.0.0.1:1/"]\ndigest_at = "02:03"\n'
-        home.config_file.write_text(f'crontab = "crontab"\n{notify}')
+        configure(home, f'crontab = "crontab"\n{notify}')
         monkeypatch.setenv(ZONE_VARIABLE, "")
         shown = inside("notify", "send", "--dry-run").stdout
         assert "would send digest of the night" in shown

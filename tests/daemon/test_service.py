@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from databases import configure
 
 from maejobs.cron.target import open_target
 from maejobs.daemon.marks import boot_file, heartbeat_file, is_new_boot, mark_boot
@@ -19,13 +20,6 @@ from maejobs.home import Home
 PATIENCE_SECONDS = 75.0  # a minute boundary may be that far away
 SECONDS_TO_START = 4.0
 MOST_RESIDENT_KB = 40 * 1024
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    home = Home(tmp_path / "home", str(tmp_path / "crontab"))
-    home.create_directories()
-    return home
 
 
 def start(home: Home) -> subprocess.Popen[str]:
@@ -106,7 +100,7 @@ def test_a_thousand_entries_start_in_their_minute_and_take_little(
     Path(home.crontab).write_text("".join(table))
     # So that the minute ends soon, with time for the daemon to start.
     shift = 60 - SECONDS_TO_START - time.time() % 60
-    home.config_file.write_text(f"clock_shift = {shift:.3f}\n")
+    configure(home, f"clock_shift = {shift:.3f}\n")
     command = [sys.executable, "-m", "maejobs", "daemon", "--home", str(home.root)]
     with (
         (tmp_path / "log").open("w") as log,

@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from databases import configure
 
 MAEJOBS = Path(sys.executable).parent / "maejobs"
 CAUGHT_UP = datetime(2027, 3, 28, 1, 0, tzinfo=UTC)  # 03:00 in Berlin, where 02:30 does not come
@@ -33,7 +34,7 @@ def daemon(home, write_job, maejobs):
 
     def set_clock(to: datetime) -> None:
         shift = to.timestamp() - time.time()
-        home.config_file.write_text(f'crontab = "crontab"\nclock_shift = {shift:.3f}\n')
+        configure(home, f'crontab = "crontab"\nclock_shift = {shift:.3f}\n')
 
     def start(at: datetime) -> subprocess.Popen[bytes]:
         set_clock(at - timedelta(minutes=1))

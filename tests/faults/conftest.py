@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from .night import Nights, new_home
+from maejobs.home import Home
+
+from .night import Nights
 from .table import Table
 
 
@@ -25,8 +27,8 @@ def chance(request: pytest.FixtureRequest) -> random.Random:
 
 
 @pytest.fixture
-def nights(tmp_path: Path, empty_database: Path) -> Iterator[Nights]:
+def nights(tmp_path: Path, home: Home) -> Iterator[Nights]:
     """A home whose job trains each night, as its crontab says."""
-    nights = Nights(new_home(tmp_path / "home", empty_database), tmp_path)
+    nights = Nights(home, tmp_path)
     yield nights
     nights.wait_until_idle()

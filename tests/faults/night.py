@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+from databases import configure
 from running import wait_for
 
 from maejobs.cli import main
@@ -35,14 +35,6 @@ catch_up = "latest"
 late_after = "5m"
 infrastructure_retries = 0
 """
-
-
-def new_home(root: Path, empty_database: Path) -> Home:
-    """A home at `root` with an empty database and a crontab that is a file."""
-    home = Home(root, crontab=str(root / "crontab"))
-    home.create_directories()
-    shutil.copy(empty_database, home.database_file)
-    return home
 
 
 class Nights:
@@ -75,8 +67,7 @@ class Nights:
     def set_clock(self, at: datetime) -> None:
         """Let the home's clock show `at` now, and go on from there."""
         shift = (at - datetime.now(UTC)).total_seconds()
-        config = f'crontab = "crontab"\nclock_shift = {shift:.3f}\n'
-        self.home.config_file.write_text(config)
+        configure(self.home, f'crontab = "crontab"\nclock_shift = {shift:.3f}\n')
 
     def next_night(self) -> datetime:
         """Let it be two o'clock of the next night, and cron have its line; the slot."""

@@ -4,7 +4,7 @@ import random
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,10 +12,11 @@ import pytest
 from running import runs_of
 from small_disk import needs_root, small_disk
 
+from maejobs.home import Home
 from maejobs.rundb.run import FAILED, LOST, SUCCEEDED
 
 from .invariants import check, look
-from .night import Nights, new_home
+from .night import Nights
 from .table import Table
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(3600), needs_root]
@@ -25,12 +26,12 @@ ALWAYS = 2  # places at the beginning that each run of this looks at
 
 
 def test_at_every_write_of_a_night(
-    tmp_path: Path, empty_database: Path, table: Table, chance: random.Random
+    tmp_path: Path, new_home: Callable[[Path], Home], table: Table, chance: random.Random
 ) -> None:
     place = tmp_path / "disk"
     place.mkdir()
     with small_disk(place, "8m"):
-        nights = Nights(new_home(place / "home", empty_database), tmp_path)
+        nights = Nights(new_home(place / "home"), tmp_path)
         nights.undisturbed()
         needed = _blocks_of_a_night(nights, place)
         count = table.share(needed - ALWAYS + 1)

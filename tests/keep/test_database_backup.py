@@ -1,6 +1,6 @@
 """The database copied while others write: whole, private, proven, and only then older ones go."""
 
-import os
+import re
 import signal
 import sqlite3
 import stat
@@ -12,7 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from recorded_runs import a_run
+from databases import content_of_copy as content
+from databases import is_postgresql, put_back
+from recorded_runs import a_run, rows
 from small_disk import needs_root, small_disk
 
 from maejobs.errors import MaejobsError, NotNow, UserError
@@ -28,16 +30,30 @@ KILLED = """
 import os, signal, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from maejobs.home import Home
+from maejobs.home import open_home
 from maejobs.keep import database_backup
-database_backup._copy_sqlite = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-database_backup.back_up_database(Home(Path(sys.argv[1])), Path(sys.argv[2]), 3, datetime.now(UTC))
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+database_backup._copy_sqlite = database_backup._dump_postgresql = die
+database_backup.back_up_database(open_home(sys.argv[1]), Path(sys.argv[2]), 3, datetime.now(UTC))
 """
 
 
 def runs_in(file: Path) -> list[str]:
+    if file.suffix == ".dump":
+        (lines,) = re.findall(r"^COPY public.runs \(id, .*\n((?:.*\n)*?)\\\.$", content(file), re.M)
+        return sorted(line.split("\t")[0] for line in lines.splitlines())
     with closing(sqlite3.connect(file)) as connection:
         return [run for (run,) in connection.execute("SELECT id FROM runs ORDER BY id")]
+
+
+def ids(home: Home) -> list[str]:
+    return [row["id"] for row in rows(home, "SELECT id FROM runs ORDER BY id")]
+
+
+def named(home: Home, *names: str) -> list[str]:
+    """Names of copies, as those of the home's database end."""
+    return [f"runs-{name}.{'dump' if is_postgresql(home) else 'db'}" for name in names]
 
 
 def copies_in(place: Path) -> list[str]:
@@ -53,24 +69,24 @@ def record(home: Home, *nights: int) -> None:
 def test_a_copy_is_a_database_that_serves_as_ours(home, tmp_path):
     record(home, 0, 1)
     made = back_up_database(home, tmp_path / "b", 3, NOW)
-    assert made.path == tmp_path / "b" / "runs-20261128T031500Z.db"
+    assert [made.path.name] == named(home, "20261128T031500Z")
     assert made.bytes == made.path.stat().st_size > 0
     assert stat.S_IMODE(made.path.stat().st_mode) == 0o600
     assert stat.S_IMODE(made.path.parent.stat().st_mode) == 0o700
     assert copies_in(tmp_path / "b") == ["origin", made.path.name]
-    home.database_file.unlink()
-    made.path.rename(home.database_file)
+    put_back(home, made.path)
     record(home, 2)
-    assert len(runs_in(home.database_file)) == 3
+    assert len(ids(home)) == 3
 
 
 def test_the_newest_stay_and_what_is_not_ours_too(home, tmp_path):
-    (tmp_path / "runs-mine.db").touch()
+    (mine,) = named(home, "mine")
+    (tmp_path / mine).touch()
     for day in range(4):
         made = back_up_database(home, tmp_path, 2, NOW + timedelta(days=day))
-    assert made.removed == ["runs-20261129T031500Z.db"]
+    assert made.removed == named(home, "20261129T031500Z")
     kept = [name for name in copies_in(tmp_path) if name.startswith("runs-")]
-    assert kept == ["runs-20261130T031500Z.db", "runs-20261201T031500Z.db", "runs-mine.db"]
+    assert kept == [*named(home, "20261130T031500Z", "20261201T031500Z"), mine]
 
 
 def test_one_made_after_the_clock_was_ahead_is_not_the_first_to_go(home, tmp_path):
@@ -129,7 +145,7 @@ def test_a_copy_made_while_others_write_is_of_one_moment_and_keeps_nobody_waitin
         stop.set()
         writer.join(60)
     assert trouble == []
-    everything = runs_in(home.database_file)
+    everything = ids(home)
     for path in made:
         found = runs_in(path)
         assert len(found) >= 50
@@ -137,6 +153,7 @@ def test_a_copy_made_while_others_write_is_of_one_moment_and_keeps_nobody_waitin
 
 
 @pytest.mark.fault
+@pytest.mark.sqlite("damages pages of its file")
 def test_a_damaged_database_pushes_no_good_copy_out(home, tmp_path):
     record(home, *range(40))
     good = back_up_database(home, tmp_path, 1, NOW).path
@@ -167,20 +184,19 @@ def test_one_that_is_killed_leaves_no_copy_and_the_next_sweeps_up(home, tmp_path
 def test_too_little_room_is_told_and_the_old_copies_stay(home, tmp_path):
     place = tmp_path / "small"
     place.mkdir()
-    with small_disk(place, "48k"):
-        (place / "runs-20260101T000000Z.db").touch()
-        with pytest.raises(MaejobsError, match="bytes free"):
+    with small_disk(place, "16k" if is_postgresql(home) else "48k"):
+        (old,) = named(home, "20260101T000000Z")
+        (place / old).touch()
+        with pytest.raises(MaejobsError, match=r"bytes free|No space left"):
             back_up_database(home, place, 1, NOW)
-        assert "runs-20260101T000000Z.db" in copies_in(place)
+        assert copies_in(place) == ["origin", old]
 
 
-def test_one_at_a_time_and_one_database_a_place(home, tmp_path):
+def test_one_at_a_time_and_one_database_a_place(home, new_home, tmp_path):
     back_up_database(home, tmp_path / "b", 3, NOW)
     with hold(tmp_path / "b"), pytest.raises(NotNow):
         back_up_database(home, tmp_path / "b", 3, NOW)
-    other = Home(tmp_path / "other")
-    other.create_directories()
-    os.link(home.database_file, other.database_file)
+    other = new_home(tmp_path / "other")
     with pytest.raises(UserError, match="holds the backup of"):
         back_up_database(other, tmp_path / "b", 3, NOW)
     with pytest.raises(UserError, match="not a directory"):

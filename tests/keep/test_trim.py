@@ -1,14 +1,13 @@
 """History trimmed in a real database: what must stay stays, and nobody is kept waiting."""
 
 import json
-import sqlite3
 import threading
-from contextlib import closing
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from databases import locked
 from recorded_runs import a_run, rows
 from sqlalchemy import insert
 
@@ -210,6 +209,7 @@ def test_a_supervisor_s_write_is_never_delayed(home, monkeypatch):
     assert len(nights) >= 5  # the other had its turns meanwhile
 
 
+@pytest.mark.sqlite("PostgreSQL packs itself")
 def test_the_database_is_packed_once_nobody_needs_it(home):
     add_busy(home, 3000)
     size = home.database_file.stat().st_size
@@ -229,16 +229,15 @@ def test_the_database_is_packed_once_nobody_needs_it(home):
 
 
 @pytest.mark.fault
+@pytest.mark.sqlite("PostgreSQL packs itself")
 def test_a_database_that_somebody_writes_to_is_not_packed(home, monkeypatch):
     monkeypatch.setattr(trimming, "PACKING_PATIENCE_SECONDS", 0.1)
     add_busy(home, 3000)
     assert trim(home, 365 * DAY, dry_run=True).not_packed == "there is little to gain"
     monkeypatch.setattr("maejobs.keep.trim.pack", lambda _: False)
     assert trim(home, 365 * DAY).not_packed == "somebody is writing"
-    with closing(sqlite3.connect(home.database_file, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        with open_database(home) as engine:
-            assert trimming.pack(engine) is False
+    with locked(home), open_database(home) as engine:
+        assert trimming.pack(engine) is False
 
 
 def test_pages_hand_out_every_old_run_once_whatever_goes_meanwhile(home, monkeypatch):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+from databases import configure
 from pager import Pager, pager
 
 from maejobs.home import Home
@@ -22,7 +23,7 @@ def telling(home: Home, pager: Pager) -> Callable[..., Home]:
     def make(**settings: object) -> Home:
         settings = {"urls": [f"json://{pager.address}/hook"]} | settings
         lines = [f"{key} = {value!r}" for key, value in settings.items()]
-        home.config_file.write_text("\n".join(['crontab = "crontab"', "[notify]", *lines]) + "\n")
+        configure(home, "\n".join(['crontab = "crontab"', "[notify]", *lines]) + "\n")
         return replace(home, configured_notify=settings)
 
     return make

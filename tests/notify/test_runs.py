@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing, suppress
 from datetime import timedelta
 
 import pytest
+from databases import away, take_away
 from pager import HANG
 from recorded_runs import a_run
 from running import SLOT, end_of, only_run, shell, supervisor, wait_for
@@ -129,10 +130,9 @@ def test_of_a_job_that_is_no_more_nothing_stands_and_nobody_hears_that_it_is_wel
     judge(home, clock.now())
     outbox.remove(home, waiting(home)[0])
     (home.jobs_dir / "moody.toml").unlink()
-    away = home.database_file.rename(home.root / "elsewhere.db")
-    assert judge(home, clock.now()) == []
-    assert read_told(home) == {"moody"}  # it may still be scheduled
-    away.rename(home.database_file)
+    with away(home):
+        assert judge(home, clock.now()) == []
+        assert read_told(home) == {"moody"}  # it may still be scheduled
     no_sender.clear()
     reconcile(home)
     assert no_sender == ["send"]
@@ -238,7 +238,7 @@ def test_a_run_whose_supervisor_was_killed_before_it_told_its_end_is_pinged_once
 ):
     write_job("pretrain", job(script, pager))
     if is_away:
-        home.database_file.rename(home.root / "elsewhere.db")
+        take_away(home)
     killed_at(monkeypatch, home, "ended")
     assert [message.kind for message in waiting(home)] == ["start"]
     with suppress(DatabaseUnavailable):
@@ -298,10 +298,9 @@ def test_while_a_run_goes_on_or_has_told_its_end_nobody_else_tells_it(
 def test_without_a_database_the_spooled_records_are_judged(telling, write_job, no_sender):
     home = telling()
     write_job("fails", job("false"))
-    home.database_file.rename(home.root / "elsewhere.db")
-    execute(home, "fails", "cron", SLOT)
-    assert len(judge(home, clock.now())) == 1
-    (home.root / "elsewhere.db").rename(home.database_file)
+    with away(home):
+        execute(home, "fails", "cron", SLOT)
+        assert len(judge(home, clock.now())) == 1
     reconcile(home)
     assert judge(home, clock.now()) == []
     assert read_told(home) == {"fails"}
@@ -313,7 +312,7 @@ def test_what_waits_is_sent_by_a_later_round_even_without_a_database(
     write_job("quick", job("true", pager))
     execute(home, "quick", "cron", SLOT)
     no_sender.clear()
-    home.database_file.unlink()
+    take_away(home)
     with pytest.raises(Exception, match="run database"):
         reconcile(home)
     assert no_sender == ["send"]

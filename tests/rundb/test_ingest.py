@@ -22,7 +22,7 @@ from maejobs.rundb.record import write_run
 from .test_events import STREAMS
 
 RUN = "pretrain-20260301T0200Z-1"
-BOTH = True
+pytestmark = pytest.mark.both_databases
 KILLED_INGEST = """
 import os, signal, sys
 from pathlib import Path

@@ -93,6 +93,7 @@ def networked(home: Home, monkeypatch, tmp_path) -> Home:
     return home
 
 
+@pytest.mark.sqlite("where its file lies; a server looks after its own")
 def test_a_database_there_is_refused_with_the_mount_and_the_mend(networked):
     for attempt in (found_revision, upgrade):
         with pytest.raises(DatabaseUnavailable) as raised:
@@ -129,6 +130,7 @@ def test_where_the_host_does_not_tell_its_mounts_nothing_is_refused(networked, m
 
 
 @pytest.mark.fault
+@pytest.mark.sqlite("where its file lies; a server looks after its own")
 def test_a_run_there_goes_on_and_is_taken_up_when_the_database_is_elsewhere(
     networked, write_job, monkeypatch
 ):

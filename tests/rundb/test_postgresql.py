@@ -5,7 +5,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import time_machine
+from databases import configure
 from postgresql import PASSWORD, gone_with_us, rows_of
 from recorded_runs import NIGHT, a_run, row, rows
 from running import end_of, python, shell, supervisor, wait_for, wait_until_ready
@@ -28,98 +28,32 @@ from maejobs.keep.history import Limits
 from maejobs.keep.trim import trim_history
 from maejobs.launch.process import host_name
 from maejobs.rundb.check import find_problems
-from maejobs.rundb.database import DatabaseUnavailable, found_revision, open_database
+from maejobs.rundb.database import DatabaseUnavailable, open_database
 from maejobs.rundb.export import Export
 from maejobs.rundb.ingest import ingest
-from maejobs.rundb.migrate import downgrade, upgrade
 from maejobs.rundb.record import set_job, write_run
 from maejobs.rundb.run import SUCCEEDED
-from maejobs.rundb.schema import REVISION, VIEWS
+from maejobs.rundb.schema import REVISION
 from maejobs.supervise import recorder
 from maejobs.watch.reconcile import Findings, reconcile
 
-from .test_migrate import A_RUN_OF_0001, differences, metadata
-
-UPGRADE = """
-import sys
-from pathlib import Path
-from maejobs.home import open_home
-from maejobs.rundb.migrate import upgrade
-upgrade(open_home(sys.argv[1]))
-"""
-OBJECTS = """
-SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns
-WHERE table_schema = 'public' AND table_name <> 'alembic_version' ORDER BY 1, 2
-"""
 TELL_ONE_METRIC = """
 import os
 with open(os.environ["MAEJOBS_EVENTS"], "a") as events:
     print('{"event": "metric", "name": "x", "value": 1}', file=events)
 """
-LATER = ["0002", "0003"]  # revisions with a way down
 
 
 def at(home: Home, url: str) -> Home:
     """The home, with its database at `url`."""
-    home.config_file.write_text(f'crontab = "crontab"\ndatabase_url = "{url}"\n')
-    return replace(home, configured_database_url=url)
+    home = replace(home, configured_database_url=url)
+    configure(home)
+    return home
 
 
 @pytest.fixture
 def backend() -> str:
     return "postgresql"
-
-
-@pytest.fixture
-def empty(home: Home, postgresql) -> Home:
-    """A home whose database has no tables yet."""
-    return at(home, postgresql.new_database(template=None))
-
-
-def test_migrations_and_schema_do_not_drift(home):
-    assert differences(home, metadata) == []
-    assert find_problems(home) == []
-
-
-def test_what_a_database_holds_survives_the_way_up_and_down(empty):
-    """From a populated one of each revision to the newest, back, and up again."""
-    upgrade(empty, "0001")
-    with open_raw(empty) as connection:
-        connection.execute(A_RUN_OF_0001)
-    old = [view for view in VIEWS if rows_exist(empty, view)]
-    before = {view: rows(empty, f"SELECT * FROM {view}") for view in old}
-    assert len(before) == 5
-    for revision in LATER:
-        upgrade(empty, revision)
-        assert rows(empty, "SELECT run, step FROM v_runs") == [{"run": "old", "step": 7}]
-    upgrade(empty)
-    assert found_revision(empty) == REVISION
-    with open_database(empty) as engine:
-        write_run(engine, a_run(id="new", attempt=3, failure_class="xid", pace="slow"))
-    for revision in [*reversed(LATER), "0001"]:
-        downgrade(empty, revision)
-        runs = rows(empty, "SELECT run FROM v_runs ORDER BY queued")
-        assert runs == [{"run": "old"}, {"run": "new"}]
-    for view in set(before) - {"v_runs", "v_jobs"}:
-        assert rows(empty, f"SELECT * FROM {view}") == before[view]
-    upgrade(empty)
-    assert differences(empty, metadata) == []
-
-
-def test_down_and_up_again_makes_the_very_same_database(home):
-    before = rows(home, OBJECTS)
-    downgrade(home, "base")
-    assert rows(home, OBJECTS) == []
-    upgrade(home)
-    assert rows(home, OBJECTS) == before
-
-
-@pytest.mark.fault
-def test_several_upgrades_at_once_are_safe(empty):
-    script = [sys.executable, "-c", UPGRADE, str(empty.root)]
-    upgraders = [subprocess.Popen(script, stderr=subprocess.PIPE) for _ in range(3)]
-    assert [upgrader.communicate(timeout=120)[1] for upgrader in upgraders] == [b""] * 3
-    assert found_revision(empty) == REVISION
 
 
 def trouble_with(home: Home) -> str:
@@ -129,8 +63,8 @@ def trouble_with(home: Home) -> str:
     return str(raised.value)
 
 
-def test_what_keeps_a_database_away_is_told_in_a_line(home, empty, postgresql):
-    assert "has no tables yet; `maejobs db upgrade` makes them" in trouble_with(empty)
+def test_what_keeps_a_database_away_is_told_in_a_line(home, bare, postgresql):
+    assert "has no tables yet; `maejobs db upgrade` makes them" in trouble_with(bare)
     keyed = postgresql.url("maejobs_template", "keyed").replace("keyed@", "keyed:wrong-one@")
     told = trouble_with(at(home, keyed))
     assert "password authentication failed" in told
@@ -350,8 +284,3 @@ def open_raw(home: Home):
     import psycopg
 
     return psycopg.connect(home.configured_database_url)
-
-
-def rows_exist(home: Home, view: str) -> bool:
-    query = f"SELECT 1 AS n FROM information_schema.views WHERE table_name = '{view}'"
-    return bool(rows(home, query))

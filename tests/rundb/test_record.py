@@ -34,7 +34,7 @@ from maejobs.rundb.run import (
 )
 from maejobs.rundb.schema import metadata
 
-BOTH = True
+pytestmark = pytest.mark.both_databases
 WRITER = """
 import sys
 from pathlib import Path

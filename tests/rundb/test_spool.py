@@ -14,7 +14,7 @@ from maejobs.rundb.record import write_run
 from maejobs.rundb.run import LOST, QUEUED, RUNNING, SUCCEEDED
 from maejobs.rundb.spool import forget, spool_run, take_up
 
-BOTH = True
+pytestmark = pytest.mark.both_databases
 KILLED_TAKE_UP = """
 import os, signal, sys
 from pathlib import Path
@@ -151,7 +151,6 @@ def test_an_unreadable_record_is_set_aside_and_the_others_taken_up(engine, home,
     assert take_up(engine, home.spool_dir) == []
 
 
-@pytest.mark.sqlite_only
 def test_a_second_run_of_a_slot_is_set_aside_as_a_duplicate(engine, home, caplog):
     write_run(engine, a_run(id="the-first"))
     spooled(home, 0, 1)
@@ -161,7 +160,6 @@ def test_a_second_run_of_a_slot_is_set_aside_as_a_duplicate(engine, home, caplog
 
 
 @pytest.mark.fault
-@pytest.mark.sqlite_only
 @pytest.mark.parametrize(
     "point",
     ["before the row", "before the events", "before the record goes", "while the record goes"],
@@ -178,7 +176,6 @@ def test_a_take_up_killed_half_way_is_simply_done_again(engine, home, point):
 
 
 @pytest.mark.fault
-@pytest.mark.sqlite_only
 def test_several_take_ups_at_once_lose_and_double_nothing(home, engine):
     spooled(home, *range(12))
     script = [sys.executable, "-c", KILLED_TAKE_UP, str(home.root), "never"]

@@ -3,19 +3,20 @@
 import json
 import re
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from databases import columns, is_postgresql, plain, plan_of
 from recorded_runs import NIGHT, a_run, rows
+from sqlalchemy import inspect
 
 from maejobs.home import Home
 from maejobs.rundb.database import open_database
@@ -29,6 +30,7 @@ SECTIONS = {
     section.splitlines()[0]: section for section in TEXT.split("\n## ")[1:] if section[:2] == "v_"
 }
 QUERIES = re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL)
+(TRANSLATIONS,) = re.findall(r"\n\| SQLite \| PostgreSQL \|\n\|---\|---\|\n((?:\|.*\n)+)", TEXT)
 DATASETTE = Path(sys.executable).parent / "datasette"
 EVENTS = """\
 {"event": "progress", "step": 5, "total": 10, "epoch": 0.5}
@@ -44,10 +46,6 @@ SAMPLE = """\
 "bytes_read": 1, "bytes_written": 2, "disk_free": 3, "gpu_utilisation": 0.5, "gpu_memory": 4, \
 "gpu_power": 99.5, "gpu_temperature": 60}
 """
-
-
-def columns(home: Home, view: str) -> list[str]:
-    return [column["name"] for column in rows(home, f"PRAGMA table_info({view})")]
 
 
 def documented(view: str) -> dict[str, str]:
@@ -94,8 +92,8 @@ def full(home: Home) -> Home:
 
 
 def test_every_view_is_documented_and_no_other(home):
-    views = {r["name"] for r in rows(home, "SELECT name FROM sqlite_master WHERE type = 'view'")}
-    assert set(SECTIONS) == views
+    with open_database(home) as engine:
+        assert set(SECTIONS) == set(inspect(engine).get_view_names())
 
 
 @pytest.mark.parametrize("view", SECTIONS)
@@ -131,9 +129,21 @@ def test_views_show_a_run_only_once_and_all_of_it(full):
     }
 
 
+def as_documented(home: Home, query: str) -> str:
+    """`query` in the words of the home's database: `x` stands for a column, `N` for a number."""
+    if is_postgresql(home):
+        for sqlite, postgresql in re.findall(r"\| `(.+)` \| `(.+)` \|\n", TRANSLATIONS):
+            pattern = re.sub(r"\bx\b", r"(?P<x>\\w+)", re.escape(sqlite))
+            pattern = re.sub(r"\bN\b", r"(?P<N>\\d+)", pattern)
+            query = re.sub(pattern, re.sub(r"\b([xN])\b", r"\\g<\1>", postgresql), query)
+    return query
+
+
+@pytest.mark.both_databases
 @pytest.mark.parametrize("query", QUERIES)
 def test_the_documented_queries_run(full, query):
-    rows(full, query.replace("$__from", "0").replace("$__to", "99999999999999"))
+    query = query.replace("$__from", "0").replace("$__to", "99999999999999")
+    rows(full, as_documented(full, query))
 
 
 def test_what_95_of_100_runs_stay_below_is_told_by_a_look_at_those_days_only(home):
@@ -149,9 +159,15 @@ def test_what_95_of_100_runs_stay_below_is_told_by_a_look_at_those_days_only(hom
                 run = a_run(id=f"r-{days}-{number}", slot=None, queued=start, started=start)
                 run.state, run.finished = SUCCEEDED, end
                 write_run(engine, run)
-    assert [round(found["p95"]) for found in rows(home, query)] == [180, 18]
-    plan = [found["detail"] for found in rows(home, f"EXPLAIN QUERY PLAN {query}")]
-    assert "SEARCH runs USING INDEX ix_runs_queued (queued>?)" in plan
+    found = rows(home, as_documented(home, query))
+    assert [round(row["p95"]) for row in found] == [180, 18]
+    plan = plan_of(home, as_documented(home, query))
+    wanted = (
+        r"Index Scan.* ix_runs_queued.*\n +Index Cond: \(queued >= "
+        if is_postgresql(home)
+        else r"SEARCH runs USING INDEX ix_runs_queued \(queued>\?\)"
+    )
+    assert re.search(wanted, plan), plan
 
 
 def test_there_are_documented_queries():
@@ -184,18 +200,16 @@ def a_busy_writer(home: Home):
 
 @pytest.mark.fault
 def test_a_plain_reader_sees_whole_runs_while_somebody_writes(full):
-    uri = f"file:{full.database_file}?mode=ro"
-    with a_busy_writer(full) as written, closing(sqlite3.connect(uri, uri=True)) as reader:
+    with a_busy_writer(full) as written, plain(full, read_only=True) as reader:
         end = time.monotonic() + 20
         seen = 0
         while len(written) < 20 and time.monotonic() < end:
             known = len(written)
-            (seen,) = reader.execute(
-                "SELECT count(*) FROM v_runs WHERE started NOT NULL"
-            ).fetchone()
+            query = "SELECT count(*) FROM v_runs WHERE started IS NOT NULL"
+            (seen,) = reader.execute(query).fetchone()
             assert seen >= known
         assert len(written) >= 20
-        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        with pytest.raises(Exception, match=r"read-?only"):
             reader.execute("DELETE FROM runs")
 
 
@@ -233,6 +247,7 @@ def datasette(file: Path):
 
 
 @pytest.mark.fault
+@pytest.mark.sqlite("Datasette reads no other")
 def test_datasette_shows_every_view_while_somebody_writes(full):
     with datasette(full.database_file) as url, a_busy_writer(full) as written:
         for view in SECTIONS:

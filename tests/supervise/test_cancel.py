@@ -3,6 +3,7 @@
 import signal
 
 import pytest
+from databases import take_away
 from running import (
     ORDERLY,
     SLOT,
@@ -62,7 +63,7 @@ def test_a_run_is_found_by_its_name_and_by_its_jobs_without_a_database(home, wri
     write_job("night", 'command = ["true"]\n')
     first = execute(home, "night", "cron", SLOT).run
     second = execute(home, "night", "manual").run
-    home.database_file.unlink()
+    take_away(home)
 
     assert find_record(home, first.id) == first
     assert find_record(home, "night") == second

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from databases import take_away
 from running import SLOT, directories, end_of, only_run, runs_of, shell, supervisor
 
 from maejobs.errors import EXIT_NOT_NOW, MaejobsError, NotNow
@@ -25,7 +26,7 @@ import os, sys
 from datetime import datetime
 from pathlib import Path
 from maejobs.errors import NotNow
-from maejobs.home import Home
+from maejobs.home import open_home
 from maejobs.supervise import recorder
 from maejobs.supervise.execute import execute
 _, root, slot, go = sys.argv
@@ -37,7 +38,7 @@ for _ in range(20):
         os.read(gun, 1)
         try:
             at = datetime.fromisoformat(slot)
-            code = execute(Home(Path(root)), "night", "cron", at).exit_code
+            code = execute(open_home(root), "night", "cron", at).exit_code
         except NotNow as no:
             code = no.exit_code
         os._exit(code)
@@ -225,7 +226,7 @@ def test_a_file_in_the_way_of_a_runs_directory_is_named(home):
 @pytest.mark.parametrize("database", ["there", "gone"])
 def test_of_twenty_supervisors_for_one_slot_exactly_one_runs(home, write_job, database):
     if database == "gone":
-        home.database_file.unlink()
+        take_away(home)
     started = home.root / "started"
     go = home.root / "go"
     script = f"echo $$ >> {started}; while [ ! -e {go} ]; do sleep 0.1; done"

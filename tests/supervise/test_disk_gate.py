@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from databases import ruin, take_away
 from keep.campaigns import FIRST_NIGHT, write_checkpoint
 from recorded_runs import a_run
 from running import python, runs_of
@@ -76,9 +77,9 @@ def test_what_the_database_does_not_know_the_campaign_tells(home, tmp_path, data
     (torn / "manifest.json").unlink()
     (newest / "more").write_bytes(bytes(12_345))
     if database == "gone":
-        home.database_file.unlink()
+        take_away(home)
     elif database == "broken":
-        home.database_file.write_bytes(b"nonsense")
+        ruin(home)
 
     expected = sum(file.stat().st_size for file in newest.iterdir())
     assert checkpoint_size(home, "night", tmp_path) == expected > 12_345

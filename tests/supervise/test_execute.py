@@ -2,15 +2,14 @@
 
 import os
 import signal
-import sqlite3
 import time
-from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from databases import locked
 from running import (
     ORDERLY,
     READY,
@@ -356,8 +355,7 @@ def test_a_signal_before_the_start_means_that_the_command_never_starts(home, wri
     started = home.root / "started"
     write_job("night", shell(f"touch {started}"))
     # The gates are passed, and the signal comes, while the record waits for the database.
-    with closing(sqlite3.connect(home.database_file, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with locked(home):
         process = patient_supervisor(home, "night", 1.0)
         wait_for(
             lambda: (
@@ -366,7 +364,6 @@ def test_a_signal_before_the_start_means_that_the_command_never_starts(home, wri
         )
         process.send_signal(signal.SIGTERM)
         end_of(process)
-        other.execute("ROLLBACK")
 
     assert not started.exists()
     assert '"state": "cancelled"' in (directories(home, "night")[0] / "run.json").read_text()

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from databases import ruin
 from running import SLOT, only_run, runs_of, shell
 
 from maejobs.errors import EXIT_FAILED, UserError
@@ -179,6 +180,6 @@ def test_without_a_past_or_a_database_there_is_no_flag(home, write_job):
     nights_of(home, "night", timedelta(hours=4), count=4)
     assert execute(home, "night", "cron", SLOT).run.pace is None
 
-    home.database_file.write_bytes(b"no database")
+    ruin(home)
     verdict = execute(home, "night", "cron", SLOT + timedelta(days=1))
     assert (verdict.run.state, verdict.run.pace) == ("succeeded", None)

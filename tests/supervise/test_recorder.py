@@ -2,16 +2,16 @@
 
 import json
 import os
-import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from databases import away, bring_back, change, locked, take_away
+from recorded_runs import rows
 from running import (
     ORDERLY,
     SLOT,
@@ -29,6 +29,7 @@ from running import (
 
 from maejobs.rundb.directory import read_record
 from maejobs.rundb.run import Run
+from maejobs.rundb.schema import REVISION
 from maejobs.supervise import recorder
 from maejobs.supervise.execute import execute
 from maejobs.watch.reconcile import reconcile
@@ -53,18 +54,8 @@ CHATTY = python(
 )
 
 
-@contextmanager
-def locked(file: Path, how: str = "IMMEDIATE"):
-    """Somebody else who writes to the database and does not come to an end."""
-    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
-        connection.execute(f"BEGIN {how}")
-        yield
-        connection.execute("ROLLBACK")
-
-
 def metrics_of(home) -> list[tuple]:
-    with closing(sqlite3.connect(home.database_file)) as connection:
-        return connection.execute("SELECT run, name, value FROM metrics").fetchall()
+    return [tuple(row.values()) for row in rows(home, "SELECT run, name, value FROM metrics")]
 
 
 def _first(home):
@@ -80,36 +71,12 @@ def little_patience(monkeypatch):
     monkeypatch.setattr(recorder, "SAVE_PATIENCE_SECONDS", 0.3)
 
 
-def missing(file: Path) -> None:
+@contextmanager
+def another(home):
+    """Within it, the database is what somebody puts into the file's place."""
+    file = home.database_file
     file.rename(file.with_name("kept"))
-
-
-def garbage(file: Path) -> None:
-    shutil.copy(file, file.with_name("kept"))
-    file.write_bytes(b"SQLite format 3\0" + os.urandom(8000))
-
-
-def newer(file: Path) -> None:
-    shutil.copy(file, file.with_name("kept"))
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-        connection.commit()
-
-
-def a_directory(file: Path) -> None:
-    file.rename(file.with_name("kept"))
-    file.mkdir()
-
-
-def without_tables(file: Path) -> None:
-    shutil.copy(file, file.with_name("kept"))
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("DROP TABLE metrics")
-        connection.execute("DROP TABLE runs")
-        connection.commit()
-
-
-def mend(file: Path) -> None:
+    yield file
     if file.is_dir():
         file.rmdir()
     for side in ("-wal", "-shm"):
@@ -117,21 +84,60 @@ def mend(file: Path) -> None:
     file.with_name("kept").replace(file)
 
 
-@pytest.mark.parametrize("spoil", [missing, garbage, newer, a_directory, without_tables])
+@contextmanager
+def garbage(home):
+    with another(home) as file:
+        file.write_bytes(b"SQLite format 3\0" + os.urandom(8000))
+        yield
+
+
+@contextmanager
+def a_directory(home):
+    with another(home) as file:
+        file.mkdir()
+        yield
+
+
+@contextmanager
+def newer(home):
+    change(home, "UPDATE alembic_version SET version_num = '9999'")
+    yield
+    change(home, f"UPDATE alembic_version SET version_num = '{REVISION}'")
+
+
+@contextmanager
+def without_tables(home):
+    tables = ("metrics", "runs")
+    change(home, *(f"ALTER TABLE {table} RENAME TO old_{table}" for table in tables))
+    yield
+    change(home, *(f"ALTER TABLE old_{table} RENAME TO {table}" for table in tables))
+
+
+IN_ITS_PLACE = pytest.mark.sqlite("puts something else in the place of its file")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        away,
+        newer,
+        without_tables,
+        pytest.param(garbage, marks=IN_ITS_PLACE),
+        pytest.param(a_directory, marks=IN_ITS_PLACE),
+    ],
+)
 def test_a_run_whose_database_is_unusable_succeeds_and_is_taken_up_later_once(
     home, write_job, little_patience, spoil, caplog
 ):
     write_job("night", TELLS)
-    spoil(home.database_file)
-
-    verdict = execute(home, "night", "cron", SLOT)
+    with spoil(home):
+        verdict = execute(home, "night", "cron", SLOT)
 
     assert (verdict.run.state, verdict.exit_code) == ("succeeded", 0)
     assert log_of(home, "night") == "worked\n"
     assert len(spooled(home)) == 1
     assert caplog.text.count("is spooled") == 1  # cron mails what is said: once is enough
 
-    mend(home.database_file)
     assert reconcile(home).taken_up == [verdict.run.id]
     assert reconcile(home).taken_up == []
     run = only_run(home, "night")
@@ -146,7 +152,7 @@ def test_a_run_under_a_database_locked_all_the_while_succeeds_and_is_taken_up_la
 ):
     write_job("night", TELLS)
 
-    with locked(home.database_file, how):
+    with locked(home, how):
         before = time.monotonic()
         verdict = execute(home, "night", "cron", SLOT)
         assert time.monotonic() - before < 8
@@ -157,6 +163,7 @@ def test_a_run_under_a_database_locked_all_the_while_succeeds_and_is_taken_up_la
     assert len(metrics_of(home)) == 1
 
 
+@pytest.mark.sqlite("the disk of its file")
 def test_a_database_on_a_read_only_disk_costs_a_run_nothing(home, write_job):
     write_job("night", TELLS)
     database = home.database_file.parent
@@ -186,7 +193,7 @@ def test_a_locked_database_delays_the_start_by_no_more_than_the_patience(
     monkeypatch.setattr(recorder, "SAVE_PATIENCE_SECONDS", 1.0)
     write_job("night", 'command = ["true"]\n')
 
-    with locked(home.database_file):
+    with locked(home):
         run = execute(home, "night", "manual").run
 
     assert 0.9 < (run.started - run.queued).total_seconds() < 2.5
@@ -194,7 +201,7 @@ def test_a_locked_database_delays_the_start_by_no_more_than_the_patience(
 
 def test_term_reaches_the_command_within_a_second_of_a_locked_database(home, write_job):
     write_job("night", CHATTY)
-    with locked(home.database_file):
+    with locked(home):
         process = patient_supervisor(home, "night", 2.0)
         wait_until_ready(home, "night")
         time.sleep(0.1)
@@ -212,7 +219,7 @@ def test_a_database_locked_in_the_middle_of_a_run_delays_no_signal(home, write_j
     write_job("night", CHATTY)
     process = patient_supervisor(home, "night", 1.0)
     wait_until_ready(home, "night")
-    with locked(home.database_file):
+    with locked(home):
         time.sleep(1.2)  # it tries to take events up by now
         told = time.time()
         process.send_signal(signal.SIGTERM)
@@ -255,14 +262,16 @@ def test_a_record_kept_back_at_the_start_arrives_while_the_run_goes_on(
     monkeypatch.setattr(recorder, "SAVE_PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr(recorder, "BACK_OFF_SECONDS", 0.3)
     write_job("night", CHATTY + 'timeout = "4s"\n')
-    file, states = home.database_file, []
-    missing(file)
+    states, is_away = [], True
+    take_away(home)
 
     def watch(run: Run, events) -> None:
-        if file.exists():
-            states.extend((r.state, r.step) for r in [_first(home)] if r)
+        nonlocal is_away
+        if is_away:
+            bring_back(home)
+            is_away = False
         else:
-            mend(file)
+            states.extend((r.state, r.step) for r in [_first(home)] if r)
 
     execute(home, "night", "manual", watch=watch)
 
@@ -273,7 +282,7 @@ def test_a_record_kept_back_at_the_start_arrives_while_the_run_goes_on(
 
 def test_a_record_is_in_the_runs_own_directory_whatever_becomes_of_the_database(home, write_job):
     write_job("night", shell("sleep 0.1"))
-    home.database_file.unlink()
+    take_away(home)
 
     run = execute(home, "night", "manual").run
 
@@ -284,10 +293,12 @@ def test_a_record_is_in_the_runs_own_directory_whatever_becomes_of_the_database(
 def test_a_row_is_there_before_the_command_starts(home, write_job):
     # The command itself looks.
     look = (
-        "import os, sqlite3\n"
-        f"db = sqlite3.connect({str(home.database_file)!r})\n"
-        "query = 'SELECT state, job FROM runs WHERE id = ?'\n"
-        "print(db.execute(query, [os.environ['MAEJOBS_RUN_ID']]).fetchone()[1])\n"
+        "import os\n"
+        "from maejobs.home import open_home\n"
+        "from maejobs.rundb.database import open_database\n"
+        "from maejobs.rundb.queries import find_run\n"
+        "with open_database(open_home(None)) as engine:\n"
+        "    print(find_run(engine, os.environ['MAEJOBS_RUN_ID']).job)\n"
     )
     write_job("night", python(look))
 
@@ -327,12 +338,11 @@ def test_a_full_disk_costs_the_log_not_the_run(home, write_job):
 
 def test_a_command_told_to_stop_while_the_database_is_away_is_recorded_later(home, write_job):
     write_job("night", shell(ORDERLY))
-    missing(home.database_file)
-    process = patient_supervisor(home, "night", 0.2)
-    wait_until_ready(home, "night")
-    process.send_signal(signal.SIGINT)
-    end_of(process)
-    mend(home.database_file)
+    with away(home):
+        process = patient_supervisor(home, "night", 0.2)
+        wait_until_ready(home, "night")
+        process.send_signal(signal.SIGINT)
+        end_of(process)
 
     assert len(reconcile(home).taken_up) == 1
     assert only_run(home, "night").state == "cancelled"

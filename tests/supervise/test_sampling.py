@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from databases import away
 from fake_nvml import gpu_host, nvml_directory  # noqa: F401 (fixtures)
 from recorded_runs import a_run, rows
 from running import READY, end_of, only_run, python, shell, supervisor, wait_for
@@ -133,9 +134,8 @@ def test_samples_are_in_the_database_while_the_run_goes_on(home, write_job):
 @pytest.mark.fault
 def test_samples_of_a_time_without_a_database_arrive_later(home, write_job):
     write_job("night", shell("sleep 1.2"))
-    away = home.database_file.rename(home.root / "away")
-    assert execute(home, "night", "manual").run.state == "succeeded"
-    away.rename(home.database_file)
+    with away(home):
+        assert execute(home, "night", "manual").run.state == "succeeded"
     assert rows(home, "SELECT * FROM v_samples") == []
     reconcile(home)
     taken = rows(home, "SELECT * FROM v_samples")

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import time_machine
+from databases import away, configure, take_away
 from small_disk import fill, needs_root, small_disk
 
 from maejobs.cron.fires import ZONE_VARIABLE
@@ -63,7 +64,7 @@ def telling(home, monkeypatch) -> Home:
     """A home that tells somebody; nobody is started who would send."""
     monkeypatch.setattr(hooks, "start_detached", lambda arguments: 0)
     settings = {"urls": ["json://127.0.0.1:1/"]}
-    home.config_file.write_text('crontab = "crontab"\n[notify]\nurls = ["json://127.0.0.1:1/"]\n')
+    configure(home, 'crontab = "crontab"\n[notify]\nurls = ["json://127.0.0.1:1/"]\n')
     return replace(home, configured_notify=settings)
 
 
@@ -79,13 +80,13 @@ def names(home: Home) -> list[str]:
 @pytest.mark.fault
 def test_reconcile_tells_of_it_without_a_database(telling, monkeypatch):
     monkeypatch.setenv(ZONE_VARIABLE, "Asia/Kathmandu")
-    kept = telling.database_file.rename(telling.root / "kept.db")
-    for minutes in range(0, 40, 5):
-        with pytest.raises(DatabaseUnavailable):
-            looked_at(telling, minutes)
-        assert names(telling) == (["alert-database-20260301T120000Z"] if minutes >= 30 else [])
-    assert "away since: Sun 01 Mar 17:45\n" in waiting(telling)[0].body
-    kept.rename(telling.database_file)
+    with away(telling):
+        for minutes in range(0, 40, 5):
+            with pytest.raises(DatabaseUnavailable):
+                looked_at(telling, minutes)
+            assert names(telling) == (["alert-database-20260301T120000Z"] if minutes >= 30 else [])
+        assert "away since: Sun 01 Mar 17:45
+" in waiting(telling)[0].body
     looked_at(telling, 40, dry_run=True)
     assert len(names(telling)) == 1
     looked_at(telling, 40)
@@ -95,7 +96,7 @@ def test_reconcile_tells_of_it_without_a_database(telling, monkeypatch):
 
 
 def test_a_home_that_tells_nobody_keeps_nothing(home):
-    home.database_file.unlink()
+    take_away(home)
     with pytest.raises(DatabaseUnavailable):
         looked_at(home, 0)
     assert list(home.notify_dir.iterdir()) == []

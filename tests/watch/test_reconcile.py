@@ -1,6 +1,7 @@
 """Reconciliation on real processes, a real crontab file and a clock that is moved."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from zoneinfo import ZoneInfo
 import psutil
 import pytest
 import time_machine
+from databases import away, take_away, told_of_absence
 from recorded_runs import NIGHT, a_run, at_home, row, rows
 from running import SLOT, Supervisor, end_of, runs_of, shell, wait_for
 
@@ -232,8 +234,8 @@ def test_spooled_runs_are_taken_up_before_anything_is_judged(home):
 
 
 def test_without_a_database_it_says_so(home):
-    home.database_file.unlink()
-    with pytest.raises(DatabaseUnavailable, match="maejobs init"):
+    take_away(home)
+    with pytest.raises(DatabaseUnavailable, match=re.escape(told_of_absence(home))):
         reconcile(home)
 
 
@@ -408,14 +410,14 @@ def test_several_reconciliations_at_once_find_everything_once(home):
     for night in range(5):
         record(home, job="gone", night=night)
     script = (
-        "import sys; from pathlib import Path; from maejobs.home import Home; "
+        "import sys; from maejobs.home import open_home; "
         "from maejobs.watch.reconcile import reconcile; "
-        "f = reconcile(Home(Path(sys.argv[1]), sys.argv[2])); "
+        "f = reconcile(open_home(sys.argv[1])); "
         "print(*f.lost, *f.missed, *f.unknown, sep='\\n')"
     )
     racers = [
         subprocess.Popen(
-            [sys.executable, "-c", script, str(home.root), home.crontab],
+            [sys.executable, "-c", script, str(home.root)],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -546,11 +548,10 @@ def test_a_late_run_replaces_unknown(watched):
 
 @pytest.mark.fault
 def test_without_a_database_it_is_noted_that_reconcile_was_there(watched):
-    kept = watched.database_file.rename(watched.root / "kept.db")
-    for minutes in range(-20, 60, 10):
-        with pytest.raises(DatabaseUnavailable):
-            at(NIGHT + timedelta(minutes=minutes), watched)
-    kept.rename(watched.database_file)
+    with away(watched):
+        for minutes in range(-20, 60, 10):
+            with pytest.raises(DatabaseUnavailable):
+                at(NIGHT + timedelta(minutes=minutes), watched)
     at(NIGHT + HOUR, watched)
     assert (missed(watched), missed(watched, UNKNOWN)) == ([NIGHT], [])
 
