@@ -85,8 +85,7 @@ def test_reconcile_tells_of_it_without_a_database(telling, monkeypatch):
             with pytest.raises(DatabaseUnavailable):
                 looked_at(telling, minutes)
             assert names(telling) == (["alert-database-20260301T120000Z"] if minutes >= 30 else [])
-        assert "away since: Sun 01 Mar 17:45
-" in waiting(telling)[0].body
+        assert "away since: Sun 01 Mar 17:45\n" in waiting(telling)[0].body
     looked_at(telling, 40, dry_run=True)
     assert len(names(telling)) == 1
     looked_at(telling, 40)
