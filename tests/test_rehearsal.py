@@ -2,13 +2,16 @@
 
 import os
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from maejobs import rehearsal
+from maejobs.cron.block import Entry, render_block
+from maejobs.cron.fires import ZONE_VARIABLE
 from maejobs.errors import MaejobsError
 from maejobs.jobs.load import job_names, load_job
-from maejobs.rehearsal import set_stage
+from maejobs.rehearsal import firings, set_stage
 from maejobs.shipped import shipped
 
 
@@ -40,6 +43,18 @@ def test_the_other_jobs_are_as_shipped(jobs_dir):
     for name in set(job_names(jobs_dir)) - {"pretrain", "rotate"}:
         shipped_text = (shipped("jobs.d") / f"{name}.toml").read_text()
         assert (jobs_dir / f"{name}.toml").read_text() == shipped_text
+
+
+def test_its_lines_fire_on_the_clock_that_they_count_their_slots_by(tmp_path, monkeypatch):
+    """They are started without the `TZ` of whoever looks on."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    monkeypatch.setenv(ZONE_VARIABLE, "Europe/Berlin")
+    stage = set_stage(tmp_path / "stage", night_seconds=40)
+    command = f"/x/maejobs exec pretrain --home {stage.home_dir}"
+    table = render_block([Entry("pretrain", "0 2 * * *", command)])
+    (stage.home_dir / "crontab").write_bytes(table)
+    (firing,) = firings(stage, nights=1)
+    assert f"{firing.at.astimezone(ZoneInfo('Europe/Berlin')):%H:%M}" == "02:00"
 
 
 @pytest.mark.parametrize(

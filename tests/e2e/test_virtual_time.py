@@ -192,7 +192,7 @@ def test_cronies_variable_is_the_zone_with_cronie_and_nothing_with_debians(
     monkeypatch.setenv(ZONE_VARIABLE, "Europe/Berlin")  # as the daemon is started, below
     above, texts = "CRON_TZ=America/New_York\nTZ=Asia/Tokyo\n", ("30 2 * * *", "*/20 7 * * *")
     zone = schedule_zone(Home(Path("/x"), configured_dialect=daemon.name), above.encode())
-    window = (datetime(2026, 5, 5, tzinfo=UTC), DAY)
+    window = (datetime(2026, 5, 5, tzinfo=UTC), 24 * HOUR)
     predicted = predictions(texts, str(zone), *window)
     seen = [
         Firing(_minute(at), job)
