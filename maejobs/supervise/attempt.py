@@ -45,6 +45,7 @@ from maejobs.supervise.log import TIMES_NAME, LogClock
 from maejobs.supervise.log_limit import LogLimit
 from maejobs.supervise.pace import pace_of, past_lengths
 from maejobs.supervise.recorder import Recorder
+from maejobs.supervise.redaction import Redaction
 from maejobs.supervise.sampling import sampled
 from maejobs.supervise.stall import Watchdog
 from maejobs.supervise.verdict import judge
@@ -193,6 +194,7 @@ def _look_after(
     run, directory = recorder.run, Path(recorder.run.directory)
     log_clock = LogClock(directory / LOG_NAME, directory / TIMES_NAME)
     log_limit = LogLimit(directory / LOG_NAME, job.log_limit)
+    redaction = Redaction(directory / LOG_NAME, herald.secrets)
 
     def show() -> None:
         nonlocal watch
@@ -206,6 +208,7 @@ def _look_after(
     def on_tick() -> None:
         log_clock.tick()
         log_limit.tick()
+        redaction.tick()
         recorder.tick()
         herald.tick()
         show()
@@ -216,6 +219,7 @@ def _look_after(
     finally:
         log_clock.close()
         log_limit.tick()
+        redaction.tick()
         show()
 
 
