@@ -8,6 +8,7 @@ from maejobs.rundb.run import SKIPPED, SUCCEEDED, UNKNOWN
 
 PAUSED = "paused"  # the reason of a slot that was skipped
 BAD = frozenset({"failed", "timed_out", "lost", "missed"})
+MOST_LINES = 6  # of a job: what runs each minute is told in one, and what of it went wrong
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,15 @@ class Safety:
 
 @dataclass(frozen=True)
 class Coming:
-    """A slot that comes, and when its run ends as a rule; None: that is not known."""
+    """A slot that comes, and when its run ends as a rule; None: that is not known.
+
+    `times`: so many come of the job, this one the first; the others are not told one by one.
+    """
 
     job: str
     slot: datetime
     end: datetime | None
+    times: int = 1
 
 
 @dataclass(frozen=True)

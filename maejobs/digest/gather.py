@@ -1,5 +1,6 @@
 """Reads what a digest tells; what cannot be read is told as such, and the rest all the same."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ from sqlalchemy import Engine
 
 from maejobs import clock
 from maejobs.digest.campaigns import backups, campaign_of, safety_of
-from maejobs.digest.facts import Coming, Digest, Picture, RunFact, Safety
+from maejobs.digest.facts import MOST_LINES, Coming, Digest, Picture, RunFact, Safety
 from maejobs.digest.pictures import read_picture
 from maejobs.errors import MaejobsError
 from maejobs.home import Home
@@ -19,10 +20,10 @@ from maejobs.notify.outbox import waiting
 from maejobs.rundb.database import open_database
 from maejobs.rundb.queries import artifacts_of, job_rows, runs_since
 from maejobs.watch.outlook import outlook_of
+from maejobs.watch.plan import Firing
 
 PATIENCE_SECONDS = 5.0  # for a locked database
 MOST_RUNS = 10_000  # of a job that are looked through; a minutely one has 4,320 in three days
-MOST_COMING = 20
 MOST_PICTURES = 6
 LONGEST_WHY = 500  # characters; what a command calls its outcome may be any text
 AT_ONCE = 500  # runs that the database is asked about
@@ -61,13 +62,27 @@ def gather(home: Home, since: datetime, told: Told | None = None) -> Digest:
         outlook.zone,
         tuple(run_facts(rows)),
         tuple(safety),
-        tuple(Coming(f.job.name, f.slot, f.usual_end) for f in outlook.firings[:MOST_COMING]),
+        tuple(coming(outlook.firings)),
         tuple(problem.text for problem in outlook.problems),
         tuple(sorted(read_told(home))),
         sum(message.tries > 0 for message in waiting(home)),
         tuple(dict.fromkeys(trouble + unread)),
         tuple(pictures),
     )
+
+
+def coming(firings: Sequence[Firing]) -> list[Coming]:
+    """What is told of these, given in order; of a job that comes often only the first. Pure."""
+    times = Counter(firing.job.name for firing in firings)
+    told: list[Coming] = []
+    seen: set[str] = set()
+    for firing in firings:
+        name = firing.job.name
+        often = times[name] > MOST_LINES
+        if not (often and name in seen):
+            told.append(Coming(name, firing.slot, firing.usual_end, times[name] if often else 1))
+        seen.add(name)
+    return told
 
 
 def known_runs(home: Home, since: datetime) -> frozenset[str]:

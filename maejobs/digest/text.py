@@ -5,10 +5,8 @@ from collections.abc import Iterator
 from datetime import datetime, tzinfo
 from typing import NamedTuple
 
-from maejobs.digest.facts import Digest, RunFact, Safety, headline, to_do
+from maejobs.digest.facts import MOST_LINES, Digest, RunFact, Safety, headline, to_do
 from maejobs.rundb.run import SUCCEEDED
-
-MOST_LINES = 6  # of a job: what runs each minute is told in one, and what of it went wrong
 
 
 class Section(NamedTuple):
@@ -130,7 +128,8 @@ def _safety(one: Safety) -> list[str]:
 def _coming(digest: Digest) -> Iterator[list[str]]:
     for one in digest.coming:
         end = f"until {one.end.astimezone(digest.zone):%H:%M}" if one.end else ""
-        yield [one.job, _local(one.slot, digest.zone), end]
+        often = f"the first of {one.times:,} within a day" if one.times > 1 else ""
+        yield [one.job, _local(one.slot, digest.zone), end, often]
 
 
 def _local(at: datetime | None, zone: tzinfo) -> str:

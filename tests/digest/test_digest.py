@@ -1,5 +1,6 @@
 """The digest: what it says of a night, in text and in HTML, and what it asks for."""
 
+import json
 import re
 from base64 import b64encode
 from dataclasses import replace
@@ -131,6 +132,19 @@ def test_what_comes_and_what_collides_is_told():
     text = as_text(a_digest(coming=(coming,), problems=("evaluate would be skipped",)))
     assert "pretrain  Wed 25 Nov 02:05  until 06:05" in text
     assert "evaluate would be skipped" in text
+
+
+def test_what_comes_each_minute_is_one_line_and_hides_no_night(inside, write_job):
+    for job in ("beat", "night"):
+        write_job(job, 'command = ["true"]\n')
+    inside("schedule", "beat", "* * * * *")
+    inside("schedule", "night", "0 2 * * *")
+    told = json.loads(inside("digest", "--json").stdout)["coming"]
+    assert {one["job"]: one["times"] for one in told} == {"beat": 24 * 60, "night": 1}
+    assert len(told) == 2
+    coming = inside("digest").stdout.partition("What comes?")[2].partition("\n\n")[0]
+    assert re.search(r"beat .* the first of 1,440 within a day\n", coming)
+    assert re.search(r"night .* 02:00", coming)
 
 
 @pytest.mark.parametrize(
