@@ -17,7 +17,7 @@ from maejobs.home import Home
 from maejobs.launch.process import host_name
 from maejobs.notify.judge import read_told
 from maejobs.notify.outbox import waiting
-from maejobs.rundb.database import open_database
+from maejobs.rundb.database import hurried_database
 from maejobs.rundb.queries import artifacts_of, job_rows, runs_since
 from maejobs.watch.outlook import outlook_of
 from maejobs.watch.plan import Firing
@@ -47,7 +47,7 @@ def gather(home: Home, since: datetime, told: Told | None = None) -> Digest:
     rows: Sequence[Any] = ()
     pictures: list[Picture] = []
     try:
-        with open_database(home, PATIENCE_SECONDS) as engine:
+        with hurried_database(home, PATIENCE_SECONDS) as engine:
             rows = _runs_since(engine, min(since, told.since) if told else since)
             rows = [row for row in rows if told is None or _told(row) not in told.runs]
             pictures = _pictures(engine, rows)
@@ -87,7 +87,7 @@ def coming(firings: Sequence[Firing]) -> list[Coming]:
 
 def known_runs(home: Home, since: datetime) -> frozenset[str]:
     """What is known now of what has ended since then, for `Told`. Raises DatabaseUnavailable."""
-    with open_database(home, PATIENCE_SECONDS) as engine:
+    with hurried_database(home, PATIENCE_SECONDS) as engine:
         rows = _runs_since(engine, since)
     return frozenset(_told(row) for row in rows if row.finished is not None)
 

@@ -110,7 +110,7 @@ class Tree:
         Returns how many there were.
         """
         buried = 0
-        for pid in _children():
+        for pid in _children() or _dead_children():
             process = read_process(pid)
             if process and process.dead and pid != self._leader and self._may_be_ours(process):
                 os.waitpid(pid, os.WNOHANG)
@@ -160,6 +160,16 @@ def _children(pid: int | None = None) -> list[int]:
             with suppress(OSError):
                 found += map(int, (thread / "children").read_text().split())
     return found
+
+
+def _dead_children() -> list[int]:
+    """Those of this process, where the kernel has no lists; a look at all, if any has ended."""
+    try:
+        if not os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            return []
+    except ChildProcessError:
+        return []
+    return [pid for pid, one in read_processes().items() if one.dead and one.parent == os.getpid()]
 
 
 def with_descendants(roots: Iterable[int], processes: Mapping[int, Process]) -> set[int]:

@@ -16,7 +16,7 @@ from maejobs.jobs.model import Notify
 from maejobs.launch.process import boot_id, is_alive
 from maejobs.notify import outbox
 from maejobs.notify.alerts import Change, change_of, message_of, outcomes, still_bad
-from maejobs.rundb.database import open_database
+from maejobs.rundb.database import hurried_database
 from maejobs.rundb.queries import job_rows, newest_runs
 from maejobs.rundb.run import CLOCKS_DIFFER, FAILED, SKIPPED, Run
 
@@ -92,7 +92,7 @@ def gone_jobs(home: Home, patience: float) -> set[str]:
     if not told:
         return told
     try:
-        with open_database(home, patience) as engine:
+        with hurried_database(home, patience) as engine:
             rows = job_rows(engine)
     except MaejobsError:
         return set()
@@ -136,7 +136,7 @@ def _histories(home: Home, until: datetime, patience: float) -> list[History]:
     files = set(job_names(home.jobs_dir))
     found = []
     try:
-        with open_database(home, patience) as engine:
+        with hurried_database(home, patience) as engine:
             rows = job_rows(engine)
             for job in sorted(rows):
                 if job in files or rows[job].schedule is not None:

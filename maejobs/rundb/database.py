@@ -1,11 +1,10 @@
 """Opens the run database: pragmas, write locks taken at once, and the version check."""
 
-import math
 import re
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,9 @@ from maejobs.rundb.network_disk import why_refused
 from maejobs.rundb.schema import REVISION
 
 BUSY_TIMEOUT_SECONDS = 30.0
+ANSWER_SECONDS = 1.0  # for an answer, once what it waits for is there or is given up
 READS_ONLY = "maejobs_reads_only"
 POSTGRESQL = "postgresql+psycopg"  # the driver that the extra `postgresql` installs
-WRITERS_LOCK = int.from_bytes(b"maejobs", "big")  # a number that others are unlikely to take
-LONGEST_CONNECT_SECONDS = 10
 UNDEFINED_TABLE = "42P01"  # PostgreSQL's code
 _SECRET = re.compile(r"://.*@", re.DOTALL)
 
@@ -39,13 +37,18 @@ class OnNetworkDisk(DatabaseUnavailable):
     exit_code = EXIT_USAGE
 
 
-def open_engine(url: str | URL, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> Engine:
+def open_engine(
+    url: str | URL,
+    busy_timeout: float = BUSY_TIMEOUT_SECONDS,
+    answers_within: float | None = None,
+) -> Engine:
     """An engine for `url`. SQLite: WAL, synchronous=FULL, foreign keys, `BEGIN IMMEDIATE`.
 
     Deferred transactions that read and then write fail at once under contention, whatever the
     timeout, so every `begin()` takes the write lock first. PostgreSQL's writers take one of ours,
     so that two who look and then insert do not meet there either. `busy_timeout` (seconds) is how
-    long that lock, and an answer of a server, is waited for. Raises UserError for a bad URL.
+    long that lock, and a server that has vanished, is waited for; `answers_within` how long one
+    that is there and is stuck (None: for ever). Raises UserError for a bad URL.
     """
     try:
         parsed = make_url(url)
@@ -53,8 +56,11 @@ def open_engine(url: str | URL, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> E
         raise UserError(f"database_url {shown_url(url)} cannot be used: it is no URL") from None
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername=POSTGRESQL)
-    is_postgresql = parsed.drivername == POSTGRESQL
-    patience = _patience_of_the_driver(parsed, busy_timeout) if is_postgresql else {}
+    is_postgresql, patience = parsed.drivername == POSTGRESQL, {}
+    if is_postgresql:
+        from maejobs.rundb import postgresql
+
+        patience = postgresql.patience_of_the_driver(parsed, busy_timeout)
     try:
         engine = create_engine(parsed, poolclass=NullPool, connect_args=patience)
     except (SQLAlchemyError, ImportError) as error:
@@ -66,7 +72,7 @@ def open_engine(url: str | URL, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> E
     if parsed.get_backend_name() == "sqlite":
         _configure_sqlite(engine, busy_timeout)
     elif is_postgresql:
-        _configure_postgresql(engine, busy_timeout)
+        postgresql.configure(engine, busy_timeout, answers_within)
     return engine
 
 
@@ -85,16 +91,21 @@ def place_of(home: Home) -> str:
     return str(home.database_file) if url is None else shown_url(url)
 
 
-def engine_of(home: Home, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> Engine:
+def engine_of(
+    home: Home,
+    busy_timeout: float = BUSY_TIMEOUT_SECONDS,
+    answers_within: float | None = None,
+) -> Engine:
     """An engine for the home's database, whatever characters the home's path holds.
 
     Raises OnNetworkDisk, UserError for a bad URL.
     """
     url = home.configured_database_url
     file = str(home.database_file)
-    engine = open_engine(url or URL.create("sqlite", database=file), busy_timeout)
-    place = engine.url.database if engine.dialect.name == "sqlite" else None
-    if place and (why := why_refused(Path(place))):
+    place = url or URL.create("sqlite", database=file)
+    engine = open_engine(place, busy_timeout, answers_within)
+    on_disk = engine.url.database if engine.dialect.name == "sqlite" else None
+    if on_disk and (why := why_refused(Path(on_disk))):
         raise OnNetworkDisk(why)
     return engine
 
@@ -127,34 +138,6 @@ def _use_wal(cursor: sqlite3.Cursor, patience: float) -> None:
             if "locked" not in str(error) or time.monotonic() >= end:
                 raise
         time.sleep(0.02)
-
-
-def _patience_of_the_driver(url: URL, busy_timeout: float) -> dict[str, int]:
-    """What keeps a server that has vanished from being waited for; what the URL says stands."""
-    seconds = max(2, math.ceil(busy_timeout))  # less counts as 2
-    settings = {
-        "connect_timeout": min(seconds, LONGEST_CONNECT_SECONDS),
-        "tcp_user_timeout": seconds * 1000,
-        "keepalives_idle": 5,
-        "keepalives_interval": 2,
-        "keepalives_count": 3,
-    }
-    return {name: value for name, value in settings.items() if name not in url.query}
-
-
-def _configure_postgresql(engine: Engine, busy_timeout: float) -> None:
-    # Readers too: a table that is altered or packed (VACUUM FULL) keeps even them waiting.
-    patience = f"SET LOCAL lock_timeout = {max(1, int(busy_timeout * 1000))}"
-    # Not for a standby: no timeout ends that wait, and a run's directory has its record as well.
-    here = "SET LOCAL synchronous_commit = local"
-    lock = f"{patience}; {here}; SELECT pg_advisory_xact_lock({WRITERS_LOCK})"
-
-    @event.listens_for(engine, "begin")
-    def on_begin(connection: Connection) -> None:
-        reads_only = connection.get_execution_options().get(READS_ONLY)
-        # Not as the rows that follow may be asked for, bit by bit: that is for queries only.
-        at_once = {"stream_results": False, "yield_per": None}
-        connection.exec_driver_sql(patience if reads_only else lock, execution_options=at_once)
 
 
 def reading(engine: Engine) -> Connection:
@@ -191,14 +174,18 @@ def found_revision(home: Home) -> str | None:
 
 
 @contextmanager
-def open_database(home: Home, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> Iterator[Engine]:
-    """The home's database, checked to be of this version.
+def open_database(
+    home: Home,
+    busy_timeout: float = BUSY_TIMEOUT_SECONDS,
+    answers_within: float | None = None,
+) -> Iterator[Engine]:
+    """The home's database, checked to be of this version. In seconds, as with `open_engine`.
 
     Raises DatabaseUnavailable: missing, unreadable, locked past the timeout, of another version,
     on a network disk.
     """
     file = home.database_file
-    engine = engine_of(home, busy_timeout)
+    engine = engine_of(home, busy_timeout, answers_within)
     try:
         if home.configured_database_url is None and not file.exists():
             raise DatabaseUnavailable(f"no run database at {file}; `maejobs init` makes it")
@@ -210,6 +197,11 @@ def open_database(home: Home, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> Ite
             yield engine
     finally:
         engine.dispose()
+
+
+def hurried_database(home: Home, patience: float) -> AbstractContextManager[Engine]:
+    """`open_database` where somebody waits: a server that is stuck is not waited for either."""
+    return open_database(home, patience, patience + ANSWER_SECONDS)
 
 
 @contextmanager

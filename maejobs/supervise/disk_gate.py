@@ -10,7 +10,7 @@ import humanize
 from maejobs.errors import NotNow
 from maejobs.home import Home
 from maejobs.jobs.model import DiskRoom
-from maejobs.rundb.database import open_database
+from maejobs.rundb.database import hurried_database
 from maejobs.rundb.queries import last_checkpoint_bytes
 
 PATIENCE_SECONDS = 0.5  # for a locked database: the campaign's directory tells as well
@@ -48,7 +48,7 @@ def existing(path: Path) -> Path:
 def checkpoint_size(home: Home, job: str, path: Path) -> int | None:
     """Bytes of the last checkpoint that the job has told of, else of the newest below `path`."""
     try:
-        with open_database(home, PATIENCE_SECONDS) as engine:
+        with hurried_database(home, PATIENCE_SECONDS) as engine:
             told = last_checkpoint_bytes(engine, job)
     except Exception as error:  # whatever it is, the directory may know
         _log.debug("the last checkpoint of %s is not known: %s", job, error)

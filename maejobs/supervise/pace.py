@@ -6,7 +6,7 @@ from math import exp, log
 from statistics import median
 
 from maejobs.home import Home
-from maejobs.rundb.database import open_database
+from maejobs.rundb.database import hurried_database
 from maejobs.rundb.queries import lengths_of_successes
 
 FAST, SLOW = "fast", "slow"
@@ -42,7 +42,7 @@ def pace_of(seconds: float, past: Sequence[float]) -> str | None:
 def past_lengths(home: Home, job: str) -> list[float]:
     """Seconds that the job's newest successes took; none while the database is away."""
     try:
-        with open_database(home, PATIENCE_SECONDS) as engine:
+        with hurried_database(home, PATIENCE_SECONDS) as engine:
             return lengths_of_successes(engine, job, MOST)
     except Exception as error:  # whatever it is, the run's own verdict stands
         _log.debug("the pace of %s is not judged: %s", job, error)

@@ -7,7 +7,7 @@ from pathlib import Path
 from maejobs import clock
 from maejobs.files import size_of
 from maejobs.home import Home
-from maejobs.rundb.database import open_database
+from maejobs.rundb.database import hurried_database
 from maejobs.rundb.directory import keep_record
 from maejobs.rundb.events import EVENTS_NAME, Event, read_events
 from maejobs.rundb.ingest import ingest, ingest_directory
@@ -74,7 +74,7 @@ class Recorder:
             sizes = [size_of(path) for path in self._streams]
             if sizes == self._taken_up:
                 return
-            with open_database(self._home, TICK_PATIENCE_SECONDS) as engine:
+            with hurried_database(self._home, TICK_PATIENCE_SECONDS) as engine:
                 for (path, take), size, taken in zip(
                     self._streams.items(), sizes, self._taken_up, strict=True
                 ):
@@ -116,7 +116,7 @@ class Recorder:
         """
         spooled = self._spool()
         try:
-            with open_database(self._home, patience) as engine:
+            with hurried_database(self._home, patience) as engine:
                 accepted = write_run(engine, self.run)
                 ingest_directory(engine, self.run.id, self._directory)
             forget(self._home.spool_dir, self.run.id)

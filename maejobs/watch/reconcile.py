@@ -16,7 +16,7 @@ from maejobs.errors import MaejobsError
 from maejobs.home import Home
 from maejobs.launch.process import boot_id, host_name, is_alive
 from maejobs.notify.hooks import after_reconcile
-from maejobs.rundb.database import BUSY_TIMEOUT_SECONDS, open_database
+from maejobs.rundb.database import BUSY_TIMEOUT_SECONDS, hurried_database
 from maejobs.rundb.directory import read_record
 from maejobs.rundb.events import EVENTS_NAME, ended_well
 from maejobs.rundb.ingest import ingest_directory
@@ -80,7 +80,7 @@ def _reconcile(
 ) -> list[Run]:
     """Fill `findings`; the runs whose end nobody else will tell. Raises DatabaseUnavailable."""
     signs = beat(home, clock.now(), LOOK_BACK, dry_run)
-    with open_database(home, busy_timeout) as engine:
+    with hurried_database(home, busy_timeout) as engine:
         findings.taken_up = (
             spooled_runs(home.spool_dir) if dry_run else take_up(engine, home.spool_dir)
         )

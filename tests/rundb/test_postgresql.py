@@ -5,6 +5,7 @@ import os
 import shlex
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,7 +18,7 @@ import time_machine
 from databases import configure
 from postgresql import PASSWORD, gone_with_us, rows_of
 from recorded_runs import NIGHT, a_run, row, rows
-from running import end_of, python, shell, supervisor, wait_for, wait_until_ready
+from running import ORDERLY, end_of, python, shell, supervisor, wait_for, wait_until_ready
 from sqlalchemy import make_url
 
 from maejobs.cron.block import Entry, exec_command, render_block
@@ -27,6 +28,7 @@ from maejobs.keep.database_backup import back_up_database
 from maejobs.keep.history import Limits
 from maejobs.keep.trim import trim_history
 from maejobs.launch.process import host_name
+from maejobs.rundb import database
 from maejobs.rundb.check import find_problems
 from maejobs.rundb.database import DatabaseUnavailable, open_database
 from maejobs.rundb.export import Export
@@ -179,6 +181,57 @@ def test_a_run_goes_on_whatever_is_wrong_with_the_server_s_database(
     assert reconcile(home).taken_up == []
     assert row(home, "SELECT state, exit_code FROM runs") == {"state": SUCCEEDED, "exit_code": 0}
     assert row(home, "SELECT count(*) n FROM metrics") == {"n": 1}
+
+
+@contextmanager
+def stuck(home: Home) -> Iterator[None]:
+    """As by a disk that does not answer: each session that waits for one of ours is stopped."""
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    stopped: set[int] = set()
+    ended = threading.Event()
+
+    def stop() -> None:
+        with open_raw(home) as connection:
+            connection.autocommit = True
+            while not ended.wait(0.02):
+                for (pid,) in connection.execute(waiting).fetchall():
+                    stopped.add(pid)
+                    os.kill(pid, signal.SIGSTOP)
+
+    stopper = threading.Thread(target=stop)
+    with locked(home):
+        stopper.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            stopper.join()
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+    assert stopped
+
+
+@pytest.mark.fault
+def test_a_server_that_is_stuck_delays_neither_a_run_nor_its_end_for_long(
+    home, write_job, monkeypatch
+):
+    monkeypatch.setattr(recorder, "SAVE_PATIENCE_SECONDS", 0.7)
+    monkeypatch.setattr(database, "ANSWER_SECONDS", 0.3)
+    write_job("night", shell(ORDERLY))
+    with stuck(home):
+        process = supervisor(home, "night")
+        try:
+            wait_until_ready(home, "night")
+            process.send_signal(signal.SIGTERM)
+            assert end_of(process) == 1
+        finally:
+            if process.poll() is None:
+                process.kill()
+        assert [path.suffix for path in home.spool_dir.iterdir()] == [".json"]
+        with pytest.raises(DatabaseUnavailable, match="gave no answer in 1 s"):
+            reconcile(home, busy_timeout=0.7)
+    reconcile(home)
+    assert row(home, "SELECT state FROM runs") == {"state": "cancelled"}
 
 
 @pytest.mark.fault
