@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import inspect, make_url
 
 from maejobs.home import Home
-from maejobs.rundb.database import WRITERS_LOCK, open_database, place_of
+from maejobs.rundb.database import open_database, place_of
+from maejobs.rundb.postgresql import WRITERS_LOCK
 from maejobs.rundb.schema import metadata
 
 SETTINGS = 'crontab = "crontab"\n'
