@@ -59,6 +59,12 @@ def add_at_once(home: Home, past: list[Run], words: str = "") -> None:
         connection.execute(insert(events), [event | {"run": run.id} for run in past])
 
 
+@pytest.fixture(autouse=True)
+def the_clock_is_right(monkeypatch):
+    """Runs that lie ahead of it would have been noted by one that was not."""
+    monkeypatch.setattr("maejobs.clock.now", lambda: NOW)
+
+
 def add_busy(home: Home, number: int) -> None:
     """Old runs by the thousand, and a young one."""
     old = [replace(a_run("busy"), id=f"old-{n}", attempt=n) for n in range(number)]

@@ -303,7 +303,7 @@ def test_history_is_trimmed_written_out_and_copied_as_with_sqlite(home, tmp_path
     stream = tmp_path / "events.jsonl"
     stream.write_text('{"event": "metric", "name": "x", "value": 1}\n{"event": "note", "a": [1]}\n')
     with open_database(home) as engine:
-        for night in (0, 1, 300):
+        for night in (-300, -299, 0):
             run = a_run(night=night, state=SUCCEEDED)
             run.finished = run.queued
             write_run(engine, run)
@@ -311,7 +311,7 @@ def test_history_is_trimmed_written_out_and_copied_as_with_sqlite(home, tmp_path
         (event, *_) = [row for part in Export(engine, "events").batches() for row in part]
         assert event["body"] == {"a": [1]}
         assert Export(engine, "runs").count() == 3
-    now, quiet = a_run().queued + timedelta(days=400), timedelta(minutes=10)
+    now, quiet = a_run().queued + timedelta(days=100), timedelta(minutes=10)
     report = trim_history(home, now, Limits(timedelta(days=365)), None, quiet)
     assert report.runs == {"pretrain": {"older than 365 days": 2}}
     assert report.not_packed == "PostgreSQL does that itself"
