@@ -1,5 +1,6 @@
 """What befalls a home's database in tests: SQLite's file, or a PostgreSQL server's."""
 
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -96,13 +97,38 @@ def bring_back(home: Home) -> None:
 
 def _rename(home: Home, old: str, new: str) -> None:
     if is_postgresql(home):
-        name = make_url(home.configured_database_url or "").database or ""
-        on_server(home, f"ALTER DATABASE {old.format(name)} RENAME TO {new.format(name)}")
+        on_server(home, f"ALTER DATABASE {old} RENAME TO {new}".replace("{}", "{name}"))
     else:
-        file = home.database_file
-        for place in (file, *(file.with_name(file.name + side) for side in ("-wal", "-shm"))):
-            if (from_ := Path(old.format(place))).exists():
-                from_.rename(new.format(place))
+        file = str(home.database_file)
+        for side in ("", "-wal", "-shm"):
+            if (from_ := Path(old.format(file) + side)).exists():
+                from_.rename(new.format(file) + side)
+
+
+def keep(home: Home, place: Path) -> Path:
+    """Have a copy of the database for `restore`: at `place`, or on its server."""
+    if is_postgresql(home):
+        on_server(home, "DROP DATABASE IF EXISTS {name}_kept")
+        on_server(home, "CREATE DATABASE {name}_kept TEMPLATE {name}")
+    else:
+        place.unlink(missing_ok=True)
+        with plain(home) as database, closing(sqlite3.connect(place)) as copy:
+            database.backup(copy)
+    return place
+
+
+def restore(home: Home, place: Path) -> None:
+    """Let the database be what it was at the last `keep`, whatever is in its place."""
+    if is_postgresql(home):
+        on_server(home, "DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        on_server(home, "CREATE DATABASE {name} TEMPLATE {name}_kept")
+        return
+    file = home.database_file
+    if file.is_dir():
+        file.rmdir()
+    for side in ("-wal", "-shm"):
+        file.with_name(file.name + side).unlink(missing_ok=True)
+    shutil.copy(place, file)
 
 
 def told_of_absence(home: Home) -> str:
@@ -164,13 +190,13 @@ def put_back(home: Home, copy: Path) -> None:
 
 
 def on_server(home: Home, statement: str) -> None:
-    """Run `statement` beside the home's database, on its PostgreSQL server."""
+    """Run `statement` on the home's PostgreSQL server; `{name}` is its database's."""
     import psycopg
 
-    url = make_url(home.configured_database_url or "").set(database="postgres")
-    address = url.render_as_string(hide_password=False)
-    with psycopg.connect(address, autocommit=True) as connection:
-        connection.execute(statement)  # type: ignore[call-overload]
+    url = make_url(home.configured_database_url or "")
+    address = url.set(database="postgres").render_as_string(hide_password=False)
+    with closing(psycopg.connect(address, autocommit=True)) as connection:
+        connection.execute(statement.format(name=url.database))  # type: ignore[call-overload]
 
 
 def plan_of(home: Home, query: str) -> str:

@@ -1,16 +1,21 @@
 """The whole of it: the installed command, the real crontab, the real daemon, real training."""
 
 import json
+import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from databases import configure
 from private_cron import HOMES, JOE, PrivateCron, private_cron  # noqa: F401 (a fixture)
+from recorded_runs import rows
+
+from maejobs.home import Home
 
 MAEJOBS = Path(sys.executable).parent / "maejobs"
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
@@ -57,9 +62,11 @@ def daemon(private_cron: PrivateCron) -> Iterator[Callable[..., None]]:  # noqa:
 def test_a_night_from_schedule_to_record(
     private_cron: PrivateCron,  # noqa: F811
     daemon: Callable[[str], None],
+    new_database: Callable[..., str | None],
     tmp_path: Path,
 ) -> None:
     home = tmp_path / "the home"  # with a blank, as homes have
+    database = with_database(home, new_database)
 
     def maejobs(*arguments: str) -> subprocess.CompletedProcess[bytes]:
         return private_cron.run([MAEJOBS, *arguments, "--home", str(home)])
@@ -80,7 +87,7 @@ def test_a_night_from_schedule_to_record(
     )
 
     daemon("2026-11-24 01:59:56")
-    run = _wait_for_end(home / "db" / "runs.db")
+    run = _wait_for_end(database)
 
     assert run["state"] == "succeeded"
     assert run["outcome"] == "paused"
@@ -89,13 +96,11 @@ def test_a_night_from_schedule_to_record(
     assert run["cpu_seconds"] > 1
     log = (Path(run["directory"]) / "log").read_text()
     assert "Traceback" not in log
-    losses = _ask(
-        home / "db" / "runs.db", "SELECT value FROM v_metrics WHERE name = 'loss' ORDER BY time"
-    )
+    losses = rows(database, "SELECT value FROM v_metrics WHERE name = 'loss' ORDER BY time")
     assert losses
     assert all(0 < loss["value"] < 10 for loss in losses)
-    checkpoint = _ask(home / "db" / "runs.db", "SELECT path FROM v_checkpoints ORDER BY time DESC")
-    assert (Path(checkpoint[0]["path"]) / "weights.safetensors").exists()
+    (checkpoint, *_) = rows(database, "SELECT path FROM v_checkpoints ORDER BY time DESC")
+    assert (Path(checkpoint["path"]) / "weights.safetensors").exists()
 
     assert maejobs("unschedule", "pretrain").returncode == 0
     assert private_cron.run(["crontab", "-l"]).stdout == FOREIGN
@@ -105,23 +110,28 @@ def test_a_night_from_schedule_to_record(
 def test_a_line_of_the_system_table_is_started(
     private_cron: PrivateCron,  # noqa: F811
     daemon: Callable[..., None],
+    new_database: Callable[..., str | None],
     user: str,
 ) -> None:
     private_cron.let_everybody_run_maejobs()
     home = f"{HOMES}/{user}/mae"
+    seen_by_us = private_cron.homes / user / "mae"
+    database = with_database(seen_by_us, new_database)
+    if user == "joe":
+        for path in (seen_by_us, *seen_by_us.iterdir()):
+            os.chown(path, JOE, JOE)
     place = ["--crontab", "system", "--home", home]
     number = str(JOE if user == "joe" else 0)
     become = ["setpriv", "--reuid", number, "--regid", number, "--clear-groups"]
     init = [*become, MAEJOBS, "init", "--home", home]
     assert private_cron.run(init).returncode == 0
-    seen_by_us = private_cron.homes / user / "mae"
     (seen_by_us / "jobs.d" / "quick.toml").write_text('command = ["id", "-un"]\n')
     done = private_cron.run([MAEJOBS, "schedule", "quick", "* * * * *", *place])
     assert done.returncode == 0, done.stderr
     assert f"* * * * * {user} /".encode() in private_cron.run([MAEJOBS, "list", *place]).stdout
 
     daemon("2026-11-24 01:59:56", NO_MAIN_TABLE)
-    run = _wait_for_end(seen_by_us / "db" / "runs.db", 60)
+    run = _wait_for_end(database, 60)
     assert (run["state"], run["trigger"]) == ("succeeded", "cron")
     (log,) = seen_by_us.glob("runs/quick/*/log")
     assert log.read_text() == f"{user}\n"
@@ -142,23 +152,22 @@ def test_list_is_what_crontab_says_when_there_is_none(private_cron: PrivateCron)
     )
 
 
-def _wait_for_end(database: Path, seconds: float = 150) -> sqlite3.Row:
+def with_database(root: Path, new_database: Callable[..., str | None]) -> Home:
+    """The home that `maejobs init` will make at `root`; its settings say where its database is."""
+    home = Home(root, configured_database_url=new_database(migrated=False))
+    root.mkdir()
+    configure(home, "")
+    return home
+
+
+def _wait_for_end(home: Home, seconds: float = 150) -> dict[str, Any]:
     give_up = time.monotonic() + seconds
     while time.monotonic() < give_up:
-        rows = _ask(database, "SELECT * FROM v_runs")
-        if rows and rows[0]["finished"]:
-            return rows[0]
+        found = rows(home, "SELECT * FROM v_runs")
+        if found and found[0]["finished"]:
+            return found[0]
         time.sleep(0.5)
     pytest.fail(f"no run ended within {seconds:.0f} s; cron: {shutil.which('cron')}")
-
-
-def _ask(database: Path, query: str) -> list[sqlite3.Row]:
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
-    connection.row_factory = sqlite3.Row
-    try:
-        return connection.execute(query).fetchall()
-    finally:
-        connection.close()
 
 
 def test_a_probe_sees_cron_start_a_line_and_leaves_the_table_as_it_was(

@@ -1,10 +1,9 @@
 """kill -9 of the supervisor at two moments that chance seldom finds; see test_random_kills."""
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
+from databases import locked
 from running import (
     SLOT,
     end_of,
@@ -56,15 +55,13 @@ def test_a_supervisor_killed_while_it_waits_for_the_database_is_believed_later(h
     write_job("night", 'command = ["sleep", "0.5"]\n')
     process = supervisor(home, "night")
     wait_for(lambda: [run for run in runs_of(home, "night") if run.state == "running"])
-    with closing(sqlite3.connect(home.database_file, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with locked(home):
         # Not what it spools, and forgets again, as it writes that the command has started.
         (spooled,) = wait_for(
             lambda: [p for p in home.spool_dir.glob("*.json") if "succeeded" in text_of(p)]
         )
         process.kill()
         end_of(process)
-        other.execute("ROLLBACK")
 
     assert reconcile(home).taken_up == [spooled.stem]
     (run,) = runs_of(home, "night")

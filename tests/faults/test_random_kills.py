@@ -3,16 +3,14 @@
 import json
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from recorded_runs import a_run
+from recorded_runs import a_run, row, rows
 from running import kill, wait_for
 
 from maejobs.launch.process import host_name
@@ -40,7 +38,8 @@ writing = False
 @event.listens_for(Engine, "before_cursor_execute")
 def before(connection, cursor, statement, *_):
     global writing, left
-    writing = writing or statement.startswith("BEGIN IMMEDIATE")
+    locks = statement.startswith("BEGIN IMMEDIATE") or "pg_advisory_xact_lock" in statement
+    writing = writing or locks
     left -= writing
     if left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -158,11 +157,9 @@ def _leave_work(nights: Nights, chance: random.Random, number: int) -> None:
 def _check_spooled(nights: Nights, number: int) -> None:
     """The run that was spooled has its row, and each of its events, once."""
     run = a_run("spooled", number).id
-    with closing(sqlite3.connect(nights.home.database_file)) as database:
-        (state,) = database.execute("SELECT state FROM runs WHERE id = ?", [run]).fetchone()
-        query = "SELECT value FROM metrics WHERE run = ? ORDER BY offset"
-        values = [value for (value,) in database.execute(query, [run])]
-    assert (state, values) == (SUCCEEDED, list(range(METRICS)))
+    assert row(nights.home, f"SELECT state FROM runs WHERE id = '{run}'") == {"state": SUCCEEDED}
+    query = f"""SELECT value FROM metrics WHERE run = '{run}' ORDER BY "offset" """
+    assert [found["value"] for found in rows(nights.home, query)] == list(range(METRICS))
 
 
 def _statements(nights: Nights, what: str, chance: random.Random, number: int) -> int:

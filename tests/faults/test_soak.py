@@ -9,12 +9,9 @@ files are real. Only the time of day is not. `month.py` draws what happens, and 
 import json
 import os
 import signal
-import sqlite3
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
@@ -22,6 +19,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from databases import away
 from month import (
     FATES,
     HOSTS_RETRIES,
@@ -36,6 +34,7 @@ from month import (
     plan,
     slots_of,
 )
+from recorded_runs import rows
 from running import end_of, kill, lives, shell, wait_for
 
 from maejobs.cli import execution, main, pausing, probe, scheduling, unattended
@@ -161,7 +160,7 @@ class Month:
             self._expect(codes, [self.call(at, "exec", name)], slot)
             self.call(at + MINUTE, "resume", name)
         elif slot.name == "database away":
-            with self._database_away():
+            with away(self.home):
                 self._expect(codes, [self.call(at, "exec", name)], slot)
         else:
             self._expect(codes, [self.call(at, "exec", name)], slot)
@@ -188,13 +187,6 @@ class Month:
         else:
             (directory / "go").touch()
         wait_for(lambda: not lives(command))
-
-    @contextmanager
-    def _database_away(self) -> Iterator[None]:
-        place = self.home.database_file.parent
-        away = place.rename(place.with_name("away"))
-        yield
-        away.rename(place)
 
     def _wait_for_what_it_started(self) -> None:
         """A run that makes up for a slot is nobody's child."""
@@ -245,9 +237,8 @@ def test_what_is_recorded_of_a_month_agrees_with_another_count(home, request, se
         assert (shown["next"], shown["late_seconds"]) == (coming.isoformat(), None)
 
     counted = Counter((slot.job.name, run[3]) for slot in slots for run in slot.record)
-    query = "SELECT job, state, count(*) FROM runs GROUP BY 1, 2"
-    with closing(sqlite3.connect(home.database_file)) as database:
-        assert {(job, state): n for job, state, n in database.execute(query)} == counted
+    found = rows(home, "SELECT job, state, count(*) n FROM runs GROUP BY 1, 2")
+    assert {(row["job"], row["state"]): row["n"] for row in found} == counted
     starts = Counter((home.root / "starts").read_text().split())
     assert set(starts.values()) == {1}
     assert starts.total() == sum(slot.starts for slot in slots)
