@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from maejobs.cron.block import Entry
-from maejobs.cron.fires import fires, scheduling_zone
+from maejobs.cron.fires import ZONE_VARIABLE, fires, scheduling_zone
 from maejobs.cron.grammar import parse_expression
 from maejobs.cron.schedule import entries_of
 from maejobs.cron.target import open_target
@@ -137,9 +137,11 @@ def firings(stage: Stage, nights: int) -> Iterator[Firing]:
 def start_as_cron(stage: Stage, firing: Firing, watch: Callable[[], None]) -> int:
     """Start the line as crond does, the home's clock set to its minute; its exit status.
 
-    `/bin/sh -c`, four variables, the home directory, a pipe for standard input, no terminal.
+    `/bin/sh -c`, four variables, the home directory, a pipe for standard input, no terminal. A
+    zone that our own daemon has told us is told on, as it does.
     """
     set_clock(stage, firing.at)
+    zone = os.environ.get(ZONE_VARIABLE)
     line = firing.entry.command + f" # maejobs:{firing.entry.job}"
     process = subprocess.Popen(
         ["/bin/sh", "-c", line.replace("\\%", "%")],
@@ -148,6 +150,7 @@ def start_as_cron(stage: Stage, firing: Firing, watch: Callable[[], None]) -> in
             "LOGNAME": os.environ.get("LOGNAME", "root"),
             "PATH": CRON_PATH,
             "SHELL": "/bin/sh",
+            **({ZONE_VARIABLE: zone} if zone else {}),
         },
         cwd=stage.user_dir,
         stdin=subprocess.PIPE,

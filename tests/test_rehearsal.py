@@ -11,7 +11,7 @@ from maejobs.cron.block import Entry, render_block
 from maejobs.cron.fires import ZONE_VARIABLE
 from maejobs.errors import MaejobsError
 from maejobs.jobs.load import job_names, load_job
-from maejobs.rehearsal import firings, set_stage
+from maejobs.rehearsal import firings, set_stage, start_as_cron
 from maejobs.shipped import shipped
 
 
@@ -50,11 +50,15 @@ def test_its_lines_fire_on_the_clock_that_they_count_their_slots_by(tmp_path, mo
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     monkeypatch.setenv(ZONE_VARIABLE, "Europe/Berlin")
     stage = set_stage(tmp_path / "stage", night_seconds=40)
-    command = f"/x/maejobs exec pretrain --home {stage.home_dir}"
+    monkeypatch.setattr(rehearsal, "POLL_SECONDS", 0.01)
+    seen = tmp_path / "seen"
+    command = f"printenv MAEJOBS_ZONE TZ > {seen}; exit 3; maejobs --home {stage.home_dir}"
     table = render_block([Entry("pretrain", "0 2 * * *", command)])
     (stage.home_dir / "crontab").write_bytes(table)
     (firing,) = firings(stage, nights=1)
     assert f"{firing.at.astimezone(ZoneInfo('Europe/Berlin')):%H:%M}" == "02:00"
+    assert start_as_cron(stage, firing, lambda: None) == 3
+    assert seen.read_text() == "Europe/Berlin\n"
 
 
 @pytest.mark.parametrize(

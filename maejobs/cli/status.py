@@ -48,6 +48,7 @@ def status_command(as_json: bool) -> int:
     """Show every job: last state, when next, how late.
 
     What cannot be read (crontab, database) is said, and all else is shown; the exit code is 1 then.
+    Slots are told on cron's clock.
 
     \b
     Example:
@@ -106,6 +107,8 @@ def _last_known(row: dict[str, Any]) -> datetime | None:
 @json_option
 def next_command(job: str | None, count: int, as_json: bool) -> None:
     """Show the coming slots of all jobs, or of JOB, in order.
+
+    On cron's clock; a line says so where yours shows another time.
 
     \b
     Example:
