@@ -105,6 +105,7 @@ def attempt_run(
             run.failure_class = class_of_start(error.__cause__, run.command)
             finish(recorder, states.FAILED, str(error))
             return
+        signals.pass_on_to(child.pid)
         recorder.save_underway()
         herald.started()
         tree = Tree(child.pid, f"MAEJOBS_RUN_ID={run.id}")

@@ -44,6 +44,21 @@ class Signals:
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self.count = 0
+        self.passed_on = False  # as TERM, to the command's group
+        self._group: int | None = None
+
+    def pass_on_to(self, group: int | None) -> None:
+        """Let the first signal reach the process group at once; None: it is for us to look at.
+
+        A database server that says nothing may keep us for seconds.
+        """
+        self._group = group
+
+    def note(self, _number: int, _frame: object) -> None:
+        self.count += 1
+        if self.count == 1 and self._group is not None and not _has_ended(self._group):
+            self.passed_on = True
+            signal_group(self._group, signal.SIGTERM)
 
     def drain(self) -> int:
         """How many signals have come in all."""
@@ -55,16 +70,16 @@ class Signals:
         return self.count
 
 
+def _has_ended(child: int) -> bool:
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
 @contextmanager
 def caught_signals() -> Iterator[Signals]:
     """Turns TERM, INT and HUP into something to look at, so that none kills the supervisor."""
     read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signals = Signals(read_end)
-
-    def note(_number: int, _frame: object) -> None:
-        signals.count += 1
-
-    old_handlers = {number: signal.signal(number, note) for number in CAUGHT}
+    old_handlers = {number: signal.signal(number, signals.note) for number in CAUGHT}
     old_descriptor = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
     try:
         yield signals
@@ -101,15 +116,18 @@ def supervise(
     memory = _PeakMemory(child.pid)
     exited = os.pidfd_open(child.pid)
     tree = tree or Tree(child.pid)
+    signals.pass_on_to(child.pid)
     try:
         while True:
             watched = [signals.descriptor] if ended else [signals.descriptor, exited]
             ready, _, _ = select.select(watched, [], [], tick)
             ended = ended or exited in ready
+            now = clock.steady()
+            if stopped_for is None and signals.passed_on:
+                stopped_for, kill_at = CANCEL, now + grace
             # The leader is not reaped yet, so the group's number cannot be somebody else's.
             if ended and (stopped_for is None or killed or not tree.members()):
                 break
-            now = clock.steady()
             count = signals.drain()  # one that came before the command started counts as well
             if stopped_for is None:
                 if count:
@@ -120,7 +138,9 @@ def supervise(
                     stopped_for = STALL
                 if stopped_for:
                     kill_at = now + grace
-                    signal_group(child.pid, signal.SIGTERM)
+                    signals.pass_on_to(None)
+                    if not signals.passed_on:
+                        signal_group(child.pid, signal.SIGTERM)
             elif count >= 2 or now >= kill_at:
                 tree.kill()
                 killed = True
@@ -131,6 +151,7 @@ def supervise(
             on_tick()
             tick = min(2 * tick, TICK_SECONDS)
     finally:
+        signals.pass_on_to(None)
         os.close(exited)
         tree.close()
     _, status, usage = os.wait4(child.pid, 0)

@@ -181,6 +181,32 @@ def test_a_signal_to_us_reaches_the_command_within_a_second(look_after):
     assert elapsed(before) < 1.5 + 1.0  # half a second to the signal, one for a busy host
 
 
+def test_a_signal_reaches_it_at_once_and_once_whatever_keeps_us(look_after, tmp_path):
+    script = "trap 'echo $(date +%s.%N) >> told' TERM; echo ready; until [ -s told ]; do sleep 0.05"
+    told = tmp_path / "told"
+    sent = []
+
+    def busy() -> None:
+        if not sent:
+            sent.append(time.time())
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1.5)
+
+    ending = look_after(f"{script}; done; sleep 0.5", on_tick=busy)
+    (heard,) = told.read_text().split()
+    assert float(heard) - sent[0] < 1.0
+    assert (ending.exit_code, ending.stopped_for) == (0, CANCEL)
+
+
+def test_a_signal_after_its_end_does_not_unsay_that_it_has_ended_well(look_after):
+    def late() -> None:
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    ending = look_after("sleep 0.2", on_tick=late)
+    assert (ending.exit_code, ending.stopped_for) == (0, None)
+
+
 def test_a_second_signal_kills_at_once(look_after):
     before = time.monotonic()
 

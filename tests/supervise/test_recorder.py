@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -227,6 +229,31 @@ def test_a_database_locked_in_the_middle_of_a_run_delays_no_signal(home, write_j
     end_of(process)
 
     assert float(log_of(home, "night").split("told at")[1]) - told < 1.0
+    assert only_run(home, "night").state == "cancelled"
+
+
+@pytest.mark.parametrize("seconds", [0.2, 2.5])
+def test_term_reaches_the_command_within_a_second_of_a_server_that_says_nothing(
+    home, write_job, monkeypatch, seconds
+):
+    """Its driver waits for two seconds to be let in, at the start and as often as it calls."""
+    pytest.importorskip("psycopg")
+    monkeypatch.setattr(recorder, "SAVE_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(recorder, "BACK_OFF_SECONDS", 0.1)
+    write_job("night", CHATTY)
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
+        url = f"postgresql://me@127.0.0.1:{server.getsockname()[1]}/runs"
+        silent = replace(home, configured_database_url=url)
+        process = supervisor(silent, "night")
+        wait_until_ready(home, "night")
+        time.sleep(seconds)
+        told = time.time()
+        process.send_signal(signal.SIGTERM)
+        assert end_of(process) == 1
+
+    (heard,) = log_of(home, "night").split("told at")[1:]
+    assert float(heard) - told < 1.0
+    assert len(reconcile(home).taken_up) == 1
     assert only_run(home, "night").state == "cancelled"
 
 
