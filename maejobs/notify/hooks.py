@@ -118,6 +118,13 @@ def ended_without_job(home: Home, run: Run) -> None:
 
 
 @_harmless
+def taken_over(home: Home, run_id: str | None) -> None:
+    """Another process tries the slot of the run, if it was one, again: the end is its to tell."""
+    if run_id:
+        unpinged.forget(home, run_id)
+
+
+@_harmless
 def after_reconcile(
     home: Home, settled: Iterable[Run], digest_is_due: Callable[[Home, datetime], bool]
 ) -> None:

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
-from maejobs.files import make_private_directory, write_atomically
+from maejobs.files import make_private_directory, remove_leftovers, write_atomically
 from maejobs.home import Home
 from maejobs.rundb.run import Run
 
@@ -22,7 +22,8 @@ def noted(home: Home) -> dict[str, str]:
     """The job of each such run, by the run's name."""
     found = {}
     with suppress(OSError):
-        for path in _directory(home).iterdir():
+        remove_leftovers(_directory(home))
+        for path in _directory(home).glob("[!.]*"):  # one that is being written is none yet
             with suppress(OSError, UnicodeDecodeError):
                 found[path.name] = path.read_text(encoding="utf-8")
     return found

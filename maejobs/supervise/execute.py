@@ -16,7 +16,7 @@ from maejobs.jobs.load import load_job
 from maejobs.jobs.model import JOB_NAME
 from maejobs.launch.process import boot_id, host_name, start_time
 from maejobs.launch.revision import code_revision
-from maejobs.notify.hooks import Herald, ended_without_job
+from maejobs.notify.hooks import Herald, ended_without_job, taken_over
 from maejobs.rundb import run as states
 from maejobs.rundb.directory import LOG_NAME
 from maejobs.rundb.record import SlotTaken
@@ -61,7 +61,12 @@ def execute(
     with caught_signals() as signals:
         failures: list[str | None] = []
         while True:
-            run = _claim(home, job_name, trigger, slot, retry_of, attempt)
+            follows = retry_of if failures else None
+            try:
+                run = _claim(home, job_name, trigger, slot, retry_of, attempt)
+            except NotNow:
+                taken_over(home, follows)
+                raise
             recorder = Recorder(home, run)
             try:
                 job = load_job(home.jobs_dir, job_name)
@@ -70,12 +75,12 @@ def execute(
                 finish(recorder, states.FAILED, f"bad job file: {error}")
                 ended_without_job(home, run)
                 raise
-            follows = retry_of if failures else None
             herald = Herald(home, job, run, Path(run.directory) / LOG_NAME, follows)
             try:
                 attempt_run(home, job, recorder, signals, watch, herald)
             except SlotTaken as error:
                 shutil.rmtree(run.directory, ignore_errors=True)  # there was no such run
+                taken_over(home, follows)
                 raise NotNow("slot_taken", str(error)) from error
             failures.append(run.reason if run.state == states.SKIPPED else run.failure_class)
             delay = next_try(job, failures, run.deadline, clock.now())

@@ -17,6 +17,7 @@ from small_disk import fill, needs_root, small_disk
 
 from maejobs import clock
 from maejobs.cron.fires import ZONE_VARIABLE
+from maejobs.errors import NotNow
 from maejobs.launch.process import boot_id, host_name, start_time
 from maejobs.notify import hooks, outbox
 from maejobs.notify.hooks import Herald
@@ -261,6 +262,30 @@ def test_a_try_whose_supervisor_was_killed_before_the_next_has_failed(
     assert end_of(supervisor(home, "pretrain")) == -signal.SIGKILL
     reconcile(home)
     assert [message.kind for message in waiting(home)] == ["start", "log", "fail"]
+
+
+def test_a_try_whose_slot_another_has_made_good_meanwhile_has_not_failed(
+    home, write_job, pager, no_sender
+):
+    more = 'retries = 1\nretry_delay = "0s"\n'
+    write_job("pretrain", job('test -e "$MAEJOBS_HOME/well"', pager, more))
+
+    def on_wait(*_):
+        (home.root / "well").touch()
+        execute(home, "pretrain", "cron", SLOT)
+
+    with pytest.raises(NotNow):
+        execute(home, "pretrain", "cron", SLOT, on_wait=on_wait)
+    assert [message.kind for message in waiting(home)] == ["start", "log", "start", "success"]
+    assert noted(home) == {}
+
+
+def test_a_note_that_is_being_written_is_none_yet_and_one_never_written_goes(home):
+    note(home, a_run())
+    for pid in (1, 2**22 + 1):
+        (home.notify_dir / "unpinged" / f".{a_run().id}.{pid}.tmp").touch()
+    assert noted(home) == {a_run().id: "pretrain"}
+    assert len(list((home.notify_dir / "unpinged").iterdir())) == 2
 
 
 @pytest.mark.fault
