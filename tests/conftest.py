@@ -196,8 +196,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    if (marker := item.get_closest_marker("sqlite")) and _asked_for(item.config) != "sqlite":
+def pytest_runtest_setup(item: pytest.Function) -> None:
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    backend = parameters.get("backend", _asked_for(item.config))
+    if (marker := item.get_closest_marker("sqlite")) and backend != "sqlite":
         pytest.skip(f"about SQLite: {marker.args[0]}")
 
 

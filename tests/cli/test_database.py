@@ -59,6 +59,7 @@ def test_what_can_be_exported_is_documented():
     assert re.findall(r"`(\w+)`", told) == list(TABLES)
 
 
+@pytest.mark.both_databases
 def test_an_export_goes_to_standard_output_or_replaces_a_file(lived_in, inside, tmp_path):
     (line,) = inside("db", "export").stdout.splitlines()
     assert json.loads(line)["job_name"] == "quick"
@@ -106,6 +107,7 @@ def test_parquet_without_pyarrow_says_what_brings_it(home, inside, monkeypatch, 
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.both_databases
 def test_a_check_says_that_all_is_well_or_what_is_not(lived_in, inside):
     done = inside("db", "check")
     assert (done.returncode, done.stdout) == (0, f"{place_of(lived_in)} is sound\n")
@@ -116,6 +118,7 @@ def test_a_check_says_that_all_is_well_or_what_is_not(lived_in, inside):
     assert told["problems"] == [done.stdout.rstrip("\n")]
 
 
+@pytest.mark.both_databases
 def test_a_backup_lies_in_the_home_unless_told_otherwise(lived_in, inside, snapshot):
     before = snapshot()
     assert inside("db", "backup", "--dry-run").stdout.startswith("would copy to ")

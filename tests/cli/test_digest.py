@@ -49,6 +49,7 @@ def lived_in(home, write_job, inside):
     inside("run", "fails")
 
 
+@pytest.mark.both_databases
 def test_it_tells_what_ran_and_what_is_to_be_done(lived_in, inside, tmp_path):
     done = inside("digest", "--html", str(tmp_path / "morning.html"))
     assert "fails: failed (exit code 1)" in done.stdout

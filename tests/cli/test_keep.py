@@ -81,6 +81,7 @@ def test_the_files_of_a_run_whose_record_waits_are_not_cleaned_up(home, inside, 
     assert (home.runs_dir / "night" / "night-1").exists(), done.stdout
 
 
+@pytest.mark.both_databases
 def test_history_is_cleaned_up_where_it_is_asked_for(home, inside):
     with open_database(home) as engine:
         for days in (400, 300, 1):

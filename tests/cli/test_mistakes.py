@@ -142,6 +142,7 @@ def test_without_its_database_the_rest_is_still_shown(home, write_job, inside, h
     assert inside("logs", "quick").returncode == 0
 
 
+@pytest.mark.both_databases
 def test_a_newer_database_is_not_upgraded_to_this_version(home, inside):
     damage(home, "newer")
     for arguments in (["db", "upgrade"], ["db", "upgrade", "--dry-run"], ["init"]):

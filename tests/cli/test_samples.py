@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from recorded_runs import a_run, at_home
 
 from maejobs.rundb.database import open_database
@@ -61,6 +62,7 @@ def test_a_run_without_any_and_one_that_is_not_there_say_so(home, inside):
     assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
 
 
+@pytest.mark.both_databases
 def test_show_tells_the_totals(home, inside):
     totals = {
         "peak_tree_memory": 3 * 10**9,

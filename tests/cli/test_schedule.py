@@ -262,6 +262,7 @@ def test_what_schedule_prints_for_programs(home, write_job, inside):
     assert all(at.endswith("+00:00") for at in told["next"])
 
 
+@pytest.mark.both_databases
 def test_a_database_that_is_away_does_not_keep_a_job_from_the_crontab(home, write_job, inside):
     write_job("quick", QUICK)
     take_away(home)

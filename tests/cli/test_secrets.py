@@ -22,6 +22,7 @@ def secretive(home, write_job):
     (home.root / "secrets").chmod(0o600)
 
 
+@pytest.mark.both_databases
 def test_secrets_are_in_no_record_and_on_no_screen(home, secretive, inside):
     assert inside("run", "secretive").stdout.startswith(f"{SECRET} from-the-file\n")  # its own log
     told = ""

@@ -52,6 +52,7 @@ def test_a_pause_whose_file_is_damaged_is_a_pause(home, write_job, inside, text)
     assert "on pause" in inside("status").stdout
 
 
+@pytest.mark.both_databases
 def test_while_the_database_is_away_what_it_knows_is_unknown(home, write_job, inside):
     write_job("quick", QUICK)
     assert "never ran" in inside("status").stdout
@@ -105,6 +106,7 @@ def test_what_was_suspiciously_fast_is_said_wherever_its_length_is(write_job, in
     assert (row(inside)["pace"], row(inside)["failure_class"]) == ("fast", None)
 
 
+@pytest.mark.both_databases
 def test_the_class_of_a_failure_is_shown(write_job, inside, write_past):
     write_job("quick", QUICK)
     write_past(FAILED, failure_class="no_space", reason="exit code 1: the disk was full")

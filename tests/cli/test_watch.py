@@ -118,6 +118,7 @@ def test_they_are_listed_and_are_no_jobs(table, inside):
         assert RECONCILE not in inside(command).stdout
 
 
+@pytest.mark.both_databases
 def test_cron_hears_once_of_a_database_that_is_away(home, table, inside, snapshot):
     def told(code: int) -> str:
         done = inside("exec", RECONCILE)

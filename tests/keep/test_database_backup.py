@@ -66,6 +66,7 @@ def record(home: Home, *nights: int) -> None:
             write_run(engine, a_run(night=night))
 
 
+@pytest.mark.both_databases
 def test_a_copy_is_a_database_that_serves_as_ours(home, tmp_path):
     record(home, 0, 1)
     made = back_up_database(home, tmp_path / "b", 3, NOW)
@@ -120,6 +121,7 @@ def test_one_of_an_older_version_is_copied_too(home, tmp_path):
     assert back_up_database(home, tmp_path, 2, NOW).path.exists()
 
 
+@pytest.mark.both_databases
 @pytest.mark.fault
 def test_a_copy_made_while_others_write_is_of_one_moment_and_keeps_nobody_waiting(home, tmp_path):
     record(home, *range(50))

@@ -129,6 +129,7 @@ def test_thinning_twice_comes_to_the_same_as_at_once(taken):
         }
 
 
+@pytest.mark.both_databases
 def test_runs_are_thinned_by_their_age_and_once(home, engine):
     names = [record(engine, night, age) for night, age in enumerate((90, 31, 10, 3, 1))]
     assert counts(engine, *names) == [240] * 5

@@ -82,6 +82,7 @@ def nights_left(home: Home, job: str = "pretrain") -> list[int]:
     return [round((row["slot"] - first) / 86400) for row in found]
 
 
+@pytest.mark.both_databases
 def test_a_run_goes_with_all_that_belongs_to_it(home):
     add(home, 0, 10, 200, 390)
     report = trim(home, 365 * DAY)
@@ -122,6 +123,7 @@ def test_each_job_keeps_its_newest_by_number(home):
     assert nights_left(home, "rare") == [0, 1]
 
 
+@pytest.mark.both_databases
 def test_what_history_cannot_do_without_stays(home, tmp_path):
     there = tmp_path / "step-1"
     there.mkdir()
@@ -246,6 +248,7 @@ def test_a_database_that_somebody_writes_to_is_not_packed(home, monkeypatch):
         assert trimming.pack(engine) is False
 
 
+@pytest.mark.both_databases
 def test_pages_hand_out_every_old_run_once_whatever_goes_meanwhile(home, monkeypatch):
     monkeypatch.setattr(trimming, "PAGE", 3)
     add(home, *range(10), stream_text="")

@@ -100,6 +100,7 @@ def test_bad_settings_cost_no_run(home, telling, write_job, no_sender, caplog):
     assert "did you mean urls?" in caplog.text
 
 
+@pytest.mark.both_databases
 def test_a_failure_and_its_recovery_are_told_once_each(telling, write_job, no_sender, monkeypatch):
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     monkeypatch.setenv(ZONE_VARIABLE, "Asia/Kathmandu")
@@ -205,6 +206,7 @@ def test_a_bad_job_file_is_told(telling, write_job, no_sender):
     assert "bad job file" in change.outcome.reason
 
 
+@pytest.mark.both_databases
 def test_a_lost_run_is_told_and_pinged_by_reconcile(telling, write_job, pager, no_sender):
     home = telling()
     write_job("pretrain", job("true", pager))

@@ -121,6 +121,7 @@ def test_one_that_died_before_its_first_word_was_no_run(home):
     assert claim_slot(home, "night", SLOT, only_if_never_run=True)[1] == 2
 
 
+@pytest.mark.both_databases
 def test_a_slot_that_has_succeeded_is_refused(home, night):
     night(state="succeeded")
 

@@ -118,6 +118,7 @@ def without_tables(home):
 IN_ITS_PLACE = pytest.mark.sqlite("puts something else in the place of its file")
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -317,6 +318,7 @@ def test_a_record_is_in_the_runs_own_directory_whatever_becomes_of_the_database(
     assert json.loads(Path(run.directory, "run.json").read_text())["state"] == "succeeded"
 
 
+@pytest.mark.both_databases
 def test_a_row_is_there_before_the_command_starts(home, write_job):
     # The command itself looks.
     look = (

@@ -131,6 +131,7 @@ def test_samples_are_in_the_database_while_the_run_goes_on(home, write_job):
         end_of(process)
 
 
+@pytest.mark.both_databases
 @pytest.mark.fault
 def test_samples_of_a_time_without_a_database_arrive_later(home, write_job):
     write_job("night", shell("sleep 1.2"))

@@ -77,6 +77,7 @@ def names(home: Home) -> list[str]:
     return [message.name for message in waiting(home)]
 
 
+@pytest.mark.both_databases
 @pytest.mark.fault
 def test_reconcile_tells_of_it_without_a_database(telling, monkeypatch):
     monkeypatch.setenv(ZONE_VARIABLE, "Asia/Kathmandu")

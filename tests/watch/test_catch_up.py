@@ -122,6 +122,7 @@ def started(monkeypatch):
         os.waitpid(pid, 0)
 
 
+@pytest.mark.both_databases
 def test_the_newest_missed_slot_is_run_once_and_known_as_such(home, write_job, started):
     write_job("night", shell("echo $MAEJOBS_RUN_ID") + ASKS)
     slot = schedule(home, "night")

@@ -117,6 +117,7 @@ def test_a_run_whose_supervisor_lives_is_left_alone(home, process):
     assert row(home, "SELECT state FROM runs") == {"state": RUNNING}
 
 
+@pytest.mark.both_databases
 @pytest.mark.fault
 def test_a_run_whose_processes_were_killed_is_lost(home, process):
     run = record(home, **supervised_by(process), **NOBODY)
@@ -403,6 +404,7 @@ def test_a_line_that_cron_would_not_take_costs_only_its_own_job(home):
     assert at(NIGHT + DAY / 2, home).missed == ["pretrain-20260301T0200Z-1"]
 
 
+@pytest.mark.both_databases
 @pytest.mark.fault
 def test_several_reconciliations_at_once_find_everything_once(home):
     schedule(home, ("pretrain", "0 * * * *"))
@@ -546,6 +548,7 @@ def test_a_late_run_replaces_unknown(watched):
     assert row(watched, "SELECT state, reason FROM runs") == {"state": SUCCEEDED, "reason": None}
 
 
+@pytest.mark.both_databases
 @pytest.mark.fault
 def test_without_a_database_it_is_noted_that_reconcile_was_there(watched):
     with away(watched):
