@@ -220,7 +220,7 @@ def _look_after(
     finally:
         log_clock.close()
         log_limit.tick()
-        redaction.tick()
+        redaction.close()
         show()
 
 

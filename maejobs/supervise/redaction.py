@@ -7,12 +7,16 @@ which only appends, notices nothing.
 import errno
 import logging
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from maejobs.files import size_of
 from maejobs.jobs.secrets import SHORTEST
 
-CHUNK = 1_000_000  # bytes looked through at once
+CHUNK = 250_000  # bytes looked through at once
+LONGEST_LOOK_SECONDS = 0.2  # or a command that floods its log would have us do nothing else
+LAST_LOOK_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -20,6 +24,17 @@ def spans(data: bytes, secrets: Sequence[bytes]) -> list[tuple[int, int]]:
     """Begin and end of each place in `data` where a secret stands, also over another's. Pure."""
     found = [(at, at + len(secret)) for secret in secrets for at in _places(data, secret)]
     return sorted(found)
+
+
+def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same, of which no two touch; a log of nothing but a secret is few of them. Pure."""
+    found: list[tuple[int, int]] = []
+    for begin, end in spans:
+        if found and begin <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((begin, end))
+    return found
 
 
 def _places(data: bytes, secret: bytes) -> Iterator[int]:
@@ -41,19 +56,28 @@ class Redaction:
         self._seen = 0
         self._told = False
 
-    def tick(self) -> None:
-        """Hide what has come. Costs the run nothing, whatever goes wrong."""
+    def close(self) -> None:
+        """Hide what is left, the command having ended."""
+        self.tick(LAST_LOOK_SECONDS)
+        if self._secrets and not self._told and size_of(self._log) > self._seen:
+            _log.warning("%s is too long: secrets near its end are not hidden", self._log)
+
+    def tick(self, longest: float = LONGEST_LOOK_SECONDS) -> None:
+        """Hide what has come, for so many seconds; the next one goes on where this one ended.
+
+        Costs the run nothing, whatever goes wrong.
+        """
         if not self._secrets:
             return
         try:
             if self._log.stat().st_size > self._seen:
-                self._look()
+                self._look(time.monotonic() + longest)
         except OSError as error:
             if error.errno != errno.ENOENT and not self._told:  # it may come yet
                 self._told = True
                 _log.warning("secrets in %s are not hidden: %s", self._log, error.strerror)
 
-    def _look(self) -> None:
+    def _look(self, until: float) -> None:
         descriptor = os.open(self._log, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             while True:
@@ -61,9 +85,11 @@ class Redaction:
                 data = os.pread(descriptor, CHUNK + self._overlap, start)
                 if start + len(data) <= self._seen:
                     return
-                for begin, end in spans(data, self._secrets):
+                for begin, end in merged(spans(data, self._secrets)):
                     os.pwrite(descriptor, b"*" * (end - begin), start + begin)
                 self._seen = start + len(data)
+                if time.monotonic() >= until:
+                    return
         finally:
             os.close(descriptor)
 

@@ -1,6 +1,8 @@
 """Secrets that a command prints are not in its log, which is otherwise what it wrote."""
 
+import os
 import re
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from running import only_run, python, shell
 from maejobs.supervise import redaction
 from maejobs.supervise.execute import execute
 from maejobs.supervise.log_limit import punch_hole
-from maejobs.supervise.redaction import Redaction, spans
+from maejobs.supervise.redaction import Redaction, merged, spans
 
 SECRET = "correct horse"
 
@@ -20,9 +22,15 @@ SECRET = "correct horse"
 )
 def test_whatever_is_a_secret_is_hidden_and_nothing_else(data, secrets):
     hidden = bytearray(data)
-    for begin, end in spans(data, secrets):
+    found = spans(data, secrets)
+    for begin, end in found:
         assert data[begin:end] in secrets
+    for begin, end in merged(found):
         hidden[begin:end] = b"*" * (end - begin)
+    assert {n for span in merged(found) for n in range(*span)} == {
+        n for span in found for n in range(*span)
+    }
+    assert all(one[1] < other[0] for one, other in pairwise(merged(found)))
     assert len(hidden) == len(data)
     for secret in secrets:
         assert secret not in hidden
@@ -80,6 +88,32 @@ def test_what_was_dropped_of_a_log_is_not_looked_through(tmp_path):
     Redaction(log, [SECRET]).tick()
     assert SECRET.encode() not in log.read_bytes()
     assert log.stat().st_blocks == taken
+
+
+def test_a_command_that_floods_its_log_keeps_nobody_looking(tmp_path, monkeypatch, caplog):
+    """It writes more while we look: as if each chunk were followed by another."""
+    monkeypatch.setattr(redaction, "CHUNK", 4096)
+    log = tmp_path / "log"
+    log.write_bytes(SECRET.encode() * 1000)
+    hiding, pread = Redaction(log, [SECRET]), os.pread
+
+    def flooded(*arguments):
+        with log.open("ab") as file:
+            file.write(SECRET.encode() * 1000)
+        assert log.stat().st_size < 50_000_000
+        return pread(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.pread", flooded)
+        hiding.tick(0.05)
+    assert SECRET.encode() in log.read_bytes()
+    monkeypatch.setattr(redaction, "LAST_LOOK_SECONDS", 0.0)
+    hiding.close()
+    assert "secrets near its end are not hidden" in caplog.text
+    hiding.tick(60)
+    hiding.close()
+    assert SECRET.encode() not in log.read_bytes()
+    assert len(caplog.messages) == 1
 
 
 def test_a_log_that_cannot_be_written_costs_a_warning_not_the_run(tmp_path, caplog):
