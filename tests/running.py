@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -91,10 +91,12 @@ def supervisor(home: Home, job: str, slot: datetime = SLOT) -> Supervisor:
     return Supervisor(home, job, slot)
 
 
-def patient_supervisor(home: Home, job: str, patience: float) -> "subprocess.Popen[bytes]":
-    """A fresh process, with so many seconds of patience for a locked database."""
+def patient_supervisor(
+    home: Home, job: str, patience: float, within: Sequence[str] = ()
+) -> "subprocess.Popen[bytes]":
+    """A fresh process, called by `within`, with so many seconds of patience for a database."""
     return subprocess.Popen(
-        [sys.executable, "-c", PATIENT, job, SLOT.isoformat(), str(patience)],
+        [*within, sys.executable, "-c", PATIENT, job, SLOT.isoformat(), str(patience)],
         env={"HOME": str(home.root), "PATH": "/usr/bin:/bin", "MAEJOBS_HOME": str(home.root)},
         cwd=home.root,
         stdin=subprocess.DEVNULL,

@@ -1,8 +1,10 @@
 """What PostgreSQL needs so that nobody waits for it for long: for a lock, or for its server."""
 
 import math
+import queue
+import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
@@ -76,4 +78,32 @@ def _limit_answers(engine: Engine, seconds: float) -> None:
 
     @event.listens_for(engine, "do_connect")
     def on_connect(_dialect: Any, _record: Any, arguments: Any, settings: Any) -> Any:
-        return Impatient.connect(*arguments, **settings)
+        return _connected(lambda: Impatient.connect(*arguments, **settings), seconds)
+
+
+def _connected(connect: Callable[[], Any], seconds: float) -> Any:
+    """What `connect` gives, called beside us: nothing ends its wait for a name server."""
+    import psycopg
+
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    given_up = threading.Event()
+
+    def call() -> None:
+        try:
+            made = connect()
+        except BaseException as error:
+            answers.put(error)
+        else:
+            answers.put(made)
+            if given_up.is_set():
+                made.close()
+
+    threading.Thread(target=call, daemon=True).start()
+    try:
+        made = answers.get(timeout=seconds)
+    except queue.Empty:
+        given_up.set()
+        raise psycopg.OperationalError(f"no connection in {seconds:g} s") from None
+    if isinstance(made, BaseException):
+        raise made
+    return made
