@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import time_machine
-from databases import configure
+from databases import configure, locked
 from postgresql import PASSWORD, gone_with_us, rows_of
 from recorded_runs import NIGHT, a_run, row, rows
 from running import ORDERLY, end_of, python, shell, supervisor, wait_for, wait_until_ready
@@ -135,14 +135,6 @@ def done(home: Home, statement: str, undo: str) -> Iterator[None]:
         connection.execute(undo.format(name=name))
 
 
-@contextmanager
-def locked(home: Home) -> Iterator[None]:
-    """As by VACUUM FULL, or by a migration of somebody else's: not even readers get in."""
-    with open_raw(home) as connection:
-        connection.execute("LOCK TABLE alembic_version, jobs, runs IN ACCESS EXCLUSIVE MODE")
-        yield
-
-
 TROUBLES = {
     "read-only": (
         lambda home: done(home, READ_ONLY, READ_ONLY.replace("= on", "= off")),
@@ -160,7 +152,7 @@ TROUBLES = {
         ),
         "is of version 9999, newer than this maejobs",
     ),
-    "locked": (locked, "lock timeout"),
+    "locked": (partial(locked, how="EXCLUSIVE"), "lock timeout"),
 }
 
 
@@ -199,7 +191,7 @@ def stuck(home: Home) -> Iterator[None]:
                     os.kill(pid, signal.SIGSTOP)
 
     stopper = threading.Thread(target=stop)
-    with locked(home):
+    with locked(home, "EXCLUSIVE"):
         stopper.start()
         try:
             yield
