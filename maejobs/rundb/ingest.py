@@ -1,5 +1,7 @@
 """Takes a run's event stream up into the database, each byte once."""
 
+import math
+import time
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, insert, select, update
@@ -13,9 +15,11 @@ from maejobs.rundb.schema import checkpoints, events, jobs, metrics, runs
 RESUMED_FROM = "checkpoint_in"  # the name of the artifact event that says what a run went on from
 
 
-def ingest(engine: Engine, run_id: str, stream: Path) -> int:
+def ingest(engine: Engine, run_id: str, stream: Path, give_up: float = math.inf) -> int:
     """Take up what `stream` holds beyond the run's `events_offset`; the number of new events.
 
+    Not all of it where the steady clock (`time.monotonic`) shows `give_up` before: a command may
+    write faster than anybody takes up.
     Each batch and its offset are one transaction, so that doing it twice, or dying in the middle,
     neither loses nor doubles an event.
     """
@@ -32,12 +36,19 @@ def ingest(engine: Engine, run_id: str, stream: Path) -> int:
             _store(connection, run_id, batch)
         count += len(batch.events)
         offset = batch.offset
+        if time.monotonic() >= give_up:
+            break
     return count
 
 
-def ingest_directory(engine: Engine, run_id: str, directory: Path) -> int:
-    """Take up what the run's `directory` tells, events and samples; the number of new events."""
-    count = ingest(engine, run_id, directory / EVENTS_NAME)
+def ingest_directory(
+    engine: Engine, run_id: str, directory: Path, give_up: float = math.inf
+) -> int:
+    """Take up what the run's `directory` tells, events and samples; the number of new events.
+
+    `give_up` is `ingest`'s.
+    """
+    count = ingest(engine, run_id, directory / EVENTS_NAME, give_up)
     ingest_samples(engine, run_id, directory / SAMPLES_NAME)
     return count
 

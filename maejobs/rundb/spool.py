@@ -1,6 +1,7 @@
 """Records that could not reach the database: kept whole beside it, taken up later, once each."""
 
 import logging
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from maejobs.rundb.ingest import ingest_directory
 from maejobs.rundb.record import SlotTaken, write_run
 from maejobs.rundb.run import Run
 
+LONGEST_SECONDS = 60.0  # for the events of one run: a command may have written any number
 TAKING = ".taking"  # the suffix of a record that is in the database and about to go
 _log = logging.getLogger(__name__)
 
@@ -63,7 +65,10 @@ def _take(engine: Engine, path: Path) -> str | None:
     except SlotTaken as error:
         _set_aside(path, ".duplicate", error)
         return None
-    ingest_directory(engine, run.id, Path(run.directory))
+    give_up = time.monotonic() + LONGEST_SECONDS
+    ingest_directory(engine, run.id, Path(run.directory), give_up)
+    if time.monotonic() >= give_up:
+        return None  # the rest is taken up next time
     return run.id if _remove(engine, path, text) else None
 
 

@@ -10,10 +10,10 @@ from maejobs.home import Home
 from maejobs.rundb.database import hurried_database
 from maejobs.rundb.directory import keep_record
 from maejobs.rundb.events import EVENTS_NAME, Event, read_events
-from maejobs.rundb.ingest import ingest, ingest_directory
+from maejobs.rundb.ingest import ingest_directory
 from maejobs.rundb.record import SlotTaken, write_run
-from maejobs.rundb.run import Run
-from maejobs.rundb.samples import SAMPLES_NAME, ingest_samples
+from maejobs.rundb.run import UNFINISHED, Run
+from maejobs.rundb.samples import SAMPLES_NAME
 from maejobs.rundb.spool import forget, spool_run
 
 SAVE_PATIENCE_SECONDS = 10.0  # for a locked database, before and after the command
@@ -36,10 +36,7 @@ class Recorder:
         self._directory = Path(run.directory)
         self._events = self._directory / EVENTS_NAME
         self._next_tick = 0.0
-        self._streams = {
-            self._events: ingest,
-            self._directory / SAMPLES_NAME: ingest_samples,
-        }
+        self._streams = (self._events, self._directory / SAMPLES_NAME)
         self._taken_up = [0, 0]  # bytes of them, as far as we know
         self._read = 0  # bytes of the stream, by `new_events`
         self._spooled = False
@@ -75,12 +72,10 @@ class Recorder:
             if sizes == self._taken_up:
                 return
             with hurried_database(self._home, TICK_PATIENCE_SECONDS) as engine:
-                for (path, take), size, taken in zip(
-                    self._streams.items(), sizes, self._taken_up, strict=True
-                ):
-                    if size != taken:
-                        take(engine, self.run.id, path)
-            self._taken_up = sizes
+                give_up = time.monotonic() + TICK_PATIENCE_SECONDS
+                ingest_directory(engine, self.run.id, self._directory, give_up)
+            if time.monotonic() < give_up:
+                self._taken_up = sizes
             pause = max((time.thread_time() - spent) / MOST_OF_A_CORE, TICK_EVERY_SECONDS)
             self._next_tick = time.monotonic() + pause
         except Exception as error:
@@ -88,12 +83,15 @@ class Recorder:
             self._next_tick = time.monotonic() + BACK_OFF_SECONDS
 
     def new_events(self) -> list[Event]:
-        """The events since the last call, read from the stream itself."""
+        """The events since the last call, read from the stream itself, or some of them."""
         events: list[Event] = []
+        give_up = time.monotonic() + TICK_PATIENCE_SECONDS
         try:
             for batch in read_events(self._events, self._read, clock.now()):
                 events += batch.events
                 self._read = batch.offset
+                if time.monotonic() >= give_up:
+                    break
         except OSError:
             pass
         return events
@@ -118,8 +116,10 @@ class Recorder:
         try:
             with hurried_database(self._home, patience) as engine:
                 accepted = write_run(engine, self.run)
-                ingest_directory(engine, self.run.id, self._directory)
-            forget(self._home.spool_dir, self.run.id)
+                give_up = time.monotonic() + patience
+                ingest_directory(engine, self.run.id, self._directory, give_up)
+            if time.monotonic() < give_up or self.run.state in UNFINISHED:
+                forget(self._home.spool_dir, self.run.id)  # else `reconcile` takes up the rest
         except SlotTaken:
             forget(self._home.spool_dir, self.run.id)
             raise

@@ -4,6 +4,7 @@ And the newest slot that nobody started is made up for, if its job asks for that
 """
 
 import logging
+import time
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +24,7 @@ from maejobs.rundb.ingest import ingest_directory
 from maejobs.rundb.queries import job_rows, lost_runs, runs_by_id, unfinished_runs
 from maejobs.rundb.record import SlotTaken, sum_up_again, write_run
 from maejobs.rundb.run import CLOCKS_DIFFER, FINISHED, LOOK_BACK, LOST, SUCCEEDED, Run, run_of
-from maejobs.rundb.spool import spooled_runs, take_up
+from maejobs.rundb.spool import LONGEST_SECONDS, spooled_runs, take_up
 from maejobs.watch.away import tell_of_database
 from maejobs.watch.heartbeat import beat
 from maejobs.watch.morning import digest_is_due
@@ -137,7 +138,7 @@ def _settle(engine: Engine, row: Row[Any], findings: Findings, dry_run: bool) ->
     stream = Path(row.directory) / EVENTS_NAME
     try:
         if not dry_run:
-            ingest_directory(engine, row.id, stream.parent)
+            ingest_directory(engine, row.id, stream.parent, time.monotonic() + LONGEST_SECONDS)
     except OSError as error:
         _log.warning("events of %s cannot be read: %s", row.id, error)
     if same_boot and is_alive(row.pid, row.pid_started):

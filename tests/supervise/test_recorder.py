@@ -29,7 +29,9 @@ from running import (
     wait_until_ready,
 )
 
+from maejobs.rundb import spool
 from maejobs.rundb.directory import read_record
+from maejobs.rundb.events import Batch
 from maejobs.rundb.run import Run
 from maejobs.rundb.schema import REVISION
 from maejobs.supervise import recorder
@@ -405,3 +407,26 @@ def test_a_command_told_to_stop_while_the_database_is_away_is_recorded_later(hom
 
     assert len(reconcile(home).taken_up) == 1
     assert only_run(home, "night").state == "cancelled"
+
+
+@pytest.mark.fault
+def test_a_command_that_floods_its_events_keeps_nobody_taking_them_up(home, write_job, monkeypatch):
+    """It writes faster than we take up: whatever was read, there is more."""
+    monkeypatch.setattr(recorder, "SAVE_PATIENCE_SECONDS", 0.3)
+    write_job("night", TELLS)
+    with monkeypatch.context() as patched:
+        for room in ("rundb.ingest", "supervise.recorder"):
+            patched.setattr(f"maejobs.{room}.read_events", without_end)
+        assert execute(home, "night", "manual", watch=lambda *_: None).run.state == "succeeded"
+        monkeypatch.setattr(spool, "LONGEST_SECONDS", 0.1)
+        assert reconcile(home).taken_up == []
+    (record,) = spooled(home)
+    monkeypatch.setattr(spool, "LONGEST_SECONDS", 60.0)
+    assert reconcile(home).taken_up == [record.stem]
+    assert (len(metrics_of(home)), spooled(home)) == (1, [])
+
+
+def without_end(path, offset, now):
+    while True:
+        yield Batch((), 0, offset)
+        time.sleep(0.01)
