@@ -10,7 +10,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from maejobs.rundb import events as module
-from maejobs.rundb.events import LONGEST_LINE, Batch, Event, parse_events, read_events
+from maejobs.rundb.events import (
+    LONGEST_LINE,
+    Batch,
+    Event,
+    last_outcome,
+    parse_events,
+    read_events,
+)
 
 NOW = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 
@@ -189,3 +196,14 @@ def test_a_stream_that_has_shrunk_yields_nothing(tmp_path):
     path = tmp_path / "events"
     path.write_bytes(b'{"event": "a"}\n')
     assert list(read_events(path, 500, NOW)) == []
+
+
+@pytest.mark.parametrize("kind", ["outcome", "outc\\u006fme"])
+def test_the_last_outcome_is_found_among_whatever_else_and_however_it_is_written(tmp_path, kind):
+    stream = tmp_path / "events.jsonl"
+    last = f'{{"event": "{kind}", "status": "paused"}}'
+    others = '{"event": "metric", "name": "x", "value": 1}\nno event\n{"event": "note"}\n'
+    first = '{"event": "outcome", "status": "completed"}\n'
+    stream.write_text(f"{first}{others}{last}\n{others}{{torn")
+    assert last_outcome(stream) == "paused"
+    assert last_outcome(tmp_path / "none") is None
