@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -107,14 +108,17 @@ class Server:
 @contextmanager
 def gone_with_us(place: Path) -> Iterator[None]:
     """When it ends, or this process, the server in `place` is stopped and `place` removed."""
-    command = ["sh", "-c", UNDERTAKER, "sh", str(place)]
-    undertaker = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        yield
-    finally:
-        undertaker.communicate(timeout=60)
+    # No child of ours: a tree of processes that a test kills would take it for a stray.
+    command = ["setsid", "--fork", "sh", "-c", UNDERTAKER, "sh", str(place)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as forked:
+        forked.wait(60)
+        try:
+            yield
+        finally:
+            forked.communicate()
+            give_up = time.monotonic() + 60
+            while place.exists() and time.monotonic() < give_up:
+                time.sleep(0.05)
 
 
 def why_not() -> str | None:
