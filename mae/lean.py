@@ -19,8 +19,9 @@ from timm.models.vision_transformer import Attention, Block
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mae.attention import explicit_attention
 from mae.layers import product_of
-from mae.masking import Masking, pick
+from mae.masking import Masking
 
 if TYPE_CHECKING:
     from mae.model import MaskedAutoencoderViT
@@ -28,10 +29,31 @@ if TYPE_CHECKING:
 
 def lean_loss(model: "MaskedAutoencoderViT", imgs: Tensor, split: Masking) -> Tensor:
     """The loss of images (N, C, H, W) under a masking: a scalar, float32."""
-    patches = model.patchify(imgs)  # [N, L, p*q*C]
-    latent = _encode(model, pick(patches, split.ids_keep), split)
+    shuffled = _rows(model.patchify(imgs), split.ids_shuffle)  # [N, L, p*q*C]
+    latent = _encode(model, shuffled[:, : split.keep], split)
     pred = _decode(model, latent, split)
-    return (pred.float() - model.targets(pick(patches, split.ids_masked))).square().mean()
+    return F.mse_loss(pred.float(), _targets(model, shuffled[:, split.keep :]))
+
+
+def _rows(patches: Tensor, ids: Tensor) -> Tensor:
+    """The patches (N, L, D), which need no gradient, at ids (N, K): (N, K, D)."""
+    n, length = patches.shape[:2]
+    first = torch.arange(0, n * length, length, device=ids.device)
+    return F.embedding(ids + first[:, None], patches.flatten(0, 1))
+
+
+def _targets(model: "MaskedAutoencoderViT", patches: Tensor) -> Tensor:
+    """`model.targets` of patches (N, K, D) in one pass.
+
+    What layer_norm divides by is of the biased variance: (x - mean) / sqrt(D / (D - 1) * biased +
+    1e-6), as published, is sqrt((D - 1) / D) times (x - mean) / sqrt(biased + (D - 1) / D * 1e-6).
+    """
+    if not model.norm_pix_loss:
+        return patches.float()
+    size = patches.shape[-1]
+    share = (size - 1) / size
+    scale = torch.full((size,), share**0.5, device=patches.device)
+    return F.layer_norm(patches.float(), (size,), scale, eps=1e-6 * share)
 
 
 def _encode(model: "MaskedAutoencoderViT", visible: Tensor, split: Masking) -> Tensor:
@@ -75,25 +97,24 @@ def _run(recompute: bool, step: Callable[..., Tensor], *inputs: Any) -> Tensor:
 
 def _last_block(block: Block, x: Tensor, seen: int) -> Tensor:
     """What the block makes of the tokens (N, T, d) from number `seen` on: (N, T - seen, d)."""
-    normed = block.norm1(x)
-    x = x[:, seen:] + _attend(block.attn, normed[:, seen:], normed)
+    x = x[:, seen:] + _attend(block.attn, block.norm1(x), seen)
     return x + block.mlp(block.norm2(x))
 
 
-def _attend(attention: Attention, queries: Tensor, tokens: Tensor) -> Tensor:
-    """Attention of some tokens (N, Q, d) to all of them (N, T, d): (N, Q, d)."""
-    width = queries.shape[-1]
+def _attend(attention: Attention, tokens: Tensor, seen: int) -> Tensor:
+    """Attention of the tokens (N, T, d) from number `seen` on to all of them: (N, T - seen, d)."""
+    if not attention.fused_attn:
+        mixed = explicit_attention(attention.qkv(tokens), attention.num_heads, seen)
+        return attention.proj(mixed)
+    width = tokens.shape[-1]
     weight, bias = attention.qkv.weight, attention.qkv.bias
     product = product_of(attention.qkv)
-    q = _heads(product(queries, weight[:width], bias[:width]), attention.num_heads)
+    q = _heads(product(tokens[:, seen:], weight[:width], bias[:width]), attention.num_heads)
     k, v = (
         _heads(part, attention.num_heads)
         for part in product(tokens, weight[width:], bias[width:]).chunk(2, dim=-1)
     )
-    if attention.fused_attn:
-        mixed = F.scaled_dot_product_attention(q, k, v)
-    else:
-        mixed = ((q * attention.scale) @ k.transpose(-2, -1)).softmax(dim=-1) @ v
+    mixed = F.scaled_dot_product_attention(q, k, v)
     return attention.proj(mixed.transpose(1, 2).flatten(2))
 
 

@@ -8,8 +8,10 @@ from typing import Literal
 
 import torch
 from timm.layers import Mlp
+from timm.models.vision_transformer import Attention
 from torch import nn
 
+from mae.attention import ExplicitAttention
 from mae.layers import ConvolvedLinear, LeanMlp, change_layers
 from mae.model import MaskedAutoencoderViT
 
@@ -89,5 +91,7 @@ def choose_kernels(
         block.attn.fused_attn = exact or not on_cpu
     if on_cpu:
         change_layers(model, Mlp, LeanMlp)
+    if on_cpu and not exact:
+        change_layers(model, Attention, ExplicitAttention)
     if on_cpu and exact and cpu_features() >= SLOW_PRODUCTS:
         change_layers(model, nn.Linear, ConvolvedLinear)

@@ -9,9 +9,11 @@ import pytest
 import reference
 import torch
 from timm.layers import Mlp
+from timm.models.vision_transformer import Attention
 from torch import nn
 
 from mae import model as models
+from mae.attention import ExplicitAttention, explicit_attention
 from mae.layers import ConvolvedLinear, LeanMlp, change_layers
 from mae.masking import masking
 from mae.model import MaskedAutoencoderViT
@@ -106,19 +108,20 @@ def test_without_noise_the_mask_is_torchs_to_draw():
         assert torch.equal(model(imgs)[0], first)
 
 
-@pytest.mark.parametrize("fused", [True, False], ids=["fused attention", "explicit"])
+@pytest.mark.parametrize("attention", ["fused", "timm's explicit", "explicit"])
 @pytest.mark.parametrize("convolved", [True, False], ids=["convolved", "products"])
 @pytest.mark.parametrize("norm_pix_loss", [True, False])
 @pytest.mark.parametrize("decoder_depth", [1, 2])
 @pytest.mark.parametrize("recompute", [False, True])
 def test_the_lean_training_path_has_the_loss_and_gradients_of_the_plain_one(
-    norm_pix_loss, fused, convolved, decoder_depth, recompute
+    norm_pix_loss, attention, convolved, decoder_depth, recompute
 ):
     model = small(norm_pix_loss=norm_pix_loss, decoder_depth=decoder_depth)
     model.recompute = recompute
     for block in (*model.blocks, *model.decoder_blocks):
-        block.attn.fused_attn = fused
+        block.attn.fused_attn = attention == "fused"
     imgs, noise = torch.randn(3, 2, 12, 20), torch.rand(3, 15)
+    imgs[:, :, :4] *= 1e-3  # nearly of one colour: what is added inside the root counts
     plain, pred, mask = model(imgs, 0.75, noise)
     assert pred.shape == (3, 15, 32)
     assert mask.sum().item() == 3 * 12
@@ -126,6 +129,8 @@ def test_the_lean_training_path_has_the_loss_and_gradients_of_the_plain_one(
     expected = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
     change_layers(model, Mlp, LeanMlp)
+    if attention == "explicit":
+        change_layers(model, Attention, ExplicitAttention)
     if convolved:
         change_layers(model, nn.Linear, ConvolvedLinear)
     lean = model.training_loss(imgs, 0.75, noise)
@@ -134,6 +139,56 @@ def test_the_lean_training_path_has_the_loss_and_gradients_of_the_plain_one(
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("seen", [0, 1, 4])
+def test_explicit_attention_is_the_formula(seen):
+    qkv = torch.from_numpy(RNG.standard_normal((2, 5, 3 * 6))).requires_grad_()
+    mixed = explicit_attention(qkv, 2, seen)
+    expected = np.zeros((2, 5 - seen, 6))
+    for image, tokens in enumerate(qkv.detach().numpy()):
+        queries, keys, values = tokens.reshape(5, 3, 2, 3).transpose(1, 2, 0, 3)
+        for head in range(2):
+            for token in range(seen, 5):
+                scores = np.exp([queries[head, token] @ key / np.sqrt(3) for key in keys[head]])
+                expected[image, token - seen, 3 * head : 3 * head + 3] = (
+                    scores @ values[head] / scores.sum()
+                )
+    np.testing.assert_allclose(mixed.detach().numpy(), expected, rtol=1e-12)
+    assert torch.autograd.gradcheck(lambda x: explicit_attention(x, 2, seen), (qkv,))
+
+
+def test_explicit_attention_leaves_masks_to_timm():
+    timms, x = Attention(8, 2), torch.randn(2, 5, 8)
+    mask = torch.ones(5, 5, dtype=torch.bool).tril()
+    expected = timms(x, attn_mask=mask)
+    change_layers(timms, Attention, ExplicitAttention)
+    assert torch.equal(timms(x, attn_mask=mask), expected)
+    assert not torch.allclose(timms(x), expected)
+
+
+def test_a_step_in_bfloat16_is_as_near_to_the_exact_one_as_timms():
+    model = small(embed_dim=32, decoder_embed_dim=32, norm_pix_loss=True)
+    imgs, noise = torch.randn(8, 2, 12, 20), torch.rand(8, 15)
+
+    def gradients(rounded: bool) -> torch.Tensor:
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=rounded):
+            loss = model.training_loss(imgs, 0.75, noise)
+        assert loss.dtype == torch.float32
+        loss.backward()
+        kept = [weight.grad for weight in model.parameters() if weight.requires_grad]
+        assert {grad.dtype for grad in kept} == {torch.float32}
+        return torch.cat([grad.flatten() for grad in kept])
+
+    exact = gradients(rounded=False)
+    for block in (*model.blocks, *model.decoder_blocks):
+        block.attn.fused_attn = False
+    timms = (gradients(rounded=True) - exact).norm()
+    choice.choose_kernels(model, torch.device("cpu"), torch.bfloat16)
+    ours = (gradients(rounded=True) - exact).norm()
+    assert 0 < ours < 1.1 * timms
+    assert timms < 0.05 * exact.norm()
 
 
 def test_layers_change_to_and_fro_and_keep_their_weights():
@@ -194,6 +249,7 @@ def test_kernels_follow_device_and_precision(
         assert block.attn.fused_attn is fused
         assert type(block.mlp) is (LeanMlp if device == "cpu" else Mlp)
         assert (type(block.attn.qkv) is ConvolvedLinear) is convolved
+        assert (type(block.attn) is Attention) is fused
 
 
 def test_the_encoder_sees_nothing_of_masked_patches():
