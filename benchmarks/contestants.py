@@ -61,7 +61,7 @@ def _step(contestant: str, shape: Shape, precision: str) -> Step:
     from mae.train.device import choose_device, choose_kernels
 
     if contestant.startswith("mae"):
-        choose_device()
+        choose_device(frugal="recomputing" in contestant)
     model, loss = _loss(contestant, shape)
     if contestant.startswith("mae"):
         kind = torch.bfloat16 if precision == "bf16" else torch.float32

@@ -75,8 +75,9 @@ class _Attention(torch.autograd.Function):
             return part.unflatten(0, (n, ctx.heads))
 
         of_values.copy_(split(torch.bmm(weights.transpose(1, 2), grad)))
-        of_weights = torch.bmm(grad, values.transpose(1, 2))
-        of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
+        of_scores = torch._softmax_backward_data(
+            torch.bmm(grad, values.transpose(1, 2)), weights, -1, weights.dtype
+        )
         of_queries[:, :, : ctx.seen] = 0
         torch.mul(split(torch.bmm(of_scores, keys)), ctx.scale, out=of_queries[:, :, ctx.seen :])
         of_keys.copy_(split(torch.bmm(of_scores.transpose(1, 2), queries)))

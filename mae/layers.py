@@ -58,11 +58,12 @@ class _GeluLinear(torch.autograd.Function):
         tokens, weight = ctx.saved_tensors
         active = F.gelu(tokens).flatten(0, -2)
         grad = grad.flatten(0, -2)
-        of_active, of_weight, of_bias = (
-            _convolved_backward(grad, active, weight)
-            if ctx.convolve
-            else (grad @ weight, grad.t() @ active, grad.sum(0))
-        )
+        if ctx.convolve:
+            of_active, of_weight, of_bias = _convolved_backward(grad, active, weight)
+        else:
+            of_weight, of_bias = grad.t() @ active, grad.sum(0)
+            del active  # before another of its size is made
+            of_active = grad @ weight
         of_tokens = torch.ops.aten.gelu_backward(of_active.view_as(tokens), tokens)
         return of_tokens, of_weight, of_bias, None
 

@@ -38,7 +38,7 @@ def begin(
     campaign: Campaign, config: Config, images: Images, events: Events, ranks: Ranks
 ) -> Trainer:
     """A trainer where the newest valid checkpoint left off, or at the start."""
-    device = choose_device(config.run.threads)
+    device = choose_device(config.run.threads, frugal=config.run.recompute)
     trainer = Trainer(config, images, device, ranks=ranks)
     newest = ranks.decided(lambda: _newest(campaign, events))
     if newest is not None:

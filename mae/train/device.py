@@ -28,15 +28,17 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 NARROWEST_BF16_ON_CPU = 256
 
 
-def choose_device(threads: int | None = None) -> torch.device:
+def choose_device(threads: int | None = None, frugal: bool = False) -> torch.device:
     """The accelerator if there is one, else the CPU; it computes with that many threads.
 
     Tensors in the CPU's memory lie in pages of 2 MB where the kernel has them, if none has been
-    made before, and the memory of those freed is kept: a step allocates its activations anew, and
-    would have the kernel clear them 4 kB at a time.
+    made before. The memory of those freed is kept, unless one is `frugal`: a step allocates its
+    activations anew, and would have the kernel clear them, but what is kept has gaps (a tenth of
+    ViT-B's peak where activations are computed anew).
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch asks once
-    _keep_freed_memory()
+    if not frugal:
+        _keep_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
