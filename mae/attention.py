@@ -54,7 +54,9 @@ class _Attention(torch.autograd.Function):
     def forward(ctx: Any, qkv: Tensor, heads: int, seen: int) -> Tensor:
         parts = _by_heads(qkv, heads)
         n, width, scale = len(qkv), qkv.shape[-1] // 3, parts.shape[-1] ** -0.5
-        queries = (parts[0, :, :, seen:] * scale).flatten(0, 1)  # [B, T - seen, d / heads]
+        asking = parts[0, :, :, seen:]
+        queries = torch.mul(asking, scale, out=qkv.new_empty(asking.shape))  # scaled and in order
+        queries = queries.flatten(0, 1)  # [B, T - seen, d / heads]
         keys, values = parts[1:].flatten(1, 2)  # [B, T, d / heads]
         weights = torch.bmm(queries, keys.transpose(1, 2)).softmax(dim=-1)
         ctx.save_for_backward(queries, keys, values, weights)
