@@ -1,8 +1,8 @@
 """Texts without the secrets of a job: for records, screens and JSON."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, AnyStr
 
 HIDDEN = "***"
 SHORTEST = 4  # characters; what is shorter stands in too many words by chance
@@ -22,11 +22,37 @@ def secrets_of(environment: Mapping[str, str], from_file: Mapping[str, str]) -> 
 
 
 def hide(text: str, secrets: Sequence[str]) -> str:
-    """`text` with each of the secrets in it replaced, the longer first."""
-    told = sorted({secret for secret in secrets if len(secret) >= SHORTEST}, key=len, reverse=True)
-    if not told:
-        return text
-    return re.sub("|".join(map(re.escape, told)), HIDDEN, text)
+    """`text` with each of the secrets in it replaced; those that overlap as one."""
+    told = [secret for secret in secrets if len(secret) >= SHORTEST]
+    parts, shown_to = [], 0
+    for begin, end in merged(spans(text, told)):
+        parts += [text[shown_to:begin], HIDDEN]
+        shown_to = end
+    return "".join([*parts, text[shown_to:]])
+
+
+def spans(text: AnyStr, secrets: Sequence[AnyStr]) -> list[tuple[int, int]]:
+    """Begin and end of each place in `text` where a secret stands, also over another's. Pure."""
+    found = [(at, at + len(secret)) for secret in secrets for at in _places(text, secret)]
+    return sorted(found)
+
+
+def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same, of which no two touch; a log of nothing but a secret is few of them. Pure."""
+    found: list[tuple[int, int]] = []
+    for begin, end in spans:
+        if found and begin <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((begin, end))
+    return found
+
+
+def _places(text: AnyStr, secret: AnyStr) -> Iterator[int]:
+    at = text.find(secret)
+    while at >= 0:
+        yield at
+        at = text.find(secret, at + 1)
 
 
 def hide_in(data: Any, secrets: Sequence[str]) -> Any:

@@ -8,40 +8,16 @@ import errno
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from maejobs.files import size_of
-from maejobs.jobs.secrets import SHORTEST
+from maejobs.jobs.secrets import SHORTEST, merged, spans
 
 CHUNK = 250_000  # bytes looked through at once
 LONGEST_LOOK_SECONDS = 0.2  # or a command that floods its log would have us do nothing else
 LAST_LOOK_SECONDS = 10.0
 _log = logging.getLogger(__name__)
-
-
-def spans(data: bytes, secrets: Sequence[bytes]) -> list[tuple[int, int]]:
-    """Begin and end of each place in `data` where a secret stands, also over another's. Pure."""
-    found = [(at, at + len(secret)) for secret in secrets for at in _places(data, secret)]
-    return sorted(found)
-
-
-def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The same, of which no two touch; a log of nothing but a secret is few of them. Pure."""
-    found: list[tuple[int, int]] = []
-    for begin, end in spans:
-        if found and begin <= found[-1][1]:
-            found[-1] = (found[-1][0], max(end, found[-1][1]))
-        else:
-            found.append((begin, end))
-    return found
-
-
-def _places(data: bytes, secret: bytes) -> Iterator[int]:
-    at = data.find(secret)
-    while at >= 0:
-        yield at
-        at = data.find(secret, at + 1)
 
 
 class Redaction:
@@ -51,8 +27,10 @@ class Redaction:
         self._log = log
         told = {secret.encode(errors="surrogateescape") for secret in secrets}
         self._secrets = [secret for secret in told if len(secret) >= SHORTEST]
-        # So much of what was looked at already may be the beginning of a secret.
-        self._overlap = max(map(len, self._secrets), default=1) - 1
+        # The end of what was looked at, as it was written: it may be the beginning of a secret,
+        # and be hidden already as all of another.
+        self._before = b""
+        self._longest = max(map(len, self._secrets), default=1) - 1
         self._seen = 0
         self._told = False
 
@@ -81,13 +59,17 @@ class Redaction:
         descriptor = os.open(self._log, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             while True:
-                start = _next_data(descriptor, max(0, self._seen - self._overlap))
-                data = os.pread(descriptor, CHUNK + self._overlap, start)
-                if start + len(data) <= self._seen:
+                start = _next_data(descriptor, self._seen)
+                new = os.pread(descriptor, CHUNK, start)
+                if not new:
                     return
+                before = self._before if start == self._seen else b""
+                data, first = before + new, start - len(before)
                 for begin, end in merged(spans(data, self._secrets)):
-                    os.pwrite(descriptor, b"*" * (end - begin), start + begin)
-                self._seen = start + len(data)
+                    if end > len(before):
+                        os.pwrite(descriptor, b"*" * (end - begin), first + begin)
+                self._before = data[-self._longest :]
+                self._seen = start + len(new)
                 if time.monotonic() >= until:
                     return
         finally:
