@@ -30,6 +30,17 @@ def owner_of(path: Path) -> Owner:
     return ourselves()
 
 
+def caller() -> str:
+    """The name of the user who calls us, also by way of sudo."""
+    import pwd
+
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container has numbers that nobody has named
+        user = str(os.getuid())
+    return os.environ.get("SUDO_USER", user)
+
+
 def become(owner: Owner) -> None:
     """From here on root is `owner`, with their groups, HOME and name, and no way back.
 

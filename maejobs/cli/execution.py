@@ -150,6 +150,7 @@ def cancel_command(run: str, dry_run: bool) -> None:
     Example:
       maejobs cancel pretrain
     """
+    from maejobs.privilege import caller
     from maejobs.rundb.run import UNFINISHED
     from maejobs.supervise.cancel import awaits_retry, find_record, stop_run
 
@@ -160,7 +161,7 @@ def cancel_command(run: str, dry_run: bool) -> None:
         raise UserError(f"{record.id} is not running: {record.state}")
     if dry_run:
         click.echo(f"would stop {visible(record.id)}")
-    elif stop_run(record):
+    elif stop_run(record, f"`maejobs cancel`, called by {caller()}"):
         click.echo(f"told {visible(record.id)} to stop")
     else:
         raise UserError(f"{record.id} has no process on this host; `maejobs reconcile` settles it")

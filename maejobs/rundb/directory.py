@@ -7,6 +7,7 @@ from maejobs.files import write_atomically
 from maejobs.rundb.run import Run
 
 RECORD_NAME = "run.json"
+STOPPED_BY_NAME = "stopped_by"  # holds who has the run stopped
 LOG_NAME = "log"  # there from the moment at which the command is started
 RESERVED = 4096  # bytes: what the first record takes, a later one has on a full disk
 SETTLING_SECONDS = 60  # a directory this young without a record belongs to a supervisor starting
@@ -23,6 +24,19 @@ def read_record(directory: Path) -> Run | None:
 def was_started(directory: Path) -> bool:
     """Whether a command was started for the run, record or no record."""
     return (directory / LOG_NAME).exists()
+
+
+def keep_stopped_by(directory: Path, who: str) -> None:
+    """Leave word to the run's supervisor of who has it stopped. Raises OSError."""
+    write_atomically(directory / STOPPED_BY_NAME, who.encode(errors="replace"))
+
+
+def stopped_by(directory: Path) -> str | None:
+    """Who had the run stopped; None where nobody left word."""
+    try:
+        return (directory / STOPPED_BY_NAME).read_text() or None
+    except (OSError, ValueError):
+        return None
 
 
 def keep_record(directory: Path, run: Run) -> None:

@@ -25,7 +25,7 @@ from maejobs.launch.process import start_time
 from maejobs.launch.tree import Tree
 from maejobs.notify.hooks import Herald
 from maejobs.rundb import run as states
-from maejobs.rundb.directory import LOG_NAME
+from maejobs.rundb.directory import LOG_NAME, stopped_by
 from maejobs.rundb.events import EVENTS_NAME, GOOD_ENDINGS, PAUSED, Event, last_outcome
 from maejobs.rundb.run import Run
 from maejobs.supervise.child import Ending, Signals, supervise
@@ -48,7 +48,7 @@ from maejobs.supervise.recorder import Recorder
 from maejobs.supervise.redaction import Redaction
 from maejobs.supervise.sampling import sampled
 from maejobs.supervise.stall import Watchdog
-from maejobs.supervise.verdict import judge
+from maejobs.supervise.verdict import judge, why_cancelled
 
 _log = logging.getLogger(__name__)
 Watcher = Callable[[Run, list[Event]], None]
@@ -91,7 +91,8 @@ def attempt_run(
             finish(recorder, states.FAILED, f"could not look whether it may start: {error}")
             return
         if signals.count:
-            finish(recorder, states.CANCELLED, "stopped by a signal before it started")
+            why = why_cancelled(signals.first, stopped_by(Path(run.directory)))
+            finish(recorder, states.CANCELLED, f"{why}, before it started")
             return
         witness = stack.enter_context(closing(Witness()))
         disk = _disk_of(job, run, values)
@@ -231,7 +232,7 @@ def _conclude(home: Home, recorder: Recorder, ending: Ending, witness: Witness) 
     run.peak_tree_memory = max(run.peak_tree_memory or 0, run.peak_memory or 0) or None
     run.bytes_read, run.bytes_written = ending.bytes_read, ending.bytes_written
     outcome = last_outcome(directory / EVENTS_NAME)
-    state, reason = judge(ending, outcome in GOOD_ENDINGS)
+    state, reason = judge(ending, outcome in GOOD_ENDINGS, stopped_by(directory))
     if state in (states.FAILED, states.TIMED_OUT):
         run.failure_class = classify(witness.evidence(ending, directory, outcome))
         reason = explained(reason, run.failure_class)

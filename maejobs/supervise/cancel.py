@@ -2,25 +2,31 @@
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 from maejobs import clock
 from maejobs.errors import UserError, quoted
 from maejobs.home import Home
 from maejobs.launch.process import boot_id, host_name, is_alive, signal_group
-from maejobs.rundb.directory import RECORD_NAME, read_record
+from maejobs.privilege import acting_as, owner_of
+from maejobs.rundb.directory import RECORD_NAME, keep_stopped_by, read_record
 from maejobs.rundb.run import CLOCKS_DIFFER, FAILED, NAME, SKIPPED, Run
 from maejobs.supervise.claim import has_process
 
 
-def stop_run(run: Run) -> bool:
+def stop_run(run: Run, who: str) -> bool:
     """TERM to the run's supervisor, which hands it on; to the command if that is all there is.
 
-    Returns False where neither lives on this host and boot: there is nothing to stop.
+    The supervisor gives `who` as the reason: word of it is left in the run's directory, if there
+    is room. Returns False where neither lives on this host and boot: there is nothing to stop.
     """
     if run.host != host_name() or run.boot_id != boot_id():
         return False
     if run.supervisor_pid and is_alive(run.supervisor_pid, run.supervisor_started):
+        directory = Path(run.directory)
+        with suppress(OSError), acting_as(owner_of(directory)):
+            keep_stopped_by(directory, who)
         try:
             os.kill(run.supervisor_pid, signal.SIGTERM)
         except ProcessLookupError:

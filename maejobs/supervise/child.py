@@ -27,7 +27,10 @@ CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 @dataclass(frozen=True)
 class Ending:
-    """How the command ended. `stopped_for`: why we told it to stop, if we did."""
+    """How the command ended. `stopped_for`: why we told it to stop, if we did.
+
+    `told_by`: the signal that told us to, if one did.
+    """
 
     exit_code: int | None
     signal: int | None
@@ -36,14 +39,19 @@ class Ending:
     stopped_for: str | None
     bytes_read: int = 0  # from and to disks, as with the processor time of all it waited for
     bytes_written: int = 0
+    told_by: int | None = None
 
 
 class Signals:
-    """The signals the supervisor got, counted; `descriptor` becomes readable with each."""
+    """The signals the supervisor got, counted; `descriptor` becomes readable with each.
+
+    `first` is the number of the first one.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self.count = 0
+        self.first: int | None = None
         self.passed_on = False  # as TERM, to the command's group
         self._group: int | None = None
 
@@ -54,8 +62,9 @@ class Signals:
         """
         self._group = group
 
-    def note(self, _number: int, _frame: object) -> None:
+    def note(self, number: int, _frame: object) -> None:
         self.count += 1
+        self.first = self.first or number
         if self.count == 1 and self._group is not None and not _has_ended(self._group):
             self.passed_on = True
             signal_group(self._group, signal.SIGTERM)
@@ -165,6 +174,7 @@ def supervise(
         stopped_for=stopped_for,
         bytes_read=usage.ru_inblock * BLOCK,
         bytes_written=usage.ru_oublock * BLOCK,
+        told_by=signals.first,
     )
 
 

@@ -57,7 +57,7 @@ def take_locks(
         lock = acquire(own, run_id, wait, give_up)
         if lock is None and job.overlap == "replace":
             if first := read_record(run_directory(home, job.name, holder_of(own))):
-                stop_run(first)
+                stop_run(first, f"{run_id}, which replaces it")
             lock = acquire(own, run_id, patience, give_up)
         if lock is None:
             raise NotNow("overlap", f"{job.name} still runs: {holder_of(own)}")

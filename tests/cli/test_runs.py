@@ -1,6 +1,8 @@
 """Runs as a user starts, stops and looks at them."""
 
 import json
+import os
+import pwd
 import re
 import subprocess
 import time
@@ -86,7 +88,7 @@ def test_control_c_stops_a_run_in_good_order(write_job, script, terminal, inside
     screen.wait_for("line 1")
     screen.type("\x03")
     assert screen.end() == 1
-    assert ": cancelled (stopped by a signal" in screen.text
+    assert ": cancelled (stopped by SIGINT to its supervisor)" in screen.text
     assert "Traceback" not in screen.text
     assert newest(inside, "slow")["state"] == "cancelled"
 
@@ -216,6 +218,8 @@ def test_a_running_job_shows_in_status_and_can_be_cancelled(
     cancelled = maejobs("cancel", "slow")
     assert cancelled.returncode == 0, cancelled.stderr
     assert running.wait(30) == 1
+    who = pwd.getpwuid(os.getuid()).pw_name
+    assert newest(inside, "slow")["reason"] == f"stopped by `maejobs cancel`, called by {who}"
     again = maejobs("cancel", "slow")
     assert again.returncode == 2
     assert "is not running: cancelled" in again.stderr

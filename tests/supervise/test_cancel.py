@@ -1,6 +1,7 @@
 """Telling a run to stop, whoever still looks after it."""
 
 import signal
+from pathlib import Path
 
 import pytest
 from databases import take_away
@@ -26,10 +27,24 @@ def test_a_supervised_run_is_stopped_by_its_supervisor_and_recorded_as_cancelled
     process = supervisor(home, "night")
     wait_until_ready(home, "night")
 
-    assert stop_run(find_record(home, "night"))
+    assert stop_run(find_record(home, "night"), "us")
 
     assert end_of(process) == 1
-    assert only_run(home, "night").state == "cancelled"
+    run = only_run(home, "night")
+    assert (run.state, run.reason) == ("cancelled", "stopped by us")
+
+
+def test_where_no_word_can_be_left_the_run_is_stopped_all_the_same(home, write_job):
+    write_job("night", shell(ORDERLY))
+    process = supervisor(home, "night")
+    wait_until_ready(home, "night")
+    record = find_record(home, "night")
+    (Path(record.directory) / "stopped_by").mkdir()  # a full disk refuses as well
+
+    assert stop_run(record, "us")
+
+    assert end_of(process) == 1
+    assert only_run(home, "night").reason == "stopped by SIGTERM to its supervisor"
 
 
 def test_a_command_whose_supervisor_was_killed_is_stopped_itself(home, write_job):
@@ -39,10 +54,10 @@ def test_a_command_whose_supervisor_was_killed_is_stopped_itself(home, write_job
     process.kill()
     end_of(process)
 
-    assert stop_run(find_record(home, "night"))
+    assert stop_run(find_record(home, "night"), "us")
 
     wait_for(lambda: not lives(pid))
-    assert not stop_run(find_record(home, "night"))
+    assert not stop_run(find_record(home, "night"), "us")
 
 
 def test_what_runs_elsewhere_or_ran_before_the_last_boot_cannot_be_stopped(home, write_job):
@@ -52,7 +67,7 @@ def test_what_runs_elsewhere_or_ran_before_the_last_boot_cannot_be_stopped(home,
     record = find_record(home, "night")
 
     for change in ({"host": "elsewhere"}, {"boot_id": "earlier"}):
-        assert not stop_run(type(record)(**vars(record) | change))
+        assert not stop_run(type(record)(**vars(record) | change), "us")
     assert process.poll() is None
 
     process.send_signal(signal.SIGTERM)

@@ -41,8 +41,8 @@ from maejobs.supervise.verdict import judge
 QUICK = 'command = ["true"]\n'
 
 
-def ending(exit_code=None, signal=None, stopped_for=None) -> Ending:
-    return Ending(exit_code, signal, 1.0, 1, stopped_for)
+def ending(exit_code=None, signal=None, stopped_for=None, told_by=None) -> Ending:
+    return Ending(exit_code, signal, 1.0, 1, stopped_for, told_by=told_by)
 
 
 @pytest.mark.parametrize(
@@ -59,11 +59,15 @@ def ending(exit_code=None, signal=None, stopped_for=None) -> Ending:
             "timed_out",
             "told to stop at the deadline; ended by SIGTERM",
         ),
-        (ending(0, stopped_for=CANCEL), "cancelled", "stopped by a signal to the supervisor"),
         (
-            ending(signal=9, stopped_for=CANCEL),
+            ending(0, stopped_for=CANCEL, told_by=15),
             "cancelled",
-            "stopped by a signal to the supervisor",
+            "stopped by SIGTERM to its supervisor",
+        ),
+        (
+            ending(signal=9, stopped_for=CANCEL, told_by=1),
+            "cancelled",
+            "stopped by SIGHUP to its supervisor",
         ),
         (ending(0, stopped_for=STALL), "failed", "stalled, and was told to stop; exit code 0"),
         (
@@ -75,6 +79,11 @@ def ending(exit_code=None, signal=None, stopped_for=None) -> Ending:
 )
 def test_the_verdict_follows_from_how_the_command_ended(how, state, reason):
     assert judge(how) == (state, reason)
+
+
+def test_who_had_it_stopped_is_the_reason():
+    met = ending(signal=15, stopped_for=CANCEL, told_by=15)
+    assert judge(met, who="somebody") == ("cancelled", "stopped by somebody")
 
 
 def test_a_command_that_said_it_paused_succeeds_though_our_term_met_it_on_its_way_out():
@@ -302,7 +311,9 @@ def test_a_second_run_replaces_the_first_if_its_job_says_so(home, write_job):
     assert execute(home, "night", "manual").run.state == "succeeded"
 
     end_of(first)
-    assert [run.state for run in runs_of(home, "night")] == ["cancelled", "succeeded"]
+    old, new = runs_of(home, "night")
+    assert [old.state, new.state] == ["cancelled", "succeeded"]
+    assert old.reason == f"stopped by {new.id}, which replaces it"
 
 
 def test_jobs_that_share_a_lock_take_turns(home, write_job):
@@ -330,6 +341,7 @@ def test_a_run_is_cancelled_while_it_waits_for_its_turn(home, write_job):
     assert end_of(second, 5) == EXIT_FAILED
     waited = runs_of(home, "night")[-1]
     assert (waited.state, waited.started) == ("cancelled", None)
+    assert waited.reason == "stopped by SIGTERM to its supervisor, before it started"
     assert first.poll() is None
     first.send_signal(signal.SIGTERM)
     end_of(first)
