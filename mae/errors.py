@@ -38,6 +38,9 @@ def told(error: BaseException) -> tuple[str, int] | None:
     if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
         mend = "set run.micro_batch, run.recompute or a smaller model"
         return f"the memory is not enough: {_first_words(error)}; {mend}", 1
+    if str(error).startswith("DataLoader worker"):  # PyTorch's words, that a supervisor knows
+        mend = "for want of memory or of room in /dev/shm? then lower run.workers"
+        return f"{_first_words(error)}: {mend}", 1
     return None
 
 

@@ -1,10 +1,12 @@
 """Batches of images on a device: which samples, in which order, cropped where."""
 
+import atexit
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -64,7 +66,10 @@ def training_batches(
 def plain_batches(
     images: Images, view: View, batch_size: int, device: torch.device, workers: int
 ) -> Iterator[Batch]:
-    """All images in order, centrally cropped; unreadable ones are left out of their batch."""
+    """All images in order, centrally cropped; unreadable ones are left out of their batch.
+
+    One may be left with none: `reporting` passes over it.
+    """
     chunks = np.split(np.arange(len(images)), range(batch_size, len(images), batch_size))
     yield from _batches(images, view, 0, ((None, samples) for samples in chunks), device, workers)
 
@@ -72,13 +77,22 @@ def plain_batches(
 def reporting(
     batches: Iterable[Batch], note: Callable[[str], None], seen: set[Path] | None = None
 ) -> Iterator[Batch]:
-    """The same batches; every unreadable image that is not in `seen` is noted once."""
+    """The same batches but empty ones; every unreadable image that is not in `seen` is noted once.
+
+    Raises BadInput where no image at all can be read.
+    """
     seen = set() if seen is None else seen
+    unreadable, readable = 0, False
     for batch in batches:
         for path in sorted(set(batch.unreadable) - seen):
             note(f"{path}: not a readable image; left out")
         seen.update(batch.unreadable)
-        yield batch
+        unreadable += len(batch.unreadable)
+        if len(batch.samples):
+            readable = True
+            yield batch
+    if unreadable and not readable:
+        raise BadInput(f"none of {unreadable} images can be read; check the data folder")
 
 
 def _batches(
@@ -155,9 +169,35 @@ def _decode(decoder: Decoder, plan: Plan, device: torch.device, workers: int) ->
         worker_init_fn=_ignore_signals,
         pin_memory=device.type == "cuda",
     )
-    for epoch, samples, pixels, bad in loader:
-        unreadable = tuple(decoder.images.paths[s] for s in bad)
-        yield Batch(epoch, samples, _on_device(pixels, decoder.view, device), unreadable)
+    with _ended(iter(loader)) as batches:
+        for epoch, samples, pixels, bad in batches:
+            unreadable = tuple(decoder.images.paths[s] for s in bad)
+            if epoch is not None and not len(samples):
+                raise BadInput(
+                    f"none of {len(bad)} images in a batch can be read, {unreadable[0]} for one; "
+                    "check the data folder"
+                )
+            imgs = _on_device(pixels, decoder.view, device)
+            yield Batch(epoch or 0, samples, imgs, unreadable)
+
+
+@contextmanager
+def _ended(batches: Any) -> Iterator[Any]:
+    """An iterator of a DataLoader, whose processes have ended afterwards.
+
+    Also at our own end, if an error's traceback still holds the iterator then: Python would send
+    them a TERM, which they ignore, and wait for ever.
+    """
+    shut_down = getattr(batches, "_shutdown_workers", None)  # without workers there is none
+    if shut_down is None:
+        yield batches
+        return
+    atexit.register(shut_down)
+    try:
+        yield batches
+    finally:
+        shut_down()
+        atexit.unregister(shut_down)
 
 
 def _on_device(pixels: Tensor, view: View, device: torch.device) -> Tensor:
@@ -172,17 +212,18 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device, non_blocking=True)
 
 
-def _collate(items: Sequence[Seen]) -> tuple[int, np.ndarray, Tensor, list[int]]:
+def _collate(items: Sequence[Seen]) -> tuple[int | None, np.ndarray, Tensor, list[int]]:
+    """Epoch, samples (N,), their pixels (N, C, h, w), and the samples that cannot be read."""
     epoch = items[0][0].epoch
     good = [(place.sample, pixels) for place, pixels in items if pixels is not None]
     bad = [place.sample for place, pixels in items if pixels is None]
-    if not good:
-        raise BadInput(f"none of {len(bad)} images in a batch can be read; check the data folder")
+    if not good:  # what that means is said by our parent: an error here would come as a traceback
+        return epoch, np.array([], dtype=np.int64), torch.empty(0, 1, 1, 1), bad
     if epoch is not None:
         # Another image stands in for an unreadable one, so that batches keep their size.
         good = [good[i % len(good)] for i in range(len(items))]
     samples = np.array([sample for sample, _ in good])
-    return epoch or 0, samples, torch.stack([pixels for _, pixels in good]), bad
+    return epoch, samples, torch.stack([pixels for _, pixels in good]), bad
 
 
 def _ignore_signals(_worker: int) -> None:

@@ -107,7 +107,8 @@ class Bench:
         from mae.evaluate.pictures import save_reconstruction
 
         self.stop.check()
-        batch = next(plain_batches(self.splits.held_out, self.view, PICTURED, self.device, 0))
+        batches = plain_batches(self.splits.held_out, self.view, PICTURED, self.device, 0)
+        batch = next(reporting(batches, self.note, self.unreadable))
         ratio = self.config.recipe.mask_ratio
         save_reconstruction(
             path, reconstruct(model, batch, self.view, ratio, self.precision), title

@@ -191,6 +191,36 @@ def test_an_unreadable_image_is_named_and_stood_in_for(folder, tiny, keep):
     assert notes == [f"{images.paths[3]}: not a readable image; left out"]
 
 
+def test_a_plain_batch_of_which_nothing_can_be_read_is_passed_over(folder, tiny):
+    images = open_source(str(folder)).train
+    for path in images.paths[4:8]:
+        path.write_bytes(b"no image")
+    notes: list[str] = []
+    batches = list(reporting(plain_batches(images, view_of(tiny), 4, CPU, 0), notes.append))
+    np.testing.assert_array_equal(
+        np.concatenate([batch.samples for batch in batches]), [*range(4), *range(8, len(images))]
+    )
+    assert all(len(batch.samples) for batch in batches)
+    assert notes == [f"{path}: not a readable image; left out" for path in images.paths[4:8]]
+
+
+def test_images_of_which_none_can_be_read_are_refused(folder, tiny):
+    images = open_source(str(folder)).held_out
+    for path in images.paths:
+        path.write_bytes(b"no image")
+    with pytest.raises(BadInput, match=f"none of {len(images)} images can be read"):
+        list(reporting(plain_batches(images, view_of(tiny), 4, CPU, 0), print))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_training_batch_of_which_nothing_can_be_read_is_refused_in_a_line(folder, tiny, workers):
+    images = open_source(str(folder)).train
+    for path in images.paths:
+        path.write_bytes(b"no image")
+    with pytest.raises(BadInput, match=r"^none of 16 images in a batch can be read, .* for one; "):
+        next(batches_of(images, view_of(tiny), 0, 16, range(3), workers))
+
+
 def test_pictures_of_another_size_are_cropped_to_the_networks(sample, tiny):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import forked
+import psutil
 import pytest
 
 from mae.config_file import read_config
@@ -94,6 +95,25 @@ def test_a_signal_to_the_group_pauses_at_a_checkpoint(tmp_path, folder, number):
     assert (saved.step, saved.size, saved.sha256) == (told["step"], told["bytes"], told["sha256"])
     last = json.loads(history.read_text().splitlines()[-1])
     assert last["step"] == saved.step
+
+
+@pytest.mark.slow
+@pytest.mark.fault
+def test_a_killed_process_of_the_loader_ends_the_night_with_one_line(tmp_path, folder):
+    """The others ignore the TERM with which Python ends what is left at its own end."""
+    words = pretrain(tmp_path / "campaign", "--data", str(folder), "--steps", "100000")
+    words += ["--set", "run.workers=2"]
+    process = start([*INSTALLED, *words[len(COMMAND) :]], tmp_path)
+    history = tmp_path / "campaign/metrics.jsonl"
+    wait_for(lambda: history.exists() and history.read_text().count("\n") > 1, process)
+    loaders = psutil.Process(process.pid).children()
+    loaders[-1].kill()
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    (line,) = [line for line in err.splitlines() if not line.startswith("\r")]
+    assert line.startswith("mae: DataLoader worker (pid")
+    assert line.endswith("then lower run.workers")
+    assert psutil.wait_procs(loaders, timeout=10)[1] == []
 
 
 @pytest.mark.slow
