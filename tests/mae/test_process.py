@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -95,6 +96,24 @@ def test_a_signal_to_the_group_pauses_at_a_checkpoint(tmp_path, folder, number):
     assert (saved.step, saved.size, saved.sha256) == (told["step"], told["bytes"], told["sha256"])
     last = json.loads(history.read_text().splitlines()[-1])
     assert last["step"] == saved.step
+
+
+@pytest.mark.slow
+@pytest.mark.fault
+def test_an_error_while_images_are_read_ahead_ends_the_night(tmp_path, folder):
+    """It is not the loader's own, so nobody tells the loader that it is no longer needed."""
+    root = tmp_path / "campaign"
+    root.mkdir()
+    (root / "checkpoints").touch()
+    words = pretrain(root, "--data", str(folder), "--steps", "2", "--set", "run.workers=1")
+    process = start([*INSTALLED, *words[len(COMMAND) :]], tmp_path)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert (process.returncode, out) == (1, "")
+    assert "is not on the disk" in err.splitlines()[-1]
 
 
 @pytest.mark.slow
