@@ -71,11 +71,11 @@ def _from_file(home: Home, job: Job) -> dict[str, str]:
 
 def problems_of(home: Home, job: Job) -> list[str]:
     """What would keep the job from starting, each with file and line."""
-    path = home.jobs_dir / f"{job.name}.toml"
+    path, secrets = home.jobs_dir / f"{job.name}.toml", known_secrets(home, job)
     with acting_as(owner_of(home.jobs_dir)):
         text = path.read_text(encoding="utf-8")
         found = list(_problems(home, job))
-    return [f"{path}:{line_of(text, (key,))}: {key}: {why}" for key, why in found]
+    return [f"{path}:{line_of(text, (key,))}: {key}: {hide(why, secrets)}" for key, why in found]
 
 
 def _problems(home: Home, job: Job) -> Iterator[tuple[str, str]]:

@@ -96,15 +96,16 @@ def attempt_run(
             return
         witness = stack.enter_context(closing(Witness()))
         disk = _disk_of(job, run, values)
+        command = [expand(word, values) for word in job.command]
         try:
-            child = _start(home, job, run, values, passed, herald)
+            child = _start(home, job, run, values, command, passed, herald)
         except UserError as error:
             run.failure_class = BAD_JOB_FILE
             finish(recorder, states.FAILED, str(error))
             return
         except CouldNotStart as error:
-            run.failure_class = class_of_start(error.__cause__, run.command)
-            finish(recorder, states.FAILED, str(error))
+            run.failure_class = class_of_start(error.__cause__, command)
+            finish(recorder, states.FAILED, hide(str(error), herald.secrets))
             return
         signals.pass_on_to(child.pid)
         recorder.save_underway()
@@ -159,11 +160,16 @@ def _patience(run: Run, wait: timedelta) -> float:
 
 
 def _start(
-    home: Home, job: Job, run: Run, values: dict[str, str], passed: Passed, herald: Herald
+    home: Home,
+    job: Job,
+    run: Run,
+    values: dict[str, str],
+    command: list[str],
+    passed: Passed,
+    herald: Herald,
 ) -> subprocess.Popen[bytes]:
-    """The started command. Raises CouldNotStart; UserError: its `env_file` is not fit to read."""
+    """`command`, started. Raises CouldNotStart; UserError: its `env_file` is not fit to read."""
     directory = Path(run.directory)
-    command = [expand(word, values) for word in job.command]
     from_file = variables_from_file(home, job, values)
     environment = build_environment(
         home, job, values, directory / EVENTS_NAME, run.deadline, os.environ, passed.gpus, from_file

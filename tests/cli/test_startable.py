@@ -35,6 +35,15 @@ def test_a_mistake_is_told_with_file_and_line(home, write_job, inside, text, lin
     )
 
 
+@pytest.mark.parametrize("program", ["/no/sekrit-zz/program", "sekrit-zz"])
+def test_a_secret_in_the_programs_path_is_told_to_nobody(write_job, inside, program):
+    write_job("night", f'command = ["{program}"]\nenv = {{ API_KEY = "sekrit-zz" }}\n')
+    told = "".join(inside(*words).stdout for words in (["jobs", "--json"], ["doctor"]))
+    told += inside("jobs").stderr
+    assert told.count("*** cannot be started" if "/" not in program else "no/***/program can") == 3
+    assert "sekrit" not in told
+
+
 def test_what_the_run_will_find_is_found(home, write_job, inside, script, tmp_path):
     (home.root / "bin").mkdir()
     (home.root / "bin" / "mine").symlink_to(script("true"))

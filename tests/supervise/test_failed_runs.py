@@ -87,6 +87,20 @@ def test_a_bad_job_file_and_a_program_that_is_not_there_say_so(home, write_job):
     assert only_run(home, "typo").failure_class == "bad_command"
 
 
+def test_a_secret_in_the_programs_path_is_hidden_and_the_failure_told_apart_all_the_same(
+    home, write_job, tmp_path
+):
+    program, env = f"{tmp_path}/sekrit-zz/train", 'env = { API_KEY = "sekrit-zz" }\n'
+    write_job("night", f'command = ["{program}"]\n{env}')
+
+    execute(home, "night", "cron", SLOT)
+
+    run = only_run(home, "night")
+    assert run.reason == f"could not start {tmp_path}/***/train: No such file or directory"
+    assert run.failure_class == "bad_command"
+    assert "sekrit" not in find_record(home, "night").to_json()
+
+
 def test_a_home_that_is_not_mounted_is_the_hosts_fault_and_tried_again(
     home, write_job, monkeypatch
 ):
