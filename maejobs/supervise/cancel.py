@@ -11,31 +11,37 @@ from maejobs.home import Home
 from maejobs.launch.process import boot_id, host_name, is_alive, signal_group
 from maejobs.privilege import acting_as, owner_of
 from maejobs.rundb.directory import RECORD_NAME, keep_stopped_by, read_record
-from maejobs.rundb.run import CLOCKS_DIFFER, FAILED, NAME, SKIPPED, Run
+from maejobs.rundb.run import CLOCKS_DIFFER, FAILED, NAME, RUNNING, SKIPPED, Run
 from maejobs.supervise.claim import has_process
 
 
 def stop_run(run: Run, who: str) -> bool:
     """TERM to the run's supervisor, which hands it on; to the command if that is all there is.
 
-    The supervisor gives `who` as the reason: word of it is left in the run's directory, if there
-    is room. Returns False where neither lives on this host and boot: there is nothing to stop.
+    Word of `who` is left in the run's directory, if there is room: the supervisor, or where that
+    is gone `reconcile`, gives it as the reason. Returns False where neither lives on this host and
+    boot: there is nothing to stop.
     """
     if run.host != host_name() or run.boot_id != boot_id():
         return False
     if run.supervisor_pid and is_alive(run.supervisor_pid, run.supervisor_started):
-        directory = Path(run.directory)
-        with suppress(OSError), acting_as(owner_of(directory)):
-            keep_stopped_by(directory, who)
+        _leave_word(run, who)
         try:
             os.kill(run.supervisor_pid, signal.SIGTERM)
         except ProcessLookupError:
             return False
         return True
     if run.pid and is_alive(run.pid, run.pid_started):
+        _leave_word(run, who)
         signal_group(run.pid, signal.SIGTERM)
         return True
     return False
+
+
+def _leave_word(run: Run, who: str) -> None:
+    directory = Path(run.directory)
+    with suppress(OSError), acting_as(owner_of(directory)):
+        keep_stopped_by(directory, who)
 
 
 def awaits_retry(run: Run) -> bool:
@@ -50,6 +56,8 @@ def awaits_retry(run: Run) -> bool:
 def find_record(home: Home, name: str) -> Run:
     """The record of the run `name`, or of the job `name`: the run under way, else the newest.
 
+    One whose command has started goes before those that wait for its end.
+
     The directory is asked, not the database, so that a run can be stopped while that is away.
     Raises UserError where there is neither.
     """
@@ -61,9 +69,16 @@ def find_record(home: Home, name: str) -> Run:
     latest = clock.now() + CLOCKS_DIFFER
     found = max(
         filter(None, records),
-        key=lambda run: (has_process(run), run.queued <= latest, run.queued),
+        key=lambda run: (_underway(run), run.queued <= latest, run.queued),
         default=None,
     )
     if found is None:
         raise UserError(f"no run and no job with runs is called {quoted(name)}; see `maejobs runs`")
     return found
+
+
+def _underway(run: Run) -> int:
+    """How far under way the run is: its command has started, it waits, it is over."""
+    if not has_process(run):
+        return 0
+    return 2 if run.state == RUNNING else 1

@@ -18,12 +18,21 @@ from maejobs.home import Home
 from maejobs.launch.process import boot_id, host_name, is_alive
 from maejobs.notify.hooks import after_reconcile
 from maejobs.rundb.database import BUSY_TIMEOUT_SECONDS, hurried_database
-from maejobs.rundb.directory import read_record
+from maejobs.rundb.directory import read_record, stopped_by
 from maejobs.rundb.events import EVENTS_NAME, ended_well
 from maejobs.rundb.ingest import ingest_directory
 from maejobs.rundb.queries import job_rows, lost_runs, runs_by_id, unfinished_runs
 from maejobs.rundb.record import SlotTaken, sum_up_again, write_run
-from maejobs.rundb.run import CLOCKS_DIFFER, FINISHED, LOOK_BACK, LOST, SUCCEEDED, Run, run_of
+from maejobs.rundb.run import (
+    CANCELLED,
+    CLOCKS_DIFFER,
+    FINISHED,
+    LOOK_BACK,
+    LOST,
+    SUCCEEDED,
+    Run,
+    run_of,
+)
 from maejobs.rundb.spool import LONGEST_SECONDS, spooled_runs, take_up
 from maejobs.watch.away import tell_of_database
 from maejobs.watch.heartbeat import beat
@@ -43,6 +52,7 @@ class Findings:
     taken_up: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     ended_well: list[str] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     started: list[str] = field(default_factory=list)
@@ -89,7 +99,7 @@ def _reconcile(
         lost = lost_runs(engine, clock.now() - SECOND_LOOK)
         for row in [*lost, *unfinished_runs(engine)]:
             _settle(engine, row, findings, dry_run)
-        settled = [*findings.lost, *findings.ended_well]
+        settled = [*findings.lost, *findings.ended_well, *findings.cancelled]
         if not dry_run:
             _forget_what_lies_ahead(engine)
         going_on = {row.job for row in unfinished_runs(engine) if row.id not in settled}
@@ -125,7 +135,7 @@ def _take_up_unrecorded(home: Home, engine: Engine, findings: Findings, dry_run:
 
 
 def _settle(engine: Engine, row: Row[Any], findings: Findings, dry_run: bool) -> None:
-    """Judge one unfinished run: alive, ended as its supervisor or its command says, or lost.
+    """Judge one unfinished run: alive, ended as itself says, stopped by somebody, or lost.
 
     One that was held to be lost is looked at again: its command may have lived on unseen. A run on
     another host is that host's to judge.
@@ -150,7 +160,11 @@ def _settle(engine: Engine, row: Row[Any], findings: Findings, dry_run: bool) ->
         return
     run = run_of(row)
     run.finished = clock.now()
-    if ended_well(stream):
+    if who := stopped_by(stream.parent):  # a good end that follows is what was asked for
+        run.state, run.failure_class = CANCELLED, None
+        run.reason = f"stopped by {who}"
+        names = findings.cancelled
+    elif ended_well(stream):
         run.state, run.failure_class = SUCCEEDED, None
         run.reason = "its supervisor was lost; the command reported a good end"
         names = findings.ended_well

@@ -1,10 +1,13 @@
 """Telling a run to stop, whoever still looks after it."""
 
+import os
 import signal
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from databases import take_away
+from recorded_runs import NIGHT, a_run, at_home
 from running import (
     ORDERLY,
     SLOT,
@@ -18,8 +21,12 @@ from running import (
 )
 
 from maejobs.errors import UserError
+from maejobs.launch.process import boot_id, start_time
+from maejobs.rundb.directory import keep_record
+from maejobs.rundb.run import QUEUED, RUNNING
 from maejobs.supervise.cancel import find_record, stop_run
 from maejobs.supervise.execute import execute
+from maejobs.watch.reconcile import reconcile
 
 
 def test_a_supervised_run_is_stopped_by_its_supervisor_and_recorded_as_cancelled(home, write_job):
@@ -58,6 +65,9 @@ def test_a_command_whose_supervisor_was_killed_is_stopped_itself(home, write_job
 
     wait_for(lambda: not lives(pid))
     assert not stop_run(find_record(home, "night"), "us")
+    assert reconcile(home).lost == []
+    run = only_run(home, "night")
+    assert (run.state, run.reason) == ("cancelled", "stopped by us")
 
 
 def test_what_runs_elsewhere_or_ran_before_the_last_boot_cannot_be_stopped(home, write_job):
@@ -94,6 +104,18 @@ def test_the_run_under_way_is_meant_rather_than_a_newer_one_that_is_over(home, w
 
     process.send_signal(signal.SIGTERM)
     end_of(process)
+
+
+def test_the_run_under_way_is_meant_rather_than_one_that_waits_for_its_end(home):
+    us = {"supervisor_pid": os.getpid(), "supervisor_started": start_time(os.getpid())}
+    for number, state in enumerate((RUNNING, QUEUED, QUEUED)):
+        run = a_run(night=number, state=state, boot_id=boot_id(), **us)
+        directory = at_home(home, run.id)
+        keep_record(directory, run)
+
+    assert find_record(home, "pretrain").slot == NIGHT
+    keep_record(at_home(home, find_record(home, "pretrain").id), a_run(boot_id="earlier", **us))
+    assert find_record(home, "pretrain").slot == NIGHT + timedelta(days=2)
 
 
 @pytest.mark.parametrize("name", ["night", "night-20261124T0200Z-1", "*", "", "../runs", "a/b"])

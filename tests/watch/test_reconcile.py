@@ -28,10 +28,11 @@ from maejobs.daemon.marks import heartbeat_file, write_heartbeat
 from maejobs.home import Home
 from maejobs.launch.process import boot_id, host_name, start_time
 from maejobs.rundb.database import DatabaseUnavailable, open_database
-from maejobs.rundb.directory import keep_record
+from maejobs.rundb.directory import keep_record, keep_stopped_by
 from maejobs.rundb.events import EVENTS_NAME
 from maejobs.rundb.record import write_run
 from maejobs.rundb.run import (
+    CANCELLED,
     FAILED,
     LOOK_BACK,
     LOST,
@@ -216,6 +217,32 @@ def test_a_command_that_lived_on_unseen_and_ended_well_is_lost_no_more(home):
         "failure_class": None,
     }
     assert reconcile(home).ended_well == []
+
+
+def test_a_run_that_somebody_had_stopped_is_cancelled_and_not_lost(home):
+    stopped = record(home, night=(datetime.now(UTC) - NIGHT).days)
+    keep_stopped_by(Path(stopped.directory), "us")
+    tell(stopped, '{"event": "outcome", "status": "paused"}')
+
+    assert reconcile(home, dry_run=True).cancelled == [stopped.id]
+    assert reconcile(home) == Findings(cancelled=[stopped.id])
+    assert row(home, "SELECT state, reason, failure_class FROM runs") == {
+        "state": CANCELLED,
+        "reason": "stopped by us",
+        "failure_class": None,
+    }
+    assert reconcile(home) == Findings()
+
+
+def test_one_that_was_held_to_be_lost_and_stopped_then_is_cancelled(home):
+    run = record(home, night=(datetime.now(UTC) - NIGHT).days)
+    assert reconcile(home).lost == [run.id]
+    keep_stopped_by(Path(run.directory), "us")
+    assert reconcile(home).cancelled == [run.id]
+    assert row(home, "SELECT state, failure_class FROM runs") == {
+        "state": CANCELLED,
+        "failure_class": None,
+    }
 
 
 def test_a_supervisor_that_was_only_thought_lost_still_has_the_last_word(home):
