@@ -106,6 +106,14 @@ class Home:
             make_private_directory(path)
 
 
+class BadSettings(UserError):
+    """maejobs.toml cannot be read; `home` is the home as it would be without that file."""
+
+    def __init__(self, message: str, home: Home) -> None:
+        super().__init__(message)
+        self.home = home
+
+
 def default_root() -> Path:
     """The user's data directory for maejobs (platformdirs)."""
     from platformdirs import user_data_path
@@ -116,12 +124,15 @@ def default_root() -> Path:
 def open_home(option: str | None) -> Home:
     """The home named by `--home`, else `MAEJOBS_HOME`, else the user's default; config applied.
 
-    Raises UserError for a config file that cannot be read, with the key and the nearest known one;
-    and, with the mend, for a home that others than its owner may write to.
+    Raises BadSettings for a config file that cannot be read, with the key and the nearest known
+    one; UserError, with the mend, for a home that others than its owner may write to.
     """
     root = home_root(option)
     _refuse_open_to_others(root)
-    config = _read_config(root / CONFIG_NAME)
+    try:
+        config = _read_config(root / CONFIG_NAME)
+    except UserError as error:
+        raise BadSettings(str(error), Home(root)) from error
     if shift := config.get("clock_shift"):
         os.environ[clock.SHIFT_VARIABLE] = str(shift)
     crontab = crontab_spec(config.get("crontab", "user"), root)

@@ -29,7 +29,7 @@ SECTIONS = {
         "plan": ("plan", "Draw the coming runs, how long they take, what collides."),
     },
     "Run": {
-        "exec": ("execution", "What cron calls: run JOB for the slot that is due."),
+        "exec": ("called", "What cron calls: run JOB for the slot that is due."),
         "run": ("execution", "Run JOB now, in the foreground, with a progress bar."),
         "retry": ("execution", "Run the job of a run that ended badly once more."),
         "cancel": ("execution", "Stop a run in good order."),

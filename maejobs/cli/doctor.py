@@ -15,6 +15,7 @@ from maejobs.cli.notify import who_is_told
 from maejobs.cli.options import (
     PATIENCE_SECONDS,
     HomeCommand,
+    become_owner_of,
     current_home,
     json_option,
     table_options,
@@ -31,7 +32,7 @@ from maejobs.cron.schedule import RECONCILE, belongs_to, command_words, is_probe
 from maejobs.cron.target import OTHER_USER, SYSTEM, open_target
 from maejobs.daemon.alone import is_served
 from maejobs.errors import EXIT_FAILED, MaejobsError
-from maejobs.home import Home
+from maejobs.home import BadSettings, Home
 from maejobs.privilege import acting_as, owner_of
 
 GOOD, WARNING, BAD = "good", "warning", "bad"
@@ -57,21 +58,25 @@ class Finding:
 def doctor_command(probing: bool, as_json: bool) -> int:
     """Check whether a night would work, point by point.
 
-    The home, the jobs, the database, the crontab, cron's environment and the daemon. Exit code 1
-    if something would keep a night from working.
+    The home, its settings, the jobs, the database, the crontab, cron's environment and the daemon.
+    Exit code 1 if something would keep a night from working.
 
     \b
     Example:
       maejobs doctor
       maejobs doctor --probe
     """
-    home = current_home()
-    findings = list(examine(home))
-    if probing and home.exists:
-        from maejobs.cli.probe import probed
+    try:
+        home = current_home()
+    except BadSettings as error:
+        findings = list(_without_settings(error))
+    else:
+        findings = list(examine(home))
+        if probing and home.exists:
+            from maejobs.cli.probe import probed
 
-        good, text = probed(home)
-        findings.append(Finding("probe", GOOD if good else BAD, text))
+            good, text = probed(home)
+            findings.append(Finding("probe", GOOD if good else BAD, text))
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -93,6 +98,14 @@ def examine(home: Home) -> Iterator[Finding]:
     yield from _environment(home)
     yield from _scheduler(home)
     yield Finding("zone", GOOD, whose_clock(home))
+
+
+def _without_settings(error: BadSettings) -> Iterator[Finding]:
+    """What can be said where maejobs.toml cannot be read: it names the database and the crontab."""
+    become_owner_of(error.home.root)
+    yield _home(error.home)
+    yield Finding("settings", BAD, f"{error} (no job starts; each slot is recorded as failed)")
+    yield from _jobs(error.home)
 
 
 def _home(home: Home) -> Finding:

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from maejobs.cli.options import HomeCommand, existing_home, json_option, looking_up, run_argument
+from maejobs.cli.settled import is_left, settled
 from maejobs.cli.text import shown_line, visible
 from maejobs.cron.fires import host_zone
 from maejobs.errors import MaejobsError, UserError
@@ -56,12 +57,17 @@ def logs_command(
         at = clock.at(line.start) if timestamps or as_json else None
         _print_line(line, at, timestamps, as_json)
         printed += 1
-    now = read_record(directory) or record
+    now = settled(home, read_record(directory) or record)
     if follow or not (printed or offset):
         why = f" ({now.reason})" if now.reason else ""
         empty = "" if printed or offset else " and has printed nothing"
-        state = f"is {now.state}" if now.state in UNFINISHED else now.state
-        click.echo(visible(f"maejobs: {now.id}: {state}{why}{empty}"), err=True)
+        click.echo(visible(f"maejobs: {now.id}: {_state(now)}{why}{empty}"), err=True)
+
+
+def _state(run: Run) -> str:
+    if is_left(run):
+        return f"was {run.state}, its process is gone (`maejobs reconcile` settles it)"
+    return f"is {run.state}" if run.state in UNFINISHED else run.state
 
 
 def _find(home: Home, name: str) -> Run:

@@ -1,6 +1,7 @@
 """Whether a job whose file is well-formed could start at night: its schedule, its program."""
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from maejobs.cron.dialect import dialect_of
 from maejobs.cron.grammar import BadExpression, parse_expression
 from maejobs.errors import UserError
 from maejobs.home import Home
-from maejobs.jobs.load import line_of
+from maejobs.jobs.load import line_of, load_job
 from maejobs.jobs.model import Job
 from maejobs.jobs.placeholders import expand
 from maejobs.jobs.secrets import hide, secrets_of
@@ -33,6 +34,11 @@ def shown_command(home: Home, job: Job) -> list[str]:
     """The same without what is known to be secret, fit for a screen."""
     secrets = known_secrets(home, job)
     return [hide(word, secrets) for word in expanded_command(home, job)]
+
+
+def command_line(home: Home, name: str) -> str:
+    """The same of the job called so, as a shell would have it. Raises UserError."""
+    return shlex.join(shown_command(home, load_job(home.jobs_dir, name)))
 
 
 def known_secrets(home: Home, job: Job) -> list[str]:

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 from conftest import MAEJOBS
 from databases import configure
+from recorded_runs import a_run, at_home
 
+from maejobs.launch.process import boot_id, host_name
 from maejobs.rundb.database import open_database
+from maejobs.rundb.directory import keep_record
 from maejobs.rundb.record import set_job, write_run
 from maejobs.rundb.run import MISSED, SUCCEEDED, Run
 
@@ -304,6 +307,26 @@ def test_the_log_of_a_missed_run_says_that_there_is_none(home, inside):
     done = inside("logs", "quick-20261124T0200Z-1")
     assert done.returncode == 2
     assert "has no log: it is missed: no run was started for this slot" in done.stderr
+
+
+def test_of_a_run_whose_process_is_gone_it_is_told_what_reconcile_made_of_it(home, inside):
+    run = a_run(host=host_name(), boot_id=boot_id())
+    run.directory = str(at_home(home, run.id))
+    keep_record(Path(run.directory), run)
+    with open_database(home) as engine:
+        write_run(engine, run)
+
+    assert "was running, its process is gone (`maejobs reconcile`" in inside("logs", run.id).stderr
+    assert "`maejobs reconcile` settles it" in inside("cancel", run.id).stderr
+    assert f"lost: {run.id}" in inside("reconcile").stdout
+    assert f"{run.id}: lost (its process is gone)" in inside("logs", run.id, "-f").stderr
+    assert "is not running: lost" in inside("cancel", run.id).stderr
+
+
+def test_a_run_on_another_host_is_not_said_to_be_gone(home, inside):
+    run = a_run()
+    keep_record(at_home(home, run.id), run)
+    assert f"{run.id}: is running and has" in inside("logs", run.id).stderr
 
 
 def test_a_failed_run_can_be_retried_and_a_good_one_not(write_job, inside):

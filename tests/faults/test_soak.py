@@ -37,7 +37,7 @@ from month import (
 from recorded_runs import rows
 from running import end_of, kill, lives, shell, wait_for
 
-from maejobs.cli import execution, main, pausing, probe, scheduling, unattended
+from maejobs.cli import called, main, pausing, probe, scheduling, unattended
 from maejobs.home import Home
 from maejobs.launch.revision import code_revision
 from maejobs.supervise import execute
@@ -45,7 +45,7 @@ from maejobs.supervise import slot as slot_of_call
 from maejobs.watch import complaints, reconcile
 
 # Imported once, and not by each copy of this process.
-LATE = (execution, pausing, probe, scheduling, unattended, execute, slot_of_call)
+LATE = (called, pausing, probe, scheduling, unattended, execute, slot_of_call)
 LATER = (complaints, reconcile)
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(3600)]
