@@ -55,6 +55,12 @@ def _some_time(duration: timedelta) -> timedelta:
     return duration
 
 
+def _not_zero(duration: timedelta) -> timedelta:
+    if not duration:  # no slot could be in time
+        raise ValueError("must be more than 0s, or be left out")
+    return duration
+
+
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 Size = Annotated[int, BeforeValidator(parse_size)]
 TimeOfDay = Annotated[time, BeforeValidator(parse_time_of_day)]
@@ -132,7 +138,7 @@ class Job(BaseModel):
     summary: Text = ""
     schedule: Text | None = None
     until: TimeOfDay | None = None
-    timeout: Duration | None = None
+    timeout: Annotated[Duration, AfterValidator(_not_zero)] | None = None
     grace: Duration = timedelta(seconds=30)
     stall_after: Annotated[Duration, AfterValidator(_some_time)] | None = None
     overlap: Literal["skip", "wait", "replace"] = "skip"
@@ -147,7 +153,7 @@ class Job(BaseModel):
     retry_delay: Duration = timedelta(minutes=1)
     late_after: Duration = timedelta(minutes=10)
     catch_up: Literal["none", "latest"] = "none"
-    catch_up_within: Duration = timedelta(hours=12)
+    catch_up_within: Annotated[Duration, AfterValidator(_not_zero)] = timedelta(hours=12)
     env: dict[Variable, Argument] = {}
     env_file: Argument | None = None
     nice: Annotated[int, Field(ge=0, le=19)] = 0

@@ -156,6 +156,14 @@ def test_limits_that_no_run_could_keep_are_refused():
     ]
 
 
+@pytest.mark.parametrize("key", ["timeout", "catch_up_within"])
+@pytest.mark.parametrize("value", ["0", '"0s"', "1e-9"])
+def test_a_time_in_which_no_run_could_be_is_refused(key, value):
+    assert problems_of(GOOD + f"{key} = {value}\n") == [
+        (2, f"{key}: must be more than 0s, or be left out")
+    ]
+
+
 def test_a_table_that_asks_for_nothing_or_too_much_is_refused():
     assert problems_of(GOOD + 'disk = { path = "x" }\nhost = { wait = "1m" }\n') == [
         (2, "disk: say how much room is needed, as free, checkpoints or both"),
