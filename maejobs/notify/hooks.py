@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec
 
@@ -37,7 +37,7 @@ def _harmless(function: Callable[P, None]) -> Callable[P, None]:
         try:
             function(*args, **kwargs)
         except Exception as error:  # whatever it is, the run is worth more
-            _log.warning("nobody is told: %s", error)
+            _complain(str(error))
 
     return call
 
@@ -193,8 +193,14 @@ def _settings(home: Home) -> "Settings | None":
     try:
         return read_settings(home)
     except UserError as error:
-        _log.warning("nobody is told: %s", error)
+        _complain(str(error))
         return None
+
+
+@cache
+def _complain(why: str) -> None:
+    """Once: cron mails each line."""
+    _log.warning("nobody is told: %s", why)
 
 
 def start_sender(home: Home) -> int:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing, suppress
 from datetime import timedelta
 
 import pytest
-from databases import away, take_away
+from databases import away, configure, take_away
 from pager import HANG
 from recorded_runs import a_run
 from running import SLOT, end_of, only_run, shell, supervisor, wait_for
@@ -343,6 +343,14 @@ def test_what_waits_is_sent_by_a_later_round_even_without_a_database(
     with pytest.raises(Exception, match="run database"):
         reconcile(home)
     assert no_sender == ["send"]
+
+
+def test_a_mistake_in_the_settings_is_told_once_and_not_at_each_look(home, write_job, inside):
+    configure(home, 'crontab = "crontab"\n[notify]\nurls = ["foo"]\n')
+    write_job("quick", 'command = ["true"]\n')
+    done = inside("exec", "quick")
+    assert done.returncode == 0
+    assert done.stderr.count("\n") == done.stderr.count("nobody is told: ") == 1
 
 
 @pytest.mark.fault
