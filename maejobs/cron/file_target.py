@@ -66,6 +66,10 @@ class FileTarget:
                         write_atomically(path, table)
                     return
                 found = path.stat()
+                # Who may write to the directory may replace the file, and would make it theirs.
+                if not os.access(path, os.W_OK, effective_ids=True):
+                    why = f"its mode {found.st_mode & 0o777:04o} keeps {_user()} from that"
+                    raise TargetError(f"{self.name} cannot be written: {why}")
                 theirs = Owner(found.st_uid, found.st_gid)
                 given = theirs if os.geteuid() == 0 and theirs != self.owner else None
                 write_atomically(path, table, found.st_mode & 0o777, given)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,22 @@ def test_a_file_target_keeps_mode_link_and_owner_and_is_not_taken_away(tmp_path)
     assert target.read() == b""
     FileTarget(tmp_path / "none").install(b"")
     assert FileTarget(tmp_path / "none").read() is None
+
+
+def test_a_file_that_we_may_not_write_to_is_refused_though_its_directory_is_ours():
+    with tempfile.TemporaryDirectory() as place:
+        table = Path(place, "tab")
+        table.write_bytes(b"a\n")
+        table.chmod(0o444)
+        if os.geteuid() == 0:  # who acts then as whose the directory is
+            Path(place).chmod(0o755)
+            os.chown(place, 4242, 4243)
+        was = table.stat()
+        with pytest.raises(TargetError, match=r"tab cannot be written: its mode 0444 keeps \w+ fr"):
+            FileTarget(table).install(TABLE)
+        now = table.stat()
+        assert table.read_bytes() == b"a\n"
+        assert (now.st_ino, now.st_mode, now.st_uid) == (was.st_ino, was.st_mode, was.st_uid)
 
 
 def test_a_file_that_is_a_directory_is_an_error_and_not_an_empty_table(tmp_path):
