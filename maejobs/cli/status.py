@@ -39,7 +39,7 @@ from maejobs.errors import EXIT_FAILED, MaejobsError, UserError
 from maejobs.home import Home
 
 REBOOT = "@reboot"
-UNKNOWN = "unknown"  # the state of a job while the database is away
+GONE = "its file is gone"
 
 
 @click.command("status", cls=HomeCommand)
@@ -56,7 +56,7 @@ def status_command(as_json: bool) -> int:
     """
     home = current_home()
     take_the_daemons_zone(home)
-    rows, zone, trouble = _status(home)
+    rows, zone, trouble, are_known = _status(home)
     for line in trouble:
         click.echo(f"maejobs: {visible(line)}", err=True)
     if as_json:
@@ -64,19 +64,20 @@ def status_command(as_json: bool) -> int:
     elif not rows:
         click.echo(f"no jobs in {home.jobs_dir}; `maejobs init` puts ours there")
     else:
-        _print_status(rows, zone)
+        _print_status(rows, zone, are_known)
         tell_zone(zone, (row["next"] for row in rows if row["next"]))
     return EXIT_FAILED if trouble else 0
 
 
-def _print_status(rows: list[dict[str, Any]], zone: tzinfo) -> None:
+def _print_status(rows: list[dict[str, Any]], zone: tzinfo, are_known: bool) -> None:
+    stateless = "never ran" if are_known else "?"
     print_table(
         ["job", "last run", "state", "progress", "took", "next", "notes"],
         [
             [
                 row["job"],
                 relative(_last_known(row)),
-                row["state"] or "never ran",
+                row["state"] or stateless,
                 share(row["step"], row["total_steps"]),
                 length(row["duration_seconds"]),
                 f"{short_local(row['next'], zone)}, {relative(row['next'])}" if row["next"] else "",
@@ -152,8 +153,11 @@ def _slots(entry: Entry, dialect: Dialect, zone: tzinfo) -> Iterator[tuple[datet
         yield fire, entry.job, entry.expression
 
 
-def _status(home: Home) -> tuple[list[dict[str, Any]], tzinfo, list[str]]:
-    """A row for each job that has a file, a schedule or a past, cron's zone, and what is unread."""
+def _status(home: Home) -> tuple[list[dict[str, Any]], tzinfo, list[str], bool]:
+    """A row for each job that has a file, a schedule or a past; cron's zone; what is unread.
+
+    And whether the database told of the runs.
+    """
     from maejobs.jobs.load import job_names
 
     trouble: list[str] = []
@@ -166,12 +170,11 @@ def _status(home: Home) -> tuple[list[dict[str, Any]], tzinfo, list[str]]:
         trouble.append(str(error))
     # Before `init` there is no database to miss.
     recorded = _recorded(home, trouble) if home.exists else {}
-    known = {"last_state": UNKNOWN} if recorded is None else {}
-    recorded = recorded or {}
-    names = sorted({*job_names(home.jobs_dir), *recorded, *(entry.job for entry in entries)})
+    past = recorded or {}
+    names = sorted({*job_names(home.jobs_dir), *past, *(entry.job for entry in entries)})
     zone = zone_of_slots(home, table)
-    rows = [_job_status(home, name, entries, zone, recorded.get(name, known)) for name in names]
-    return rows, zone, trouble
+    rows = [_job_status(home, name, entries, zone, past.get(name, {})) for name in names]
+    return rows, zone, trouble, recorded is not None
 
 
 def _recorded(home: Home, trouble: list[str]) -> dict[str, dict[str, Any]] | None:
@@ -252,7 +255,8 @@ def _late_after(home: Home, name: str) -> tuple[timedelta, str | None]:
     try:
         return load_job(home.jobs_dir, name).late_after, None
     except MaejobsError as error:
-        return LATE_AFTER, str(error)
+        is_gone = not (home.jobs_dir / f"{name}.toml").exists()
+        return LATE_AFTER, GONE if is_gone else str(error)
 
 
 def _notes(row: dict[str, Any]) -> str:
@@ -264,7 +268,8 @@ def _notes(row: dict[str, Any]) -> str:
     if not row["schedule"]:
         notes.append("not scheduled")
     if row["problem"]:
-        notes.append("has an error: see `maejobs doctor`")
+        is_gone = row["problem"] == GONE
+        notes.append(GONE if is_gone else "has an error: see `maejobs doctor`")
     if row["pace"]:
         notes.append(f"suspiciously {row['pace']}")
     if not row["paused"]:  # while it is, how the last run ended is not what matters

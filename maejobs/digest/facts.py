@@ -69,7 +69,7 @@ class Digest:
     """From `since` to `now`, on `host`, where clocks show `zone`. `problems` are sentences.
 
     `alerts` are the jobs that somebody was told are bad; `unsent` so many messages wait;
-    `trouble` is what could not be read.
+    `trouble` is what could not be read; `runs_known`: the database was none of it.
     """
 
     host: str
@@ -84,6 +84,7 @@ class Digest:
     unsent: int
     trouble: tuple[str, ...]
     pictures: tuple[Picture, ...] = ()
+    runs_known: bool = True
 
 
 def to_do(digest: Digest) -> list[str]:
@@ -136,6 +137,9 @@ def _did_not_run(digest: Digest) -> Iterator[str]:
 def headline(digest: Digest) -> str:
     """The night in a few words."""
     done = sum(run.state == SUCCEEDED for run in digest.runs)
-    told = f"{done} of {len(digest.runs)} runs succeeded" if digest.runs else "nothing ran"
+    if digest.runs:
+        told = f"{done} of {len(digest.runs)} runs succeeded"
+    else:
+        told = "nothing ran" if digest.runs_known else "what ran is not known"
     todo = to_do(digest)
     return f"{told}; {'all is well' if not todo else f'{len(todo)} to look at'}"

@@ -46,12 +46,14 @@ def gather(home: Home, since: datetime, told: Told | None = None) -> Digest:
     now, trouble = clock.now(), list[str]()
     rows: Sequence[Any] = ()
     pictures: list[Picture] = []
+    runs_known = True
     try:
         with hurried_database(home, PATIENCE_SECONDS) as engine:
             rows = _runs_since(engine, min(since, told.since) if told else since)
             rows = [row for row in rows if told is None or _told(row) not in told.runs]
             pictures = _pictures(engine, rows)
     except MaejobsError as error:
+        runs_known = False
         trouble.append(str(error))
     outlook, unread = outlook_of(home, 1, PATIENCE_SECONDS)
     safety = _safety(home, rows, trouble)
@@ -68,6 +70,7 @@ def gather(home: Home, since: datetime, told: Told | None = None) -> Digest:
         sum(message.tries > 0 for message in waiting(home)),
         tuple(dict.fromkeys(trouble + unread)),
         tuple(pictures),
+        runs_known,
     )
 
 

@@ -25,12 +25,13 @@ def sections(digest: Digest) -> list[Section]:
 
 
 def _sections(digest: Digest) -> list[Section]:
+    unknown = None if digest.runs_known else "not known"
     return [
         Section("What must I do?", [[line] for line in to_do(digest)] or [["nothing"]]),
-        Section("Did it run?", list(_runs(digest)) or [["nothing ran"]]),
+        Section("Did it run?", list(_runs(digest)) or [[unknown or "nothing ran"]]),
         Section(
             "Is it safe?",
-            [_safety(one) for one in digest.safety] or [["no run wrote a checkpoint"]],
+            [_safety(one) for one in digest.safety] or [[unknown or "no run wrote a checkpoint"]],
         ),
         Section("What comes?", list(_coming(digest)) or [["nothing is scheduled"]]),
         Section(

@@ -111,4 +111,7 @@ def test_mistakes_are_told(home, lived_in, inside):
     done = inside("digest")
     assert done.returncode == 1
     assert "cannot be read: " in done.stdout
+    assert "what ran is not known; " in done.stdout
+    assert done.stdout.count("  not known\n") == 2  # nor what it wrote
+    assert "nothing ran" not in done.stdout
     assert told_of_absence(home) in done.stdout

@@ -53,14 +53,27 @@ def test_a_pause_whose_file_is_damaged_is_a_pause(home, write_job, inside, text)
 
 
 @pytest.mark.both_databases
-def test_while_the_database_is_away_what_it_knows_is_unknown(home, write_job, inside):
+def test_while_the_database_is_away_no_state_is_told(home, write_job, inside):
     write_job("quick", QUICK)
     assert "never ran" in inside("status").stdout
     take_away(home)
     done = inside("status")
     assert "never ran" not in done.stdout
-    assert "unknown" in done.stdout
-    assert row(inside)["state"] == "unknown"
+    assert "  ?  " in done.stdout
+    assert "unknown" not in done.stdout  # which is a state that runs have
+    assert row(inside)["state"] is None
+    assert done.returncode == 1
+
+
+def test_a_job_whose_file_is_gone_is_told_as_such(home, write_job, inside):
+    write_job("quick", QUICK)
+    inside("run", "quick")
+    (home.jobs_dir / "quick.toml").unlink()
+    write_job("other", "command = 3\n")
+    shown = inside("status").stdout
+    assert "its file is gone" in shown
+    assert shown.count("has an error: see `maejobs doctor`") == 1
+    assert row(inside)["problem"] == "its file is gone"
 
 
 @pytest.mark.parametrize(
