@@ -51,7 +51,11 @@ def exec_command(job: str, slot_text: str | None, dry_run: bool) -> int:
     try:
         home = existing_home()
     except BadSettings as error:
-        if not dry_run and job not in (PROBE, RECONCILE):
+        if not dry_run and job == RECONCILE:
+            from maejobs.cli.unattended import refuse_for_cron
+
+            return refuse_for_cron(error)
+        if not dry_run and job != PROBE:
             _leave_record(error, job, slot_text)
         raise
     if job == PROBE:

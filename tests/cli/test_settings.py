@@ -5,6 +5,7 @@ import json
 import pytest
 
 from maejobs import clock
+from maejobs.cron.schedule import RECONCILE
 from maejobs.home import open_home
 from maejobs.notify.judge import judge
 from maejobs.supervise.cancel import find_record
@@ -58,6 +59,13 @@ def test_a_slip_of_the_fingers_leaves_nothing(home, write_job, inside, snapshot,
     before = snapshot()
     assert inside(*arguments).returncode == 2
     assert snapshot() == before
+
+
+def test_reconcile_called_by_cron_tells_it_once(home, inside):
+    home.config_file.write_text("foo = 1\n")
+    assert "unknown key foo" in inside("exec", RECONCILE).stderr
+    again = inside("exec", RECONCILE)
+    assert (again.returncode, again.stdout, again.stderr) == (2, "", "")
 
 
 def test_doctor_finds_the_mistake_and_looks_at_the_jobs_all_the_same(home, write_job, inside):
