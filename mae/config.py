@@ -15,6 +15,17 @@ def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 
 
+def kept_path(value: str) -> str:
+    """The same path. Raises ValueError for one that a config cannot keep, with what to do."""
+    if "\0" in value:
+        raise ValueError("a path cannot have a NUL in it")
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # TOML is UTF-8, and a file's name may be any bytes
+        raise ValueError("rename that folder: a config keeps paths in UTF-8") from None
+    return value
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -90,9 +101,7 @@ class DataConfig(Section):
     @field_validator("source")
     @classmethod
     def _can_be_a_path(cls, value: str) -> str:
-        if "\0" in value:
-            raise ValueError("a path cannot have a NUL in it")
-        return value
+        return kept_path(value)
 
     @field_validator("crop_scale", "crop_ratio")
     @classmethod

@@ -23,7 +23,12 @@ from mae.train.trainer import Trainer
 def enter(campaign: Campaign, asked: Config, lock: ExitStack) -> tuple[Config, list[str]]:
     """Make the campaign's directory and lock it; the config, and what it changes."""
     try:
+        str(campaign.root).encode()
         campaign.root.mkdir(parents=True, exist_ok=True)
+    except UnicodeEncodeError:  # what it wrote there, safetensors would not read again
+        raise BadInput(
+            f"--output {str(campaign.root)!r} is not UTF-8; name a directory that is"
+        ) from None
     except OSError as error:
         raise BadInput(
             f"--output {campaign.root}: {error.strerror}; name a directory that can be written"

@@ -5,7 +5,7 @@ config-until-step-000001500.toml   what it was before such a change
 checkpoints/      see mae.train.checkpoint
 metrics.jsonl     loss history, one line every few steps
 skipped.json      steps left out because the training went wrong there; see mae.train.divergence
-evaluations/      one JSON file a checkpoint evaluated
+evaluations/      one JSON file a checkpoint evaluated; see mae.evaluate.places
 pictures/         reconstructions, loss curve
 heads/            what was trained to evaluate checkpoints; see mae.evaluate.head_plan
 """
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mae.config import Config
+from mae.config import Config, kept_path
 from mae.config_file import dump, read_config
 from mae.data.sources import AUTO, locate
 from mae.errors import BadInput
@@ -70,11 +70,18 @@ def open_campaign(root: Path) -> tuple[Campaign, Config]:
 
 
 def settle_source(campaign: Campaign, asked: Config) -> Config:
-    """The asked config with the images it means: "auto" is decided once, on the first night."""
+    """The asked config with the images it means: "auto" is decided once, on the first night.
+
+    Raises BadInput where the config cannot name the place they lie at.
+    """
     source = asked.data.source
     if source == AUTO and campaign.config.exists():
         source = read_config(str(campaign.config)).data.source
-    data = asked.data.model_copy(update={"source": locate(source)})
+    located = locate(source)
+    try:
+        data = asked.data.model_copy(update={"source": kept_path(located)})
+    except ValueError as error:
+        raise BadInput(f"data.source: {error}, not {located!r}") from None
     return asked.model_copy(update={"data": data})
 
 

@@ -199,6 +199,33 @@ def test_debug_shows_where_it_came_from():
     )
 
 
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [("caf\udce9", "--data: rename that folder"), (".", "data.source: rename that folder")],
+)
+def test_images_that_a_config_cannot_name_are_refused_before_there_is_a_campaign(
+    tmp_path, folder, monkeypatch, data, complaint
+):
+    folder = folder.rename(tmp_path / "caf\udce9")
+    monkeypatch.chdir(folder if data == "." else tmp_path)
+    target = tmp_path / "campaign"
+    tiny = [part for setting in TINY for part in ("--set", setting)]
+    command = ["pretrain", "--config", "fashion-tiny", "--output", str(target), *tiny]
+    done = mae(*command, "--data", data)
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1), done.output
+    assert complaint in done.stderr
+    assert not target.exists()
+
+
+def test_a_campaign_is_not_begun_where_safetensors_reads_nothing(tmp_path):
+    target = tmp_path / "caf\udce9"
+    tiny = [part for setting in TINY for part in ("--set", setting)]
+    done = mae("pretrain", "--config", "fashion-tiny", "--output", str(target), *tiny)
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1), done.output
+    assert "is not UTF-8; name a directory that is" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_campaign_refused_for_its_data_leaves_no_directory(tmp_path):
     target = tmp_path / "campaign"
     mae("pretrain", "--config", "fashion-tiny", "--data", "/nowhere", "--output", str(target))
