@@ -8,6 +8,8 @@ from collections.abc import Iterable
 OF_THE_PLACE = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
 }  # fmt: skip
+# Where a disk, or what a user may have of it, is full.
+OF_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
 class BadInput(Exception):

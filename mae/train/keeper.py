@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mae.errors import TrainingFailed
+from mae.errors import OF_ROOM, TrainingFailed
 from mae.train import checkpoint as checkpoints
 from mae.train.campaign import Campaign
 from mae.train.checkpoint import Checkpoint
@@ -35,6 +35,7 @@ class Keeper:
         self.seconds = self.size / DISK_BYTES_PER_SECOND
         self.revision = code_revision()
         self.trouble: str | None = None
+        self.mend: str | None = None
         self._writer = ThreadPoolExecutor(max_workers=1)
         self._writing: Future[Checkpoint] | None = None
         self._begun = 0.0
@@ -90,7 +91,8 @@ class Keeper:
         try:
             saved = writing.result()
         except OSError as error:
-            self._complain(f"it cannot be written: {error.strerror or error}")
+            why = f"it cannot be written: {error.strerror or error}"
+            self._complain(why, of_room=error.errno in OF_ROOM)
             return
         self.trouble = None
         self.saved_step, self.size = saved.step, saved.size
@@ -104,7 +106,7 @@ class Keeper:
         if self.saved_step != self.trainer.step and self.trainer.ranks.first:
             raise TrainingFailed(
                 f"the night's last checkpoint is not on the disk: {self.trouble}; the newest is of "
-                f"step {self.saved_step}: make room in {self.campaign.root}"
+                f"step {self.saved_step}: {self.mend}"
             )
 
     def close(self) -> None:
@@ -116,11 +118,18 @@ class Keeper:
         free = shutil.disk_usage(self.campaign.root).free
         if free >= self.size:
             return False
-        self._complain(f"{free / 1e6:.1f} MB are free, and it takes {self.size / 1e6:.1f} MB")
+        why = f"{free / 1e6:.1f} MB are free, and it takes {self.size / 1e6:.1f} MB"
+        self._complain(why, of_room=True)
         return True
 
-    def _complain(self, why: str) -> None:
+    def _complain(self, why: str, of_room: bool) -> None:
         self.trouble = why
+        campaign = self.campaign
+        self.mend = (
+            f"make room in {campaign.root}"
+            if of_room
+            else f"let {campaign.checkpoints} be a directory that can be written"
+        )
         self.events.note(f"no checkpoint of step {self.trainer.step}: {why}; training goes on")
 
 

@@ -1,5 +1,6 @@
 """Checkpoints beside the training: it waits for none, and a full disk ends no night."""
 
+import errno
 import json
 import os
 import subprocess
@@ -97,14 +98,25 @@ def test_a_disk_that_refuses_costs_neither_the_run_nor_the_good_checkpoint(
     assert "cannot be written: No space left on device; training goes on" in events.read_text()
 
 
-def test_a_night_whose_last_checkpoint_is_refused_has_failed(tmp_path, tiny, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "mend"),
+    [
+        (errno.ENOSPC, "make room in"),
+        (errno.EDQUOT, "make room in"),
+        (errno.ENOTDIR, "let .*checkpoints be a directory that can be written"),
+    ],
+)
+def test_a_night_whose_last_checkpoint_is_refused_has_failed(
+    tmp_path, tiny, monkeypatch, number, mend
+):
     night(tmp_path, tiny, until=3)
 
-    def full(*_):
-        raise OSError(28, "No space left on device")
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(checkpoints, "save", full)
-    with pytest.raises(TrainingFailed, match="the newest is of step 3: make room in"):
+    monkeypatch.setattr(checkpoints, "save", refuse)
+    reason = f"{os.strerror(number)}; the newest is of step 3: {mend}"
+    with pytest.raises(TrainingFailed, match=reason):
         night(tmp_path, tiny)
     assert steps_kept(tmp_path) == [3]
 
