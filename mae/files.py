@@ -12,14 +12,18 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from mae.errors import BadInput, Busy
+from mae.errors import OF_ROOM, BadInput, Busy
 
 FULL = 2**20  # bytes free, or fewer: then it was for want of room that a write failed
 
 
+def _beside(path: Path) -> Path:
+    return path.with_name(f".tmp-{path.name}.{os.getpid()}")
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace `path` by `content`: temporary name, fsync, rename, fsync of the directory."""
-    temporary = path.with_name(f".tmp-{path.name}.{os.getpid()}")
+    temporary = _beside(path)
     try:
         temporary.write_bytes(content)
         sync(temporary)
@@ -38,7 +42,7 @@ def appearing(path: Path) -> Iterator[Path]:
     something at `path` already.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{path.name}.{os.getpid()}")
+    temporary = _beside(path)
     try:
         yield temporary
         for written in (*temporary.rglob("*"), temporary):
@@ -68,6 +72,25 @@ def refuse_existing(path: Path) -> None:
     """Raises BadInput if there is anything at `path`."""
     if path.exists() or path.is_symlink():
         raise BadInput(f"{path} exists already; name another --output, or take it away")
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raises BadInput if nothing can be made at `path`; to be asked before hours are spent on it.
+
+    An empty file is made, and taken away again, in the nearest directory that is there already.
+    """
+    place = next(p for p in path.absolute().parents if os.path.lexists(p))
+    probe = place / _beside(path).name
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        if error.errno in OF_ROOM:
+            raise
+        raise BadInput(
+            f"{path} cannot be written: {place}: {error.strerror}; "
+            "name another place, or let this one be written"
+        ) from None
 
 
 def sync(path: Path) -> None:

@@ -13,7 +13,7 @@ from mae.data.sources import Files, Images, locate, open_source
 from mae.errors import BadInput
 from mae.evaluate.features import features
 from mae.evaluate.run import BATCH, Bench, choose_checkpoint
-from mae.files import appearing, refuse_existing
+from mae.files import appearing, refuse_existing, refuse_unwritable
 from mae.train.campaign import open_campaign
 from mae.train.events import Events
 from mae.train.progress import counting
@@ -46,11 +46,12 @@ def extract(wanted: Wanted, stop: Stop, events: Events, dry_run: bool = False) -
         meta       JSON: campaign, checkpoint, step, checkpoint_sha256, data, pool, images, width
 
     Raises Paused when there is a reason to stop, and then has written nothing; BadInput if there
-    is something at the output already.
+    is something at the output already, or nothing can be made there.
     """
     if wanted.output.suffix != SUFFIX:
         raise BadInput(f"--output {wanted.output}: features go into a {SUFFIX} file; name one")
     refuse_existing(wanted.output)
+    refuse_unwritable(wanted.output)
     campaign, config = open_campaign(wanted.root)
     checkpoint = choose_checkpoint(campaign, wanted.chosen, events.note)
     data = locate(wanted.data) if wanted.data else config.data.source

@@ -17,7 +17,7 @@ from mae.evaluate.head_plan import Plan, check_pretrained
 from mae.evaluate.head_request import Request, plan_of
 from mae.evaluate.head_trainer import HeadTrainer
 from mae.evaluate.run import write_json
-from mae.files import held, write_atomically
+from mae.files import held, refuse_unwritable, write_atomically
 from mae.train import checkpoint as checkpoints
 from mae.train.events import Events
 from mae.train.keeper import DISK_BYTES_PER_SECOND
@@ -39,6 +39,7 @@ def train_head(request: Request, stop: Stop, events: Events) -> dict[str, Any]:
     if done := plan.finished():
         _tidy(plan)
         return done
+    refuse_unwritable(plan.result)
     plan.campaign.heads.mkdir(exist_ok=True)
     plan.directory.parent.mkdir(exist_ok=True)
     with held(plan.directory.parent / ".lock"):
@@ -55,14 +56,14 @@ def train_head(request: Request, stop: Stop, events: Events) -> dict[str, Any]:
 
 
 def describe(plan: Plan) -> dict[str, Any]:
-    """What would be trained, for a dry run."""
+    """What would be trained, for a dry run. Raises BadInput where the result cannot be read."""
     newest = checkpoints.newest_valid(plan.states, lambda _text: None, hashes=False)
     return {
         **asdict(plan.facts),
         "directory": str(plan.directory),
         "result": str(plan.result),
         "steps": plan.total,
-        "done": plan.total if plan.result.is_file() else newest.step if newest else 0,
+        "done": plan.total if plan.finished() else newest.step if newest else 0,
     }
 
 

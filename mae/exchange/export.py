@@ -15,7 +15,7 @@ from mae.errors import BadInput
 from mae.exchange.keys import Form, from_ours
 from mae.exchange.load import load_state
 from mae.exchange.shapes import timm_config, transformers_config
-from mae.files import appearing, disk_errors, refuse_existing
+from mae.files import appearing, disk_errors, refuse_existing, refuse_unwritable
 from mae.train import checkpoint as checkpoints
 from mae.train.campaign import open_campaign
 from mae.train.checkpoint import MANIFEST, Checkpoint
@@ -43,7 +43,7 @@ def export(source: Path, form: Form, output: Path, dry_run: bool = False) -> Exc
 
     "published" is one file: {"model": state dict}, or bare safetensors if so called. "timm" and
     "transformers" are directories that these libraries load. Raises BadInput where the form cannot
-    hold the network, and if there is something at `output`.
+    hold the network, and if there is something at `output`, or nothing can be made there.
     """
     notes: list[str] = []
     checkpoint, config = _choose(source, notes)
@@ -54,6 +54,7 @@ def export(source: Path, form: Form, output: Path, dry_run: bool = False) -> Exc
     if form == "timm":
         notes.append("timm's VisionTransformer is an encoder: the decoder stays behind")
     refuse_existing(output)
+    refuse_unwritable(output)
     if not dry_run:
         with appearing(output) as path, disk_errors(output):
             _write(path, output.suffix, state, documents)

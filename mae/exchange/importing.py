@@ -11,7 +11,7 @@ from mae.exchange.export import Exchanged
 from mae.exchange.keys import Form
 from mae.exchange.load import load_state, read_state
 from mae.exchange.shapes import told_by_config, told_by_weights
-from mae.files import appearing, refuse_existing
+from mae.files import appearing, refuse_existing, refuse_unwritable
 from mae.train import checkpoint as checkpoints
 from mae.train.campaign import Campaign, settle_source
 
@@ -40,6 +40,7 @@ def import_weights(
         notes.append(loaded.warning)
 
     refuse_existing(output)
+    refuse_unwritable(output)
     files = ("config.toml", "checkpoints/step-000000000")
     if not dry_run:
         with appearing(output) as root:

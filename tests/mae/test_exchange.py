@@ -505,6 +505,22 @@ def test_a_dry_run_tells_all_and_writes_nothing(tmp_path, form):
     assert not (tmp_path / "n").exists()
 
 
+@pytest.mark.parametrize("dry", [("--dry-run",), ()])
+def test_a_place_that_cannot_be_written_is_refused(tmp_path, dry):
+    campaign(tmp_path / "c", shaped())
+    assert mae("export", tmp_path / "c", "--to", "timm", "--output", tmp_path / "t").exit_code == 0
+    (tmp_path / "file").write_text("")
+    known = [part for setting in KNOWN for part in ("--set", setting)]
+    for command in (
+        ("export", tmp_path / "c", "--to", "timm"),
+        ("import", tmp_path / "t", "--from", "timm", *known),
+    ):
+        done = mae(*command, "--output", tmp_path / "file/o", *dry)
+        assert (done.exit_code, done.stderr.count("\n")) == (2, 1), done.output
+        assert "file/o cannot be written: " in done.stderr
+    assert {p.name for p in tmp_path.iterdir()} == {"c", "file", "t"}
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_nothing_is_overwritten(tmp_path, form):
     campaign(tmp_path / "c", shaped())

@@ -13,6 +13,7 @@ from mae.cli import main
 from mae.config_file import read_config
 from mae.data.sources import open_source
 from mae.errors import BadInput
+from mae.evaluate import extract as extract_module
 from mae.evaluate.extract import Wanted, extract
 from mae.evaluate.run import Bench, choose_checkpoint
 from mae.train import loop
@@ -80,6 +81,27 @@ def test_what_is_there_is_not_overwritten_nor_half_written(campaign, tmp_path):
     with pytest.raises(Paused, match="deadline"):
         extract(Wanted(campaign, tmp_path / "g.npz"), Stop(deadline=1.0), Events(None))
     assert [p.name for p in tmp_path.iterdir()] == ["f.npz"]
+
+
+@pytest.mark.parametrize("output", ["file/f.npz", "file/below/f.npz", "link/f.npz", "x" * 245])
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_computed(
+    campaign, tmp_path, monkeypatch, output, dry_run
+):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to("nowhere")
+    monkeypatch.setattr(extract_module, "features", pytest.fail)
+    wanted = Wanted(campaign, (tmp_path / output).with_suffix(".npz"))
+    with pytest.raises(BadInput, match=r"cannot be written: .*; name another place") as told:
+        extract(wanted, Stop(), Events(None), dry_run)
+    assert "\n" not in str(told.value)
+    assert {p.name for p in tmp_path.iterdir()} == {"file", "link"}
+
+
+def test_a_dry_run_makes_no_directory(campaign, tmp_path):
+    wanted = Wanted(campaign, tmp_path / "new/deep/f.npz")
+    extract(wanted, Stop(), Events(None), dry_run=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_command_tells_what_it_does_and_would_do(campaign, tmp_path):
