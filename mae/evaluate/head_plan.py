@@ -21,13 +21,14 @@ from mae.config import Config
 from mae.data.course import Course
 from mae.data.sources import Splits
 from mae.errors import BadInput
-from mae.evaluate.run import write_json
+from mae.evaluate.run import read_scores, write_json
 from mae.files import sha256_of, sync
 from mae.recipes import Recipe
 from mae.train.campaign import Campaign
 from mae.train.checkpoint import WEIGHTS
 
 PLAN = "plan.json"
+TOLD = {"recipe", "checkpoint", "data", "created", "metrics"}  # what is shown of a result
 
 
 @dataclass(frozen=True)
@@ -107,11 +108,16 @@ class Plan:
         write_json(path, asdict(self.facts))
 
     def finished(self) -> dict[str, Any] | None:
-        """The result, if it is there."""
+        """The result, if it is there. Raises BadInput where it is not what was written."""
         if not self.result.is_file():
             return None
-        content: dict[str, Any] = json.loads(self.result.read_text())
-        return content
+        found = read_scores(self.result)
+        if TOLD - found.keys():
+            raise BadInput(
+                f"{self.result} is damaged; bring it back from a backup, or take it and "
+                f"{self.directory} away to train the head anew"
+            )
+        return found
 
 
 def read_facts(directory: Path) -> Facts:

@@ -1,6 +1,8 @@
 """Pictures of a campaign: reconstructions, and curves over its nights."""
 
 import itertools
+import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,9 @@ def save_reconstruction(path: Path, done: Reconstruction, title: str) -> None:
             axis.imshow(_displayable(img), cmap="gray", vmin=0, vmax=1)
             axis.set(xticks=[], yticks=[])
         line[0].set_ylabel(name)
-    figure.suptitle(title, fontsize=10)
+    # A path may have dollars in it, which are no formula, and bytes that are no UTF-8.
+    shown = os.fsencode(title).decode(errors="replace")
+    figure.suptitle(shown, fontsize=10, parse_math=False)
     _save(figure, path)
 
 
@@ -72,5 +76,7 @@ def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".tmp-{path.name}")
     # Without metadata the same evaluation gives the same bytes.
-    figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a path in another script
+        figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
     temporary.replace(path)

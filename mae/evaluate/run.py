@@ -17,8 +17,9 @@ from mae.errors import BadInput
 from mae.evaluate.features import features
 from mae.evaluate.knn import knn_top1
 from mae.evaluate.linear import linear_top1
+from mae.evaluate.places import places_of
 from mae.evaluate.reconstruction import reconstruct, reconstruction_metrics
-from mae.files import write_atomically
+from mae.files import refuse_unwritable, write_atomically
 from mae.model import MaskedAutoencoderViT
 from mae.train import checkpoint as checkpoints
 from mae.train.campaign import Campaign, open_campaign, read_history
@@ -40,16 +41,19 @@ def evaluate(
     """
     campaign, config = open_campaign(root)
     checkpoint = choose_checkpoint(campaign, chosen, events.note)
-    source = locate(data) if data else config.data.source
+    other = other_source(config, data)
+    source = other or config.data.source
     bench = Bench(config, open_source(source), stop, events.note)
+    places = places_of(campaign, checkpoint.path.name, other)
+    for place in (places.result, places.picture):
+        refuse_unwritable(place)
 
     model = bench.model(checkpoint)
     metrics = bench.reconstruction(model)
-    picture = campaign.pictures / f"reconstruction-{checkpoint.path.name}.png"
-    bench.picture(model, picture, f"step {checkpoint.step}, {source}")
+    bench.picture(model, places.picture, f"step {checkpoint.step}, {source}")
     if bench.labelled:
         metrics |= bench.classification(model)
-        metrics |= _random_init(campaign, bench, source)
+        metrics |= _random_init(places.random_init, bench, source)
 
     result = {
         "step": checkpoint.step,
@@ -59,16 +63,22 @@ def evaluate(
         "data": source,
         "metrics": metrics,
     }
-    write_json(campaign.evaluations / f"{checkpoint.path.name}.json", result)
-    curves = campaign.pictures / "loss.png"
-    from mae.evaluate.pictures import save_curves
-
-    save_curves(curves, read_history(campaign), read_evaluations(campaign, source))
+    write_json(places.result, result)
     for name, value in metrics.items():
         events.metric(name, checkpoint.step, value)
-    events.artifact("reconstruction", picture)
-    events.artifact("loss", curves)
+    events.artifact("reconstruction", places.picture)
+    if places.curves is not None:
+        from mae.evaluate.pictures import save_curves
+
+        save_curves(places.curves, read_history(campaign), read_evaluations(campaign, source))
+        events.artifact("loss", places.curves)
     return result
+
+
+def other_source(config: Config, data: str | None) -> str:
+    """Where the asked images lie, if they are others than the campaign's; else empty."""
+    located = locate(data) if data else ""
+    return "" if located == locate(config.data.source) else located
 
 
 class Bench:
@@ -140,7 +150,7 @@ class Bench:
 
 def read_evaluations(campaign: Campaign, source: str) -> list[dict[str, Any]]:
     """What has been evaluated on these data, by step; files of another shape are passed over."""
-    results = map(_read_scores, sorted(campaign.evaluations.glob("step-*.json")))
+    results = map(read_scores, sorted(campaign.evaluations.glob("step-*.json")))
     return [r for r in results if r.get("data") == source and _is_number(r.get("step"))]
 
 
@@ -148,11 +158,11 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float)
 
 
-def _read_scores(path: Path) -> dict[str, Any]:
+def read_scores(path: Path) -> dict[str, Any]:
     """A JSON object that has metrics, as `write_json` left it; empty if there is none."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     metrics = found.get("metrics") if isinstance(found, dict) else None
     return found if isinstance(metrics, dict) and all(map(_is_number, metrics.values())) else {}
@@ -171,11 +181,10 @@ def choose_checkpoint(
     return newest
 
 
-def _random_init(campaign: Campaign, bench: Bench, source: str) -> dict[str, float]:
-    """What the network scores before it learns anything; measured once a campaign."""
-    path = campaign.evaluations / "random-init.json"
+def _random_init(path: Path, bench: Bench, source: str) -> dict[str, float]:
+    """What the network scores before it learns anything; measured once, and kept at `path`."""
     identity = {"config_hash": bench.config.hash, "data": source}
-    cached = _read_scores(path)
+    cached = read_scores(path)
     if identity.items() <= cached.items() and cached["metrics"]:
         return dict(cached["metrics"])
     scores = bench.classification(bench.model(None))

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,8 @@ from mae.errors import BadInput
 from mae.evaluate import run
 from mae.evaluate.knn import knn_top1
 from mae.evaluate.linear import linear_top1
+from mae.evaluate.pictures import save_reconstruction
+from mae.evaluate.places import places_of
 from mae.evaluate.reconstruction import (
     reconstruct,
     reconstruction_metrics,
@@ -247,6 +251,56 @@ def test_the_baseline_is_measured_once_a_campaign(campaign, small_set, monkeypat
     content["metrics"]["random_knn_top1"] = 12.5
     cached.write_text(json.dumps(content))
     assert run.evaluate(campaign, Stop(), Events(None))["metrics"]["random_knn_top1"] == 12.5
+
+
+def test_a_look_at_other_images_lies_beside_what_the_nights_are_judged_by(
+    campaign, small_set, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(run.Bench, "classification", lambda *_: {"knn_top1": 50.0})
+    run.evaluate(campaign, Stop(), Events(None), data="sample")
+    nightly = [*campaign.glob("evaluations/*"), *campaign.glob("pictures/*")]
+    assert {path.name for path in nightly} == {
+        "step-000000012.json", "random-init.json", "reconstruction-step-000000012.png", "loss.png",
+    }  # fmt: skip
+    before = {path: path.read_bytes() for path in nightly}
+    stream = tmp_path / "events.jsonl"
+    for data in ("a/tv", "b/tv"):
+        other = run.evaluate(campaign, Stop(), Events(stream), data=str(tmp_path / data))
+    assert {path: path.read_bytes() for path in nightly} == before
+    new = {*campaign.glob("evaluations/*"), *campaign.glob("pictures/*")} - {*nightly}
+    assert len(new) == 6
+    assert all("-on-tv-" in path.name for path in new)
+    (path,) = (p for p in new if p.name.startswith("step") and json.loads(p.read_text()) == other)
+    assert json.loads(path.read_text())["data"] == str(tmp_path / "b/tv")
+    told = [json.loads(line) for line in stream.read_text().splitlines()]
+    assert {e["name"] for e in told if e["event"] == "artifact"} == {"reconstruction"}
+    assert [e["data"] for e in run.read_evaluations(Campaign(campaign), "sample")] == ["sample"]
+    for path in new:
+        path.unlink()
+
+
+@pytest.mark.parametrize("name", ["x$_{$y", "caf\udce9", "东", "x" * 250])
+def test_any_folder_can_be_looked_at(sample, tiny, tmp_path, capsys, name):
+    place = places_of(Campaign(tmp_path), "step-000000012", f"/data/{name}").picture
+    view, model = view_of(tiny), build_model(tiny.model, 0)
+    batch = next(plain_batches(Arrays(sample.pixels[:2], None), view, 2, CPU, 0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        save_reconstruction(place, reconstruct(model, batch, view, 0.75, torch.float32), name)
+    with Image.open(place) as image:
+        assert image.width > 100
+
+
+@pytest.mark.parametrize("place", ["evaluations", "pictures"])
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_scored(
+    campaign, small_set, tmp_path, monkeypatch, place
+):
+    root = tmp_path / "c"
+    shutil.copytree(campaign, root, ignore=lambda *_: ["evaluations", "pictures"])
+    (root / place).write_text("")
+    monkeypatch.setattr(run, "reconstruction_metrics", pytest.fail)
+    with pytest.raises(BadInput, match=rf"{place}: Not a directory; name another place"):
+        run.evaluate(root, Stop(), Events(None))
 
 
 OTHER_SHAPES = ["[1, 2]", "7", "null", "{", '{"data": 1}', '{"metrics": [3]}']

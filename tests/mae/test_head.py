@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from mae.config_file import read_config
 from mae.data.sources import Arrays, Splits
 from mae.errors import BadInput, Busy, TrainingFailed
 from mae.evaluate import head_request
-from mae.evaluate.head import train_head
+from mae.evaluate.head import describe, train_head
 from mae.evaluate.head_request import MOST_AT_ONCE, Request, micro_batch, plan_of
 from mae.evaluate.run import evaluate, read_evaluations
 from mae.files import held
@@ -205,6 +206,30 @@ def test_weights_that_are_gone_or_damaged_are_told_in_a_line(campaign, few):
         train(campaign, "linear/fashion-tiny", *LINEAR)
 
 
+def test_a_damaged_result_is_told_in_a_line_with_what_to_take_away(campaign, few):
+    train(campaign, "linear/fashion-tiny", *LINEAR)
+    (result,) = (campaign / "evaluations").glob("linear-*.json")
+    for content in ("{", "[3]", '{"metrics": {}}', "[" * 100_000):
+        result.write_text(content)
+        with pytest.raises(BadInput, match=rf"{result.name} is damaged; .* away to train") as told:
+            train(campaign, "linear/fashion-tiny", *LINEAR)
+        assert "\n" not in str(told.value)
+    with pytest.raises(BadInput, match="is damaged"):
+        describe(plan_of(Request(campaign, "linear/fashion-tiny", LINEAR), print))
+    result.unlink()
+    (directory,) = (campaign / "heads").glob("*/step-000000002")
+    assert str(directory) in str(told.value)
+    shutil.rmtree(directory)
+    assert train(campaign, "linear/fashion-tiny", *LINEAR)["steps"] == STEPS
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_learnt(campaign, few):
+    (campaign / "evaluations").write_text("")
+    with pytest.raises(BadInput, match="evaluations: Not a directory; name another place"):
+        train(campaign, "linear/fashion-tiny", *LINEAR)
+    assert not (campaign / "heads").exists()
+
+
 def test_a_loss_that_is_no_number_fails_and_says_what_to_set(campaign, few):
     wild = ("learning.base_lr=1e30", "augmentation.mixup=0", "augmentation.cutmix=0")
     with pytest.raises(TrainingFailed, match=r"the loss is .*--set learning\.base_lr"):
@@ -258,8 +283,6 @@ def test_images_without_labels_teach_nothing(campaign, tmp_path):
 
 
 def test_a_dry_run_writes_nothing(campaign, few):
-    from mae.evaluate.head import describe
-
     request = Request(campaign, "linear/fashion-tiny", LINEAR)
     told = describe(plan_of(request, print))
     assert (told["steps"], told["done"], told["classes"]) == (STEPS, 0, 10)
