@@ -5,10 +5,10 @@
 
 import os
 import sys
-from io import TextIOWrapper
 
 from maejobs.cli.app import cli
 from maejobs.cli.errors import report
+from maejobs.cli.streams import patient
 
 __all__ = ["cli", "main"]
 
@@ -23,8 +23,5 @@ def main() -> None:
             os.open(os.devnull, os.O_RDWR)
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
-        # A path or a word of ours that the terminal's encoding lacks is shown escaped.
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    sys.stdout, sys.stderr = patient(sys.stdout), patient(sys.stderr)
     sys.exit(report(cli))

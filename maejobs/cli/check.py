@@ -12,6 +12,7 @@ import click
 
 from maejobs import clock
 from maejobs.cli.options import HomeCommand, current_home
+from maejobs.cli.streams import is_unread
 from maejobs.cli.text import visible
 from maejobs.cron.describe import describe
 from maejobs.cron.dialect import Dialect, dialect_of
@@ -66,6 +67,8 @@ def check_command(
         if not told["valid"]:
             worst = EXIT_USAGE
         click.echo(json.dumps(told) if as_json else _printed(told))
+        if is_unread():  # what comes on standard input need have no end
+            break
     return worst
 
 

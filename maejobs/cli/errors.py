@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from maejobs.cli.streams import lost_output
 from maejobs.errors import EXIT_FAILED, MaejobsError
 
 PROGRAM = "maejobs"
@@ -13,15 +14,25 @@ EXIT_INTERRUPTED = 130
 
 
 def report(command: click.Command) -> int:
-    """Run the command on `sys.argv`; the exit code. `--debug` lets tracebacks through."""
+    """Run the command on `sys.argv`; the exit code. `--debug` lets tracebacks through.
+
+    Where its output cannot be written that is told, and the code is not 0.
+    """
+    code = _outcome(command)
+    if why := lost_output():
+        _tell(why)
+        return code or EXIT_FAILED
+    return code
+
+
+def _outcome(command: click.Command) -> int:
     debug = "--debug" in sys.argv
     try:
         if COMPLETION_VARIABLE in os.environ:
             command.main(prog_name=PROGRAM)
-        # Not `command.main`: it answers a broken pipe with a failure of its own.
+        # Not `command.main`: it turns what goes wrong into words and codes of its own.
         with command.make_context(PROGRAM, sys.argv[1:]) as context:
             result = command.invoke(context)
-        sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -38,10 +49,6 @@ def report(command: click.Command) -> int:
         return EXIT_INTERRUPTED
     except click.exceptions.Exit as error:
         return error.exit_code
-    except BrokenPipeError:
-        # The reader (`| head`) has gone; the interpreter must not complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except MaejobsError as error:
         if debug:
             raise

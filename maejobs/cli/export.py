@@ -14,6 +14,7 @@ from maejobs.cli.options import (
     json_option,
 )
 from maejobs.cli.output_file import check_output_file
+from maejobs.cli.streams import is_unread
 from maejobs.cli.text import visible
 from maejobs.cron.fires import host_zone
 from maejobs.errors import UserError, quoted
@@ -104,6 +105,8 @@ def export_command(
         elif output is None:
             for rows in export.batches():
                 click.echo(json_lines(rows), nl=False)
+                if is_unread():
+                    break
             return
         else:
             with replacing(output) as temporary:

@@ -12,6 +12,7 @@ import click
 
 from maejobs.cli.options import HomeCommand, existing_home, json_option, looking_up, run_argument
 from maejobs.cli.settled import is_left, settled
+from maejobs.cli.streams import is_unread
 from maejobs.cli.text import shown_line, visible
 from maejobs.cron.fires import host_zone
 from maejobs.errors import MaejobsError, UserError
@@ -56,6 +57,8 @@ def logs_command(
     for line in _lines(log, offset, directory if follow else None):
         at = clock.at(line.start) if timestamps or as_json else None
         _print_line(line, at, timestamps, as_json)
+        if is_unread():
+            return
         printed += 1
     now = settled(home, read_record(directory) or record)
     if follow or not (printed or offset):

@@ -25,17 +25,11 @@ class Look:
     events: Sequence[Event] = ()
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """Rich would end the process here, and leave the command without its supervisor."""
-        raise BrokenPipeError
-
-
 class Screen:
     """Draws; blocks as long as nobody reads. Raises OSError where nobody can any more."""
 
     def __init__(self, quiet: bool) -> None:
-        self._console = _Console(highlight=False, markup=False)
+        self._console = Console(highlight=False, markup=False)
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),

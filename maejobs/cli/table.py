@@ -1,6 +1,5 @@
 """`maejobs list` and `edit`: the crontab as it is."""
 
-import os
 import signal
 import sys
 from pathlib import Path
@@ -43,9 +42,8 @@ def list_command(as_json: bool) -> int:
     if as_json:
         return _print_as_json(target, home)
     listing = target.listing()
-    sys.stdout.flush()
-    _write(sys.stdout.fileno(), listing.stdout)
-    _write(sys.stderr.fileno(), listing.stderr)
+    click.echo(listing.stdout, nl=False)
+    click.echo(listing.stderr, nl=False, err=True)
     return listing.status
 
 
@@ -170,8 +168,3 @@ def _line_as_json(line: "Line") -> dict[str, str | int]:
         if part is not None
     }
     return {"number": line.number, "kind": line.kind.value, **told}
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]

@@ -177,18 +177,18 @@ def test_a_password_in_the_database_url_is_not_shown(home, inside):
         assert "me:***@" in done.stdout + done.stderr
 
 
-def test_a_full_disk_is_one_line(home, write_job, maejobs):
-
+@pytest.mark.parametrize("command", ["list", "status"])
+def test_a_full_disk_is_one_line(home, command):
     Path(home.crontab).write_text("0 2 * * * /bin/true\n")
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [MAEJOBS, "list"],
+            [MAEJOBS, command],
             env={"MAEJOBS_HOME": str(home.root), "PATH": "/usr/bin:/bin"},
             stdout=full,
             stderr=subprocess.PIPE,
         )
     assert done.returncode == 1
-    assert done.stderr == b"maejobs: No space left on device\n"
+    assert done.stderr == (b"maejobs: standard output cannot be written: No space left on device\n")
 
 
 @pytest.mark.parametrize("command", ["list", "check @daily", "next", "status", "doctor", "diff"])

@@ -156,7 +156,7 @@ class Nights:
             for descriptor, path in ((0, Path(os.devnull)), (1, output), (2, self._said)):
                 flags = os.O_RDWR | os.O_CREAT | (os.O_TRUNC if path == output else os.O_APPEND)
                 os.dup2(os.open(path, flags), descriptor)
-            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+            sys.stdout, sys.stderr = (os.fdopen(fd, "w", closefd=False) for fd in (1, 2))
             sys.argv = [str(MAEJOBS), *arguments]
             main()
         except SystemExit as left:
