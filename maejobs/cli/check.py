@@ -180,7 +180,10 @@ def _window(start: str | None, until: str | None, zone: tzinfo) -> tuple[datetim
         return None
     if start is None or until is None:
         raise UserError("--from and --until belong together: give both")
-    return _instant("--from", start, zone), _instant("--until", until, zone)
+    window = _instant("--from", start, zone), _instant("--until", until, zone)
+    if window[0] >= window[1]:
+        raise UserError(f"--until: {visible(until)} is not after --from {visible(start)}")
+    return window
 
 
 def _instant(option: str, text: str, zone: tzinfo) -> datetime:

@@ -67,6 +67,8 @@ def test_bad_options_are_one_line(inside):
         ["--from", "x"],
         ["--from", "0001-01-01", "--until", "2026-01-01"],
         ["--from", "9999-12-31T23:59-05:00", "--until", "9999-12-31"],
+        ["--from", "2027-01-02", "--until", "2027-01-01"],
+        ["--from", "2027-01-02", "--until", "2027-01-02"],
     ):
         done = inside("check", "@daily", *options)
         assert done.returncode == 2
