@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maejobs.cli.options import HomeCommand, current_home, json_option
+from maejobs.cli.options import HomeCommand, home_to_show, json_option
 from maejobs.cli.output import print_json, print_table
 from maejobs.cli.text import visible
 from maejobs.errors import EXIT_USAGE, UserError
@@ -29,7 +29,7 @@ def jobs_command(as_json: bool) -> int:
     from maejobs.cli.startable import problems_of
     from maejobs.jobs.load import job_names, load_job
 
-    home = current_home()
+    home = home_to_show()
     good, bad = [], {}
     for name in job_names(home.jobs_dir):
         try:

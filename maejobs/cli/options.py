@@ -148,6 +148,17 @@ def existing_home() -> Home:
     return home
 
 
+def home_to_show() -> Home:
+    """The current home; before `init` yours need not be there, and shows as empty.
+
+    Raises UserError where one is named, by --home or MAEJOBS_HOME, that is not there: who watches a
+    misspelt home must not see that all is well.
+    """
+    given = click.get_current_context().find_root().ensure_object(dict)
+    is_named = "home" in given or os.environ.get("MAEJOBS_HOME")
+    return existing_home() if is_named else current_home()
+
+
 @contextmanager
 def looking_up(home: Home, name: str) -> Iterator[None]:
     """Within, a job that never ran is told as such, and not as one that is not there."""

@@ -12,7 +12,7 @@ import click
 from maejobs.cli.options import (
     PATIENCE_SECONDS,
     HomeCommand,
-    current_home,
+    home_to_show,
     json_option,
     optional_job_argument,
     table_options,
@@ -65,7 +65,7 @@ def plan_command(job: str | None, days: int, strict: bool, as_json: bool) -> int
       maejobs plan
       maejobs plan pretrain --days 30 --strict
     """
-    home = current_home()
+    home = home_to_show()
     take_the_daemons_zone(home)
     outlook, trouble = outlook_of(home, days, PATIENCE_SECONDS)
     for line in trouble:

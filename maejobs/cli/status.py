@@ -12,7 +12,7 @@ from maejobs import clock
 from maejobs.cli.options import (
     PATIENCE_SECONDS,
     HomeCommand,
-    current_home,
+    home_to_show,
     json_option,
     optional_job_argument,
     table_options,
@@ -54,7 +54,7 @@ def status_command(as_json: bool) -> int:
     Example:
       maejobs status
     """
-    home = current_home()
+    home = home_to_show()
     take_the_daemons_zone(home)
     rows, zone, trouble, are_known = _status(home)
     for line in trouble:
@@ -115,7 +115,7 @@ def next_command(job: str | None, count: int, as_json: bool) -> None:
     Example:
       maejobs next -n 5
     """
-    home = current_home()
+    home = home_to_show()
     take_the_daemons_zone(home)
     table = open_target(home.crontab).read() or b""
     entries = entries_of(table, home)

@@ -69,13 +69,33 @@ def test_one_line_names_the_thing(home, write_job, inside, snapshot, arguments, 
     assert snapshot() == before
 
 
+SHOWN_BEFORE_INIT = ["status", "status --json", "jobs", "jobs --json", "next", "plan"]
+
+
 @pytest.mark.parametrize(
-    "arguments", [["run", "quick"], ["runs"], ["logs", "quick"], ["pause", "q"]]
+    "command", ["run quick", "runs", "logs quick", "pause q", *SHOWN_BEFORE_INIT]
 )
-def test_without_a_home_init_is_named(inside, tmp_path, arguments):
-    done = inside(*arguments, "--home", str(tmp_path / "none"))
-    assert done.returncode == 2
-    assert done.stderr == f"maejobs: no home at {tmp_path}/none; `maejobs init` makes it\n"
+def test_without_a_home_init_is_named(inside, tmp_path, monkeypatch, command):
+    told = (2, "", f"maejobs: no home at {tmp_path}/none; `maejobs init` makes it\n")
+    done = inside(*command.split(), "--home", str(tmp_path / "none"))
+    assert (done.returncode, done.stdout, done.stderr) == told
+    monkeypatch.setenv("MAEJOBS_HOME", str(tmp_path / "none"))
+    done = inside(*command.split())
+    assert (done.returncode, done.stdout, done.stderr) == told
+
+
+def test_a_newcomer_is_told_what_to_do(inside, tmp_path, monkeypatch):
+    monkeypatch.delenv("MAEJOBS_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    table = ("--crontab", str(tmp_path / "crontab"))
+    for command, words in [
+        (("jobs",), f"no jobs in {tmp_path}/.local/share/maejobs/jobs.d; `maejobs init` puts"),
+        (("next", *table), "nothing is scheduled; try `maejobs schedule"),
+        (("plan", *table), "nothing is scheduled; try `maejobs schedule"),
+    ]:
+        done = inside(*command)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert words in done.stdout
 
 
 def test_a_bad_configuration_names_the_key(home, inside):
