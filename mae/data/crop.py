@@ -1,6 +1,7 @@
 """Cut and resize one image, decoding a JPEG no larger than the crop needs it."""
 
 import math
+import warnings
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,10 @@ from PIL import Image
 
 # What Pillow raises for files that are no images, or not whole ones.
 UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+# Pillow refuses more than 179 million pixels, and such an image is unreadable here; of half as many
+# on it warns, though it reads them. Those are scans and panoramas, which a machine that trains has
+# the memory for, and the warning is Python's, in two lines that name no image: nobody is helped.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 Box = tuple[int, int, int, int]  # top, left, height, width
 Edges = tuple[float, float, float, float]  # left, top, right, bottom
 SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # grey modes, by Pillow's names

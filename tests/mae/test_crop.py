@@ -1,5 +1,7 @@
 """One image cut and resized: decoded no larger than needed, and still the same picture."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +78,21 @@ def test_a_large_jpeg_is_decoded_smaller(photo):
     with Image.open(photo) as image:
         cut(image, (0, 0, 1200, 1024), (112, 112), "RGB")
         assert image.size == (128, 150)
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"), [(1_000_000, "read"), (600_000, "exceeds limit")], ids=["large", "larger"]
+)
+def test_a_large_image_is_read_without_a_word_and_a_larger_one_is_unreadable(photo, limit, told):
+    """Pillow's limit lowered, so that the photograph's 1.2 million pixels are many."""
+    code = (
+        "import sys; from PIL import Image; from mae.data.crop import UNREADABLE, cut\n"
+        f"Image.MAX_IMAGE_PIXELS = {limit}\n"
+        "try: cut(Image.open(sys.argv[1]), (0, 0, 1200, 1024), (500, 500), 'RGB'); print('read')\n"
+        "except UNREADABLE as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, photo], capture_output=True, text=True)
+    assert (told in done.stdout, done.stderr) == (True, "")
 
 
 def deep(levels: np.ndarray, path: Path, mode: str) -> Path:
