@@ -43,6 +43,8 @@ def pack(
     image unless `skip_bad`, Busy if another process packs into the same place.
     """
     if manifest := finished(task):
+        if manifest["bad"] and not skip_bad:
+            raise _refused(task, manifest["bad"][0]["name"], manifest["bad"][0]["reason"])
         shutil.rmtree(task.work, ignore_errors=True)  # a kill came after the last rename
         return report_of(task, "completed", manifest, len(manifest["chunks"]))
     done = begun(task)
@@ -50,9 +52,11 @@ def pack(
     task.pixels.parent.mkdir(parents=True, exist_ok=True)
     with held(task.work / ".lock", patience=2.0):
         done = begun(task)  # another process may have been at work
-        resumed = len(done)
+        resumed, left_out = len(done), [bad for chunk in done for bad in chunk["bad"]]
+        if left_out and not skip_bad:
+            raise _refused(task, *left_out[0][1:])
         _rewind(task, done)
-        for bad in chain.from_iterable(chunk["bad"] for chunk in done):
+        for bad in left_out:
             note(_left_out(bad))
         try:
             with makers(task.listing, task.size, task.channels, workers) as make:
@@ -120,10 +124,7 @@ def _append(
         if isinstance(made, str):
             bad.append([number, task.listing.names[number], made])
             if not skip_bad:
-                raise BadInput(
-                    f"{task.listing.source}: {task.listing.names[number]}: {made}; "
-                    "mend or remove it, or leave it out with --on-bad skip"
-                )
+                raise _refused(task, task.listing.names[number], made)
             note(_left_out(bad[-1]))
         else:
             content = made.tobytes()
@@ -141,6 +142,13 @@ def _append(
         "shapes": shapes,
         "bad": bad,
     }
+
+
+def _refused(task: Task, name: str, why: str) -> BadInput:
+    return BadInput(
+        f"{task.listing.source}: {name}: {why}; "
+        "mend or remove it, or leave it out with --on-bad skip"
+    )
 
 
 def _left_out(bad: list[Any]) -> str:

@@ -224,6 +224,24 @@ def test_unreadable_images_are_refused_if_asked(folder, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["images"]
 
 
+def test_what_was_left_out_before_is_refused_if_asked_now(folder, tmp_path, small_chunks):
+    bad = sorted(folder.rglob("*.jpg"))[0]
+    bad.write_bytes(b"no image")
+    seen: list[int] = []
+    stop = lambda: "SIGTERM" if len(seen) > 20 else None  # noqa: E731
+    task = Task(list_source(str(folder)), tmp_path / "store", 256, 3)
+    assert packing.pack(task, 0, True, stop, print, seen.append)["status"] == "paused"
+    asked = ["pack", folder, "--output", tmp_path / "store", "--workers", "0"]
+    line = f"{folder}: {bad.parent.name}/{bad.name}: "
+    for left_out in (".tmp-store", "store"):
+        done = mae(*asked, "--on-bad", "fail")
+        assert (done.exit_code, done.stderr.count("\n"), done.stdout) == (2, 1, "")
+        assert line in done.stderr
+        assert "--on-bad skip" in done.stderr
+        assert (tmp_path / left_out).exists(), "what is packed is kept"
+        assert mae(*asked).exit_code == 0
+
+
 def test_images_that_are_all_unreadable_are_refused(folder, tmp_path):
     for path in folder.rglob("*.*"):
         path.write_bytes(b"no image")
