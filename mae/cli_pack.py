@@ -81,12 +81,14 @@ def pack(
     from mae.data.listing import list_source
     from mae.data.pack import pack as make_store
     from mae.data.pack_plan import Task, plan_of
+    from mae.files import place_of
     from mae.train.events import Events
     from mae.train.progress import counting
 
+    place = place_of(f"--output {output}", output)
     listing = list_source(source)
     number = int(channels) if channels else listing.channels
-    task = Task(listing, output.expanduser().absolute(), wanted, number)
+    task = Task(listing, place, wanted, number)
     if dry_run:
         stop.ignore()
         _print(plan_of(task), as_json)

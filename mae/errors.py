@@ -7,6 +7,7 @@ from collections.abc import Iterable
 # Where a place was named that cannot be what it should be, not where a machine failed.
 OF_THE_PLACE = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
+    errno.ELOOP,
 }  # fmt: skip
 # Where a disk, or what a user may have of it, is full.
 OF_ROOM = {errno.ENOSPC, errno.EDQUOT}

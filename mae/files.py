@@ -17,6 +17,21 @@ from mae.errors import OF_ROOM, BadInput, Busy
 FULL = 2**20  # bytes free, or fewer: then it was for want of room that a write failed
 
 
+def place_of(what: str, path: str | Path, follow: bool = False) -> Path:
+    """The absolute path that a user means, who may write ~ for a home; links followed if asked.
+
+    Raises BadInput, which says `what` it is of, for an unknown home and for links in a circle.
+    """
+    try:
+        expanded = Path(path).expanduser()
+    except RuntimeError:
+        raise BadInput(f"{what}: there is no such home; write out its path") from None
+    try:
+        return expanded.resolve() if follow else expanded.absolute()
+    except RuntimeError:
+        raise BadInput(f"{what}: its links lead round in a circle; mend them") from None
+
+
 def _beside(path: Path) -> Path:
     return path.with_name(f".tmp-{path.name}.{os.getpid()}")
 

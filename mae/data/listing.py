@@ -10,17 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mae.data.folders import HELD_OUT_NAMES, is_held_out
 from mae.data.shards import Member, members_of, number_labels, shards_below
-from mae.data.sources import (
-    HELD_OUT_NAMES,
-    NAMED,
-    Arrays,
-    Files,
-    Images,
-    is_held_out,
-    locate,
-    open_source,
-)
+from mae.data.sources import NAMED, Arrays, Files, Images, locate, open_source
 from mae.errors import BadInput
 
 

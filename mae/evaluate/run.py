@@ -183,12 +183,18 @@ def choose_checkpoint(
 
 def _random_init(path: Path, bench: Bench, source: str) -> dict[str, float]:
     """What the network scores before it learns anything; measured once, and kept at `path`."""
-    identity = {"config_hash": bench.config.hash, "data": source}
+    same = {"config_hash": bench.config.hash, "data": source}
+    identity = {**same, "classes": len(bench.splits.classes)}
     cached = read_scores(path)
     if identity.items() <= cached.items() and cached["metrics"]:
         return dict(cached["metrics"])
     scores = bench.classification(bench.model(None))
     metrics = {f"random_{name}": value for name, value in scores.items()}
+    if same.items() <= cached.items() and cached["metrics"] and cached["metrics"] != metrics:
+        bench.note(
+            f"{path.name}: random weights score otherwise than before on {source}: its classes are "
+            "others now, and earlier scores are not to be compared with those from now on"
+        )
     write_json(path, {**identity, "metrics": metrics})
     return metrics
 

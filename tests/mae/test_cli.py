@@ -88,6 +88,7 @@ def test_bad_input_is_one_line_and_exit_2(tmp_path, arguments, complaint):
         (PermissionError(errno.EACCES, "Permission denied", "/theirs"), 2),
         (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/file/below"), 2),
         (OSError(errno.EROFS, "Read-only file system", "/cdrom"), 2),
+        (OSError(errno.ELOOP, "Too many levels of symbolic links", "/loop/below"), 2),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you …"), 1),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. It is …"), 1),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate …"), 1),

@@ -16,10 +16,11 @@ from mae.build import view_of
 from mae.config_file import read_config
 from mae.data import sources
 from mae.data.course import course_of
+from mae.data.folders import is_held_out
 from mae.data.idx import read_idx, write_idx
 from mae.data.loader import plain_batches, reporting, sent, training_batches
 from mae.data.make_sample import balanced
-from mae.data.sources import FASHION_MNIST, Arrays, Files, is_held_out, locate, open_source
+from mae.data.sources import FASHION_MNIST, Arrays, Files, locate, open_source
 from mae.errors import BadInput
 from mae.train.campaign import Campaign, keep_config, settle_source
 
@@ -86,6 +87,15 @@ def test_a_source_that_is_not_there_names_the_mend(tmp_path, monkeypatch):
         open_source("fashion-mnist")
     with pytest.raises(BadInput, match="no JPEG or PNG images"):
         open_source(str(tmp_path))
+
+
+def test_a_path_that_leads_nowhere_is_refused_in_one_line(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    for find in (locate, open_source):
+        with pytest.raises(BadInput, match="data source '~nosuchuser/x': there is no such home;"):
+            find("~nosuchuser/x")
+    with pytest.raises(BadInput, match=r"data source '.*/loop': its links lead round in a circle"):
+        open_source(locate(str(tmp_path / "loop")))
 
 
 def test_named_sources_stay_names_and_paths_become_absolute(tmp_path, monkeypatch):

@@ -30,7 +30,7 @@ from mae.evaluate.reconstruction import (
 )
 from mae.masking import held_out_noise
 from mae.train import loop
-from mae.train.campaign import Campaign, read_history
+from mae.train.campaign import Campaign, open_campaign, read_history
 from mae.train.events import Events
 from mae.train.stopping import Paused, Stop
 
@@ -301,6 +301,19 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_scored(
     monkeypatch.setattr(run, "reconstruction_metrics", pytest.fail)
     with pytest.raises(BadInput, match=rf"{place}: Not a directory; name another place"):
         run.evaluate(root, Stop(), Events(None))
+
+
+def test_a_baseline_of_other_classes_is_measured_anew_and_told_of(campaign, small_set, monkeypatch):
+    cached, notes = campaign / "evaluations" / "random-init.json", []
+    same = {"config_hash": open_campaign(campaign)[1].hash, "data": "sample"}
+    # As it was when train/ was the one class of a folder.
+    run.write_json(cached, {**same, "metrics": {"random_knn_top1": 100.0}})
+    monkeypatch.setattr(Events, "note", lambda _self, text: notes.append(text))
+    metrics = run.evaluate(campaign, Stop(), Events(None))["metrics"]
+    assert metrics["random_knn_top1"] < 100
+    (told,) = notes
+    assert "random weights score otherwise than before on sample" in told
+    assert {**same, "classes": 0}.items() <= json.loads(cached.read_text()).items()
 
 
 OTHER_SHAPES = ["[1, 2]", "7", "null", "{", '{"data": 1}', '{"metrics": [3]}']

@@ -316,6 +316,8 @@ def test_a_store_that_does_not_fit_on_the_disk_is_refused_first(folder, tmp_path
         (["pack", "/nowhere", "--output", "s"], "'/nowhere' is not a directory"),
         (["pack", "samlpe", "--output", "s"], "did you mean 'sample'"),
         (["pack", "sample", "--output", "s", "--size", "big"], "--size big: write it as 256"),
+        (["pack", "~nosuchuser/x", "--output", "s"], "'~nosuchuser/x': there is no such home"),
+        (["pack", "sample", "--output", "~nosuchuser/x"], "~nosuchuser/x: there is no such home"),
         (["pack", "--verify", "/nowhere"], "not the manifest of a packed store"),
     ],
 )
