@@ -10,9 +10,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mae.data.folders import HELD_OUT_NAMES, is_held_out
-from mae.data.shards import Member, members_of, number_labels, shards_below
-from mae.data.sources import NAMED, Arrays, Files, Images, locate, open_source
+from mae.data.folders import HELD_OUT_NAMES, TRAIN, is_held_out
+from mae.data.shards import (
+    COMPRESSED,
+    LABELS,
+    Member,
+    is_number,
+    is_too_large,
+    members_of,
+    number_labels,
+    shards_below,
+)
+from mae.data.sources import NAMED, Arrays, Files, Images, locate, no_source, open_source
 from mae.errors import BadInput
 
 
@@ -50,7 +59,13 @@ def list_source(source: str) -> Listing:
     place = NAMED.get(located, Path(located))
     if shards := _shards(place):
         return _list_shards(place, *shards)
-    splits = open_source(located if place.is_dir() else source)
+    if place.is_file() and place.name.lower().endswith(COMPRESSED):
+        raise BadInput(
+            f"{place}: compressed, and shards are read where they lie; unpack it to .tar first"
+        )
+    if located not in NAMED and not place.is_dir():
+        raise no_source(source, place, "a .tar shard, a directory of them")
+    splits = open_source(located)
     parts = (splits.train, splits.held_out)
     if isinstance(splits.train, Files):
         return _list_files(place, parts, splits.classes)
@@ -112,9 +127,11 @@ def _shards(place: Path) -> tuple[list[Path], list[Path]] | None:
     """Shards of the training and the held-out split; the latter may be none."""
     if flat := shards_below(place):
         return flat, []
-    held_out = next((s for n in HELD_OUT_NAMES if (s := shards_below(place / n))), [])
-    train = shards_below(place / "train")
-    return (train, held_out) if train and held_out else None
+    train = shards_below(place / TRAIN)
+    held_out = [place / name for name in HELD_OUT_NAMES if (place / name).is_dir()]
+    second = next((s for folder in held_out if (s := shards_below(folder))), [])
+    # A held-out folder without shards has something else in it, or is not filled yet.
+    return (train, second) if train and (second or not held_out) else None
 
 
 def _list_shards(root: Path, train: list[Path], held_out: list[Path]) -> Listing:
@@ -150,6 +167,13 @@ def _shard_labels(root: Path, members: list[Member]) -> tuple[list[int], tuple[s
     if len(written) < len(members):
         bare = next(m for m in members if m.label is None)
         raise BadInput(f"{bare.shard}: {bare.key}.cls is missing, other shards have one; add it")
+    if all(map(is_number, written)):
+        large = next((m for m in members if is_too_large(m.label or "")), None)
+        if large is not None:
+            raise BadInput(
+                f"{large.shard}: {large.key}.cls says {str(large.label)[:24]}; "
+                f"a label is a name, or a number below {LABELS}"
+            )
     return number_labels(written)
 
 
