@@ -39,6 +39,10 @@ class BadJobFile(UserError):
         super().__init__("\n".join(f"{path}:{p.line}: {p.text}" for p in self.problems))
 
 
+class NoJobFile(UserError):
+    """There is no file of this name."""
+
+
 def job_names(jobs_dir: Path) -> list[str]:
     """The names of the job files in `jobs_dir`, sorted; hidden and other files do not count."""
     return sorted(p.stem for p in jobs_dir.glob("*.toml") if not p.name.startswith("."))
@@ -47,8 +51,7 @@ def job_names(jobs_dir: Path) -> list[str]:
 def load_job(jobs_dir: Path, name: str) -> Job:
     """The job `name`, read as whose directory it is.
 
-    Raises UserError: no such file (nearest name given), one that others may write to, or
-    BadJobFile.
+    Raises UserError: NoJobFile (nearest name given), one that others may write to, or BadJobFile.
     """
     path = jobs_dir / f"{name}.toml"
     if not JOB_NAME.fullmatch(name):
@@ -60,7 +63,7 @@ def load_job(jobs_dir: Path, name: str) -> Job:
             refuse_untrusted(jobs_dir)
             text = read_trusted(path).decode("utf-8")
     except FileNotFoundError:
-        raise UserError(_no_such_job(jobs_dir, name)) from None
+        raise NoJobFile(_no_such_job(jobs_dir, name)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
     return parse_job(path, name, text)

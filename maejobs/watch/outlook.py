@@ -16,7 +16,7 @@ from maejobs.cron.target import open_target
 from maejobs.cron.zone import zone_of_slots
 from maejobs.errors import MaejobsError, UserError
 from maejobs.home import Home
-from maejobs.jobs.load import load_job
+from maejobs.jobs.load import NoJobFile, load_job
 from maejobs.jobs.model import Job
 from maejobs.launch.gpus import NoGpus, read_gpus
 from maejobs.privilege import acting_as, owner_of
@@ -114,7 +114,9 @@ def planned_jobs(
         try:
             file = load_job(jobs_dir, name)
         except UserError as error:
-            trouble.append(str(error))
+            # Nobody has asked for this job: why a line of the crontab's names it is to be told.
+            gone = f"the line of {name} has no job file; `maejobs apply {name} --prune` drops it"
+            trouble.append(gone if isinstance(error, NoJobFile) else str(error))
             jobs.append(PlannedJob(name, tuple(expressions[name]), expected=known))
             continue
         jobs.append(

@@ -170,6 +170,21 @@ def test_without_a_database_the_slots_are_drawn_and_the_want_is_told(home, insid
 
 
 @pytest.mark.usefixtures("two_jobs")
+def test_a_line_without_its_job_file_is_told_as_one_and_can_be_dropped(home, inside):
+    inside("schedule", "pretrain", "0 3 * * *")
+    (home.jobs_dir / "pretrain.toml").unlink()
+    told = (
+        "maejobs: the line of pretrain has no job file; `maejobs apply pretrain --prune` drops it\n"
+    )
+    assert inside("plan").stderr == told
+    scheduled = inside("schedule", "evaluate", "30 3 * * *")
+    assert (scheduled.returncode, scheduled.stderr) == (0, told)
+    assert inside("apply", "pretrain", "--prune", "--yes").returncode == 0
+    assert inside("plan").stderr == ""
+    assert "30 3 * * * " in Path(home.crontab).read_text()
+
+
+@pytest.mark.usefixtures("two_jobs")
 def test_a_bad_job_file_is_told_and_its_slots_are_drawn(home, inside):
     (home.jobs_dir / "evaluate.toml").write_text("nonsense\n")
     done = inside("plan")
