@@ -14,6 +14,7 @@ from pathlib import Path
 
 from maejobs.cron.clock_changes import ClockChange, clock_changes
 from maejobs.cron.grammar import Expression
+from maejobs.cron.posix_zone import posix_zone
 from maejobs.cron.wakeup import (
     LONGEST_JUMP,
     MINUTE,
@@ -31,7 +32,7 @@ ZONE_VARIABLE = "MAEJOBS_ZONE"  # set by our own daemon for what it starts
 
 
 def host_zone() -> tzinfo:
-    """The caller's zone: `TZ` where that names one, else /etc/localtime, else UTC.
+    """The caller's zone: `TZ` where that is one's name or rule, else /etc/localtime, else UTC.
 
     Our own daemon schedules in it, and a person is told in it when something happened. When cron
     fires is told by maejobs.cron.zone: a `TZ` in somebody's shell is not the daemon's.
@@ -58,16 +59,26 @@ def _first_zone(*names: str) -> tzinfo:
     for name in filter(None, (name.removeprefix(":") for name in names)):
         try:
             if not name.startswith("/"):
-                return ZoneInfo(name)
+                return _zone_called(name)
             file = Path(name).resolve()
             _, _, key = str(file).rpartition("zoneinfo/")
             if key and not key.startswith("/"):
                 return ZoneInfo(key)
             with file.open("rb") as stream:
                 return ZoneInfo.from_file(stream, name)
-        except (OSError, ValueError, KeyError):  # KeyError: no such zone
+        except (OSError, ValueError, KeyError):
             continue
     return UTC
+
+
+def _zone_called(name: str) -> tzinfo:
+    """As the C library reads `TZ`: a zone's name, else its rule. Raises ValueError."""
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError, KeyError):  # KeyError: no such zone
+        return posix_zone(name)
 
 
 def fires(expression: Expression, after: datetime, zone: tzinfo) -> Iterator[datetime]:

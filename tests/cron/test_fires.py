@@ -8,7 +8,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cron.strategies import expressions
-from maejobs.cron.fires import fires, host_zone, next_fire, previous_fire, scheduling_zone
+from maejobs.cron.fires import (
+    fires,
+    host_zone,
+    next_fire,
+    previous_fire,
+    scheduling_zone,
+    zone_named,
+)
 from maejobs.cron.grammar import BadExpression, Expression, parse_expression
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -277,6 +284,8 @@ def matches(expression: Expression, local: datetime) -> bool:
         ("Europe/Berlin", "Europe/Berlin"),
         (":Europe/Berlin", "Europe/Berlin"),
         ("/usr/share/zoneinfo/Europe/Berlin", "Europe/Berlin"),
+        ("CET-1CEST,M3.5.0,M10.5.0/3", "CET-1CEST,M3.5.0,M10.5.0/3"),
+        (":<+0545>-5:45", "<+0545>-5:45"),
     ],
 )
 def test_the_host_zone_is_tz_where_it_names_one(monkeypatch, tz, key):
@@ -284,7 +293,26 @@ def test_the_host_zone_is_tz_where_it_names_one(monkeypatch, tz, key):
     assert str(host_zone()) == key
 
 
-@pytest.mark.parametrize("tz", [None, "", "CET-1CEST,M3.5.0,M10.5.0/3", "../../etc/passwd"])
+@pytest.mark.parametrize(
+    ("rule", "name"),
+    [
+        ("EST5EDT,M3.2.0,M11.1.0", "America/New_York"),
+        ("CET-1CEST,M3.5.0,M10.5.0/3", "Europe/Berlin"),
+        ("AEST-10AEDT,M10.1.0,M4.1.0/3", "Australia/Sydney"),
+        ("<+0545>-5:45", "Asia/Kathmandu"),
+    ],
+)
+def test_a_zone_by_its_rule_fires_as_the_one_that_has_a_name(monkeypatch, rule, name):
+    monkeypatch.setenv("MAEJOBS_ZONE", rule)  # as our daemon hands it down, started with such a TZ
+    assert (zone := scheduling_zone()) is zone_named(rule)
+    expression, year = parse_expression("30 * * * *"), datetime(2026, 1, 1, tzinfo=UTC)
+    named = fires(expression, year, ZoneInfo(name))
+    assert list(islice(fires(expression, year, zone), 9000)) == list(islice(named, 9000))
+
+
+@pytest.mark.parametrize(
+    "tz", [None, "", "Europe/Berln", "x,y", "EST5EDT,M3", "UTC0\nx", "../../etc/passwd"]
+)
 def test_else_the_host_zone_is_that_of_localtime(monkeypatch, tmp_path, tz):
     localtime = tmp_path / "localtime"
     localtime.symlink_to("/usr/share/zoneinfo/America/New_York")
