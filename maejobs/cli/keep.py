@@ -78,6 +78,9 @@ def rotate_command(
         ]
         print_json({"decisions": decisions, "removed": report.removed, "freed": report.freed})
         return
+    if not report.decisions:
+        click.echo(f"no checkpoints in {visible(str(campaign))}")
+        return
     drop = "would drop" if dry_run else "drop"
     print_table(
         ["checkpoint", "", "because"],

@@ -192,13 +192,19 @@ def _choose(source: Path, step: int | None) -> StoredCheckpoint:
     if step is None:
         if newest := newest_valid(source, deep=True):
             return newest
-        raise UserError(f"{source}: no valid checkpoint to restore")
+        raise UserError(f"{source}: no valid checkpoint to restore{_campaigns_below(source)}")
     for checkpoint in read_checkpoints(source):
         if checkpoint.step == step:
             if (checkpoint := verified(checkpoint)).valid:
                 return checkpoint
             raise UserError(f"{checkpoint.path}: cannot be restored: {checkpoint.problem}")
-    raise UserError(f"{source}: no checkpoint of step {step}")
+    raise UserError(f"{source}: no checkpoint of step {step}{_campaigns_below(source)}")
+
+
+def _campaigns_below(source: Path) -> str:
+    """What may have been meant, as the end of a message: a destination holds many campaigns'."""
+    names = sorted(path.parent.name for path in source.glob(f"*/{CHECKPOINTS}") if path.is_dir())
+    return f"; below it are the backups of {', '.join(names)}: name one" if names else ""
 
 
 @contextmanager

@@ -34,6 +34,24 @@ def test_a_backup_is_restored_into_a_campaign_that_is_gone(campaign, tmp_path, i
     assert steps_in(campaign) == [4]
 
 
+def test_a_directory_without_checkpoints_is_told_as_such(tmp_path, inside):
+    for command in (["list"], ["rotate"], ["rotate", "--dry-run"]):
+        done = inside("keep", *command, str(tmp_path))
+        assert (done.returncode, done.stdout) == (0, f"no checkpoints in {tmp_path}\n")
+
+
+def test_a_restore_names_the_campaigns_whose_backups_are_there(campaign, tmp_path, inside):
+    disk = tmp_path / "disk"
+    for place in (campaign, write_campaign(tmp_path / "other", 1)):
+        inside("keep", "backup", str(place), str(disk))
+    for option in ([], ["--step", "1"], ["--dry-run"]):
+        done = inside("keep", "restore", str(disk), str(tmp_path / "new"), *option)
+        assert done.returncode == 2
+        assert done.stderr.endswith("; below it are the backups of campaign, other: name one\n")
+        assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_dry_restore_finds_the_same_mistakes(campaign, tmp_path, inside):
     disk = tmp_path / "disk"
     inside("keep", "backup", str(campaign), str(disk))
