@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from maejobs.cli.errors import PROGRAM
 from maejobs.cli.options import (
     HomeCommand,
     current_home,
@@ -12,6 +13,8 @@ from maejobs.cli.options import (
     json_option,
 )
 from maejobs.cli.text import visible
+from maejobs.cron.block import exec_command
+from maejobs.cron.schedule import RECONCILE
 from maejobs.files import write_atomically
 from maejobs.home import Home
 from maejobs.shipped import shipped
@@ -30,6 +33,8 @@ def init_command(dry_run: bool) -> None:
       maejobs init --home /data/maejobs
     """
     home = current_home()
+    # Said now: no line of a crontab could name the home, and so no job be scheduled.
+    exec_command(Path(PROGRAM), RECONCILE, home.root)
     missing = _missing_jobs(home)
     if dry_run:
         jobs = ", ".join(path.stem for path in missing)

@@ -98,6 +98,15 @@ def test_a_newcomer_is_told_what_to_do(inside, tmp_path, monkeypatch):
         assert words in done.stdout
 
 
+@pytest.mark.parametrize("option", [[], ["--dry-run"]])
+def test_a_home_that_no_line_of_a_crontab_could_name_is_not_made(inside, tmp_path, option):
+    home = tmp_path / "a\nb"
+    done = inside("init", "--home", str(home), *option)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "a\\nb': a crontab line cannot hold a control character; rename it" in done.stderr
+    assert not home.exists()
+
+
 def test_a_bad_configuration_names_the_key(home, inside):
     configure(home, "cronttab = 'x'\n")
     for arguments in (["list"], ["status"], ["exec", "quick"]):
