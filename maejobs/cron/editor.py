@@ -84,7 +84,7 @@ def _edit_until_decided(
 ) -> Change:
     while True:
         edit(file)
-        change = Change(before, file.read_bytes())
+        change = Change(before, _edited(file))
         if change.is_empty:
             return change
         try:
@@ -99,6 +99,15 @@ def _edit_until_decided(
             return change
         if decision is Decision.GIVE_UP:
             raise UserError("given up; nothing was installed")
+
+
+def _edited(file: Path) -> bytes:
+    """Raises UserError where the editor has left no file."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        why = "it took the file away" if isinstance(error, FileNotFoundError) else error.strerror
+        raise UserError(f"the editor left no text ({why}); nothing was installed") from error
 
 
 def check_text(target: Target, text: bytes, dialect: Dialect = Dialect.DEBIAN) -> None:
@@ -138,6 +147,7 @@ def _rescue(file: Path, before: bytes | None, backups_dir: Path | None) -> Path 
     try:
         text = file.read_bytes()
     except OSError:
+        shutil.rmtree(file.parent, ignore_errors=True)
         return None
     kept: Path | None = None
     if text != (before or b""):

@@ -164,6 +164,17 @@ def test_an_editor_that_fails_is_told_in_one_line(table, maejobs, snapshot, edit
     assert snapshot() == before
 
 
+def test_an_editor_that_takes_the_file_away_is_told_and_leaves_nothing(
+    table, maejobs, snapshot, tmp_path
+):
+    before = snapshot()
+    done = maejobs("edit", EDITOR="rm -f", TMPDIR=str(tmp_path))
+    told = "maejobs: the editor left no text (it took the file away); nothing was installed\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
+    assert list(tmp_path.glob("maejobs-crontab-*")) == []
+    assert snapshot() == before
+
+
 def test_a_change_behind_ones_back_is_not_overwritten(home, table, maejobs, script):
     editor = script(f"""echo '1 1 * * * /bin/theirs' > {table}; echo '2 2 * * * /bin/x' > "$1" """)
     done = maejobs("edit", EDITOR=editor)
