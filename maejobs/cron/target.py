@@ -94,7 +94,7 @@ def open_target(spec: str) -> Target:
 
     "user" is the crontab of whoever runs us, "user:NAME" that of NAME, "system" the file in
     /etc/cron.d; anything else is the path of a file. Raises UserError for a user who is not there
-    or not ours to touch.
+    or not ours to touch, for the root of all files, and for a link to itself.
     """
     if spec == USER or spec.startswith(OTHER_USER):
         from maejobs.cron.user_target import UserTarget
@@ -106,4 +106,11 @@ def open_target(spec: str) -> Target:
         return SystemTarget()
     from maejobs.cron.file_target import FileTarget
 
-    return FileTarget(Path(spec))
+    path = Path(spec)
+    try:
+        name = path.resolve().name
+    except RuntimeError:
+        raise UserError(f"crontab {spec}: a link that leads to itself; name a file") from None
+    if not name:  # nothing can lie beside it, a lock say
+        raise UserError(f"crontab {spec}: no file, but the root of all; name a file")
+    return FileTarget(path)

@@ -13,6 +13,7 @@ from maejobs.cron.host import refuse_unfaithful
 from maejobs.cron.install import change_table
 from maejobs.cron.target import Listing, TableRejected, TargetError, open_target
 from maejobs.cron.user_target import UserTarget
+from maejobs.errors import UserError
 
 TABLE = b"0 5 * * 1 tar \xe4\n"
 
@@ -99,6 +100,14 @@ def test_a_file_that_is_a_directory_is_an_error_and_not_an_empty_table(tmp_path)
         FileTarget(tmp_path).read()
     with pytest.raises(TargetError, match="cannot be written"):
         FileTarget(tmp_path / "no" / "such").install(TABLE)
+
+
+def test_what_can_be_no_file_is_told_with_what_to_do(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "root").symlink_to("/")
+    for spec, why in (("/", "the root of all"), ("root", "the root of all"), ("loop", "to itself")):
+        with pytest.raises(UserError, match=rf"^crontab .*: .*{why}; name a file$"):
+            open_target(str(tmp_path / spec))
 
 
 def test_a_host_without_crontab_says_what_to_do(tmp_path, monkeypatch):
