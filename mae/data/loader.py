@@ -1,30 +1,24 @@
 """Batches of images on a device: which samples, in which order, cropped where."""
 
-import atexit
-import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from mae.data.ahead import ahead
 from mae.data.course import Course
-from mae.data.readers import Augment, Cutter, Decoder, Place, Seen, crops
+from mae.data.pieces import read_ahead
+from mae.data.readers import Augment, Cutter, Decoder, Plan, crops
 from mae.data.resample import resample
 from mae.data.sources import Arrays, Files, Images
 from mae.data.store import Packed
 from mae.data.view import View
 from mae.draws import order
 from mae.errors import BadInput
-
-# The batches to come: an epoch, or None for a plain view, and the samples (N,) of each.
-Plan = Iterable[tuple[int | None, np.ndarray]]
 
 
 class Batch(NamedTuple):
@@ -160,44 +154,24 @@ def _augmented(augment: Augment, epoch: int, samples: np.ndarray, pixels: Tensor
 
 
 def _decode(decoder: Decoder, plan: Plan, device: torch.device, workers: int) -> Iterator[Batch]:
-    """Batches that processes put together ahead of time, as bytes; normalised on the device."""
-    loader = DataLoader(
-        decoder,
-        batch_sampler=([Place(epoch, int(s)) for s in samples] for epoch, samples in plan),
-        num_workers=workers,
-        collate_fn=_collate,
-        worker_init_fn=_ignore_signals,
-        pin_memory=device.type == "cuda",
-    )
-    with _ended(iter(loader)) as batches:
-        for epoch, samples, pixels, bad in batches:
-            unreadable = tuple(decoder.images.paths[s] for s in bad)
-            if epoch is not None and not len(samples):
-                raise BadInput(
-                    f"none of {len(bad)} images in a batch can be read, {unreadable[0]} for one; "
-                    "check the data folder"
-                )
-            imgs = _on_device(pixels, decoder.view, device)
-            yield Batch(epoch or 0, samples, imgs, unreadable)
-
-
-@contextmanager
-def _ended(batches: Any) -> Iterator[Any]:
-    """An iterator of a DataLoader, whose processes have ended afterwards.
-
-    Also at our own end, if an error's traceback still holds the iterator then: Python would send
-    them a TERM, which they ignore, and wait for ever.
-    """
-    shut_down = getattr(batches, "_shutdown_workers", None)  # without workers there is none
-    if shut_down is None:
-        yield batches
-        return
-    atexit.register(shut_down)
-    try:
-        yield batches
-    finally:
-        shut_down()
-        atexit.unregister(shut_down)
+    """Batches that processes read ahead of time, as bytes; normalised on the device."""
+    for epoch, pieces in read_ahead(decoder, plan, workers, pinned=device.type == "cuda"):
+        samples = np.concatenate([piece.samples for piece in pieces])
+        bad = [sample for piece in pieces for sample in piece.bad]
+        unreadable = tuple(decoder.images.paths[sample] for sample in bad)
+        if epoch is not None and not len(samples):
+            raise BadInput(
+                f"none of {len(bad)} images in a batch can be read, {unreadable[0]} for one; "
+                "check the data folder"
+            )
+        # Joined as bytes: normalised, the pieces and the whole would take the room of two batches.
+        read = [sent(piece.pixels, device) for piece in pieces if len(piece.samples)]
+        pixels = torch.cat(read) if len(read) > 1 else (read or [pieces[0].pixels])[0]
+        if bad and epoch is not None:
+            # Another image stands in for an unreadable one, so that batches keep their size.
+            chosen = np.arange(len(samples) + len(bad)) % len(samples)
+            samples, pixels = samples[chosen], pixels[sent(torch.from_numpy(chosen), device)]
+        yield Batch(epoch or 0, samples, _on_device(pixels, decoder.view, device), unreadable)
 
 
 def _on_device(pixels: Tensor, view: View, device: torch.device) -> Tensor:
@@ -210,23 +184,3 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda":
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
-
-
-def _collate(items: Sequence[Seen]) -> tuple[int | None, np.ndarray, Tensor, list[int]]:
-    """Epoch, samples (N,), their pixels (N, C, h, w), and the samples that cannot be read."""
-    epoch = items[0][0].epoch
-    good = [(place.sample, pixels) for place, pixels in items if pixels is not None]
-    bad = [place.sample for place, pixels in items if pixels is None]
-    if not good:  # what that means is said by our parent: an error here would come as a traceback
-        return epoch, np.array([], dtype=np.int64), torch.empty(0, 1, 1, 1), bad
-    if epoch is not None:
-        # Another image stands in for an unreadable one, so that batches keep their size.
-        good = [good[i % len(good)] for i in range(len(items))]
-    samples = np.array([sample for sample, _ in good])
-    return epoch, samples, torch.stack([pixels for _, pixels in good]), bad
-
-
-def _ignore_signals(_worker: int) -> None:
-    # A supervisor signals the whole process group; the parent alone decides when to stop.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,6 +1,6 @@
 """Training images a batch at a time, ahead of their use: decoded files, and cuts of a store."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +30,8 @@ class Place(NamedTuple):
 
 
 Seen = tuple[Place, Tensor | None]
+# The batches to come: an epoch, or None for a plain view, and the samples (N,) of each.
+Plan = Iterable[tuple[int | None, NDArray[np.int64]]]
 # What else is done to a training image: epoch, sample and cropped pixels (C, h, w) uint8 to pixels.
 Augment = Callable[[int, int, Tensor], Tensor]
 

@@ -4,6 +4,7 @@ import errno
 import gzip
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,13 +15,15 @@ from tiny import batches_of
 
 from mae.build import view_of
 from mae.config_file import read_config
-from mae.data import sources
+from mae.data import pieces, sources
 from mae.data.course import course_of
 from mae.data.folders import is_held_out
 from mae.data.idx import read_idx, write_idx
-from mae.data.loader import plain_batches, reporting, sent, training_batches
+from mae.data.loader import Batch, plain_batches, reporting, sent, training_batches
 from mae.data.make_sample import balanced
+from mae.data.readers import Decoder
 from mae.data.sources import FASHION_MNIST, Arrays, Files, locate, open_source
+from mae.draws import order
 from mae.errors import BadInput
 from mae.train.campaign import Campaign, keep_config, settle_source
 
@@ -212,6 +215,47 @@ def test_a_plain_batch_of_which_nothing_can_be_read_is_passed_over(folder, tiny)
     )
     assert all(len(batch.samples) for batch in batches)
     assert notes == [f"{path}: not a readable image; left out" for path in images.paths[4:8]]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_batch_in_pieces_is_the_same_batch(folder, tiny, monkeypatch, workers):
+    images, view = open_source(str(folder)).train, view_of(tiny)
+    shuffled = order(0, 0, len(images))
+    for sample in [*shuffled[4:8], shuffled[17]]:  # all of a piece, and one of another
+        images.paths[sample].write_bytes(b"no image")
+
+    def batches() -> list[Batch]:
+        return [
+            *batches_of(images, view, 0, 16, range(4), workers),
+            *plain_batches(images, view, 16, CPU, workers),
+        ]
+
+    whole = batches()
+    monkeypatch.setattr(pieces, "SIZE", 4)
+    for ours, theirs in zip(batches(), whole, strict=True):
+        np.testing.assert_array_equal(ours.samples, theirs.samples)
+        assert torch.equal(ours.imgs, theirs.imgs)
+        assert (ours.epoch, ours.unreadable) == (theirs.epoch, theirs.unreadable)
+    assert len(whole[0].unreadable) == 4
+
+
+@pytest.mark.parametrize(("size", "ahead"), [(4, 2), (16, 4)])  # two batches, or two a process
+def test_no_more_is_read_ahead_than_is_needed(folder, tiny, monkeypatch, size, ahead):
+    monkeypatch.setattr(pieces, "SIZE", size)
+    begun = 0
+
+    def plan() -> Iterator[tuple[int | None, np.ndarray]]:
+        nonlocal begun
+        while begun < 20:
+            begun += 1
+            yield 0, np.arange(16)
+
+    decoder = Decoder(open_source(str(folder)).train, view_of(tiny), 0)
+    for taken, _ in enumerate(pieces.read_ahead(decoder, plan(), 2, pinned=False), start=1):
+        assert begun - taken <= ahead
+        if taken == 5:
+            break
+    assert begun - taken == ahead
 
 
 def test_images_of_which_none_can_be_read_are_refused(folder, tiny):

@@ -1,0 +1,98 @@
+"""Image files read by processes ahead of their use, a piece of a batch at a time.
+
+A process hands what it has read over in shared memory. In pieces, all of them are at work on the
+next batch, which is there sooner, and no process holds a large one of its own.
+"""
+
+import atexit
+import signal
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain, islice
+from math import ceil
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mae.data.ahead import AHEAD
+from mae.data.readers import Decoder, Place, Plan, Seen
+
+SIZE = 256  # images
+
+
+class Piece(NamedTuple):
+    """What can be read of some samples of a batch, and which cannot be read."""
+
+    samples: np.ndarray  # (N,) indices into the split
+    pixels: Tensor  # (N, C, h, w) uint8
+    bad: list[int]
+
+
+def read_ahead(
+    decoder: Decoder, plan: Plan, workers: int, pinned: bool
+) -> Iterator[tuple[int | None, list[Piece]]]:
+    """The epoch and the pieces of each batch; so many processes read two batches, or pieces, ahead.
+
+    In this process without workers. `pinned`: into memory that a GPU fetches from.
+    """
+    todo = iter(plan)
+    first = list(islice(todo, 1))
+    under_way: deque[tuple[int | None, int]] = deque()  # of each batch: epoch and pieces
+
+    def pieces() -> Iterator[list[Place]]:
+        for epoch, samples in chain(first, todo):
+            parts = np.split(samples, range(SIZE, len(samples), SIZE))
+            under_way.append((epoch, len(parts)))
+            yield from ([Place(epoch, int(s)) for s in part] for part in parts)
+
+    in_a_batch = max((ceil(len(samples) / SIZE) for _, samples in first), default=1)
+    loader = DataLoader(
+        decoder,
+        batch_sampler=pieces(),
+        num_workers=workers,
+        collate_fn=_collate,
+        worker_init_fn=_ignore_signals,
+        pin_memory=pinned,
+        prefetch_factor=max(AHEAD, ceil(AHEAD * in_a_batch / workers)) if workers else None,
+    )
+    with _ended(iter(loader)) as read:
+        for one in read:
+            epoch, count = under_way.popleft()
+            yield epoch, [one, *islice(read, count - 1)]
+
+
+@contextmanager
+def _ended(batches: Any) -> Iterator[Any]:
+    """An iterator of a DataLoader, whose processes have ended afterwards.
+
+    Also at our own end, if an error's traceback still holds the iterator then: Python would send
+    them a TERM, which they ignore, and wait for ever.
+    """
+    shut_down = getattr(batches, "_shutdown_workers", None)  # without workers there is none
+    if shut_down is None:
+        yield batches
+        return
+    atexit.register(shut_down)
+    try:
+        yield batches
+    finally:
+        shut_down()
+        atexit.unregister(shut_down)
+
+
+def _collate(items: Sequence[Seen]) -> Piece:
+    good = [(place.sample, pixels) for place, pixels in items if pixels is not None]
+    bad = [place.sample for place, pixels in items if pixels is None]
+    # What none at all means is said by our parent: an error here would come as a traceback.
+    pixels = torch.stack([pixels for _, pixels in good]) if good else torch.empty(0, 1, 1, 1)
+    return Piece(np.array([sample for sample, _ in good], dtype=np.int64), pixels, bad)
+
+
+def _ignore_signals(_worker: int) -> None:
+    # A supervisor signals the whole process group; the parent alone decides when to stop.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
