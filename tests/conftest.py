@@ -170,11 +170,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="sqlite",
         help="where the tests' homes have their databases",
     )
-    parser.addoption("--kills", type=int, default=3, help="how often tests kill real training")
+    parser.addoption("--kills", type=int, default=2, help="how often tests kill real training")
     parser.addoption("--nights", type=int, default=2, help="how long a month of tests is")
     parser.addoption("--stops", type=int, default=4, help="how often tests stop one campaign")
     parser.addoption(
-        "--one-in", type=int, default=3, help="changes of DST that an expression meets; 1: all"
+        "--one-in", type=int, default=6, help="changes of DST that an expression meets; 1: all"
     )
     parser.addoption(
         "--faults", type=int, default=8, help="kills that the fault table makes; 200: all of it"

@@ -172,7 +172,7 @@ def assert_predicted(
 def test_predictions_across_a_dst_change_are_the_daemons_firings(
     real: Real, zone, change, pytestconfig
 ):
-    """Of three changes in spring, and of three in autumn, each expression meets one or all."""
+    """Of three changes in spring and three in autumn, each expression meets one, or all."""
     one_in = pytestconfig.getoption("--one-in")
     number = [case.values[1] for case in CHANGES].index(change)
     assert_predicted(real, EXPRESSIONS, zone, change, slice(number % one_in, None, one_in))
