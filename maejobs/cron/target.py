@@ -3,6 +3,7 @@
 Imports little: `maejobs list` reads a target and answers in a blink.
 """
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -94,7 +95,8 @@ def open_target(spec: str) -> Target:
 
     "user" is the crontab of whoever runs us, "user:NAME" that of NAME, "system" the file in
     /etc/cron.d; anything else is the path of a file. Raises UserError for a user who is not there
-    or not ours to touch, for the root of all files, and for a link to itself.
+    or not ours to touch, for the root of all files, for a link to itself, and for what is there and
+    no plain file: a device would be replaced, a pipe waited for.
     """
     if spec == USER or spec.startswith(OTHER_USER):
         from maejobs.cron.user_target import UserTarget
@@ -113,4 +115,13 @@ def open_target(spec: str) -> Target:
         raise UserError(f"crontab {spec}: a link that leads to itself; name a file") from None
     if not name:  # nothing can lie beside it, a lock say
         raise UserError(f"crontab {spec}: no file, but the root of all; name a file")
+    if _is_something_else(path):
+        raise UserError(f"crontab {spec}: is there and no plain file; name another")
     return FileTarget(path)
+
+
+def _is_something_else(path: Path) -> bool:
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False  # not there yet, or its reading tells why it cannot be seen

@@ -110,6 +110,14 @@ def test_what_can_be_no_file_is_told_with_what_to_do(tmp_path):
             open_target(str(tmp_path / spec))
 
 
+def test_what_is_there_and_no_plain_file_is_never_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")  # who reads it waits for a writer
+    (tmp_path / "device").symlink_to("/dev/null")
+    for name in (".", "pipe", "device"):
+        with pytest.raises(UserError, match=r"^crontab .*: is there and no plain file; name anoth"):
+            open_target(str(tmp_path / name))
+
+
 def test_a_host_without_crontab_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(TargetError, match=r"apt install cron.*crontab = "):
