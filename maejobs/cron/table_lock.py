@@ -3,6 +3,7 @@
 `flock(2)` is released by the kernel when the last process that holds it dies, however it dies.
 """
 
+import errno
 import fcntl
 import os
 import stat
@@ -91,10 +92,10 @@ def open_lock(target: Target, path: Path) -> int:
     except FileNotFoundError as error:
         raise TargetError(f"{target.name}: there is no directory {path.parent}") from error
     except OSError as error:
-        raise TargetError(
-            f"{target.name} cannot be locked: {path}: {error.strerror}; remove that, or make it "
-            "a file of the table's owner"
-        ) from error
+        blamed = os.path.lexists(path) and error.errno != errno.EROFS
+        mend = "; remove that, or make it a file of the table's owner" if blamed else ""
+        told = f"{target.name} cannot be locked: {path}: {error.strerror}{mend}"
+        raise TargetError(told) from error
     found = os.fstat(descriptor)
     if stat.S_ISREG(found.st_mode) and found.st_uid in (target.owner.uid, os.geteuid()):
         return descriptor

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 import time_machine
+from small_disk import needs_root, small_disk
 
 from maejobs.cron import backups as kept
 from maejobs.cron import table_lock
@@ -138,6 +139,14 @@ def test_only_the_newest_backups_are_kept(change, monkeypatch, tmp_path):
             change(lambda table, n=n: b"# %d\n" % n)
     assert [b.read_bytes() for b in backups(tmp_path)] == [b"# 1\n", b"# 2\n", b"# 3\n"]
     assert backups(tmp_path)[-1].name == "20260501T000005.000000Z.crontab"
+
+
+@needs_root
+def test_a_disk_that_is_read_only_is_named_and_no_lock_blamed(target, tmp_path):
+    with small_disk(tmp_path, "64k"):
+        subprocess.run(["mount", "-o", "remount,ro", tmp_path], check=True)
+        with pytest.raises(TargetError, match=r"/\.tab\.lock: Read-only file system$"):
+            change_table(target, lambda table: NEW, tmp_path / "backups")
 
 
 def test_a_lock_that_is_not_free_is_named(target, change, monkeypatch):
