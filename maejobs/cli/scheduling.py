@@ -180,8 +180,9 @@ def _with(entries: Sequence[Entry], new: Entry, home: Home, also: bool) -> list[
     replaced = [e for e in mine if e.expression == new.expression] if also else mine
     if not replaced:
         return [*entries, new]
+    same = next((e for e in replaced if e == new), new)  # whose blanks may be a hand's
     return [
-        new if e is replaced[0] else e
+        same if e is replaced[0] else e
         for e in entries
         if e is replaced[0] or not any(e is other for other in replaced)
     ]

@@ -12,7 +12,7 @@ reading, it turns a path's `\\%` into a newline.
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,22 +24,28 @@ BEGIN_LINE = re.compile(rb"# >>> maejobs(?P<newline> \+newline)?(?: \(.*\))? >>>
 END_LINE = re.compile(rb"# <<< maejobs <<<")
 HINT = b" (managed: use `maejobs schedule` and `maejobs unschedule`) >>>"
 ENTRY_LINE = re.compile(
-    r"(?P<expression>@[^ \t]+|[^ \t#@]+(?:[ \t]+[^ \t]+){4})[ \t]+(?P<command>.*[^ \t])[ \t]+"
-    r"# maejobs:(?P<job>[A-Za-z0-9][A-Za-z0-9_.-]*)"
+    r"(?P<expression>@[^ \t]+|[^ \t#@]+(?:[ \t]+[^ \t]+){4})[ \t]+(?P<command>[^ \t](?:.*[^ \t])?)"
+    r"[ \t]+# maejobs:(?P<job>[A-Za-z0-9][A-Za-z0-9_.-]*)"
 )
 OWN_BACKSLASH = re.compile(r"\\(?=[\\%])")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+BLANKS = re.compile(r"[ \t]+")
 # In and out again, whatever bytes a path holds.
 ENCODING, ERRORS = "utf-8", "surrogateescape"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of ours; `command` stands between the expression and the trailing comment."""
+    """One line of ours; `command` stands between the expression and the trailing comment.
+
+    `raw` is the line it was read from, without newline, which stays as it is: its blanks may be a
+    hand's, and the line another home's.
+    """
 
     job: str
-    expression: str
+    expression: str  # with single spaces
     command: str
+    raw: bytes | None = field(default=None, compare=False, repr=False)
 
 
 class BrokenBlock(UserError):
@@ -83,15 +89,22 @@ def render_block(entries: Sequence[Entry], newline_added: bool = False) -> bytes
 
 
 def _render_entry(entry: Entry) -> bytes:
+    if entry.raw is not None:
+        return entry.raw
     line = f"{entry.expression} {entry.command} # maejobs:{entry.job}"
-    if CONTROL.search(line) or _parse_entry(line) != entry:
+    raw = line.encode(ENCODING, ERRORS)
+    if CONTROL.search(line) or parse_entry(raw) != entry:
         raise UserError(f"cannot stand on a crontab line: {line!a}")
-    return line.encode(ENCODING, ERRORS)
+    return raw
 
 
-def _parse_entry(line: str) -> Entry | None:
+def parse_entry(raw: bytes) -> Entry | None:
+    """The entry on a line without its newline; None: it is not one of ours."""
+    line = raw.decode(ENCODING, ERRORS)
     match = ENTRY_LINE.fullmatch(line)
-    return Entry(match["job"], match["expression"], match["command"]) if match else None
+    if match is None or CONTROL.search(line.replace("\t", " ")):
+        return None
+    return Entry(match["job"], BLANKS.sub(" ", match["expression"]), match["command"], raw)
 
 
 def read_entries(table: bytes) -> list[Entry]:
@@ -158,7 +171,7 @@ def may_have_lacked_newline(head: bytes) -> bool:
 
 
 def _read_entry(number: int, line: bytes) -> Entry:
-    entry = _parse_entry(line.decode(ENCODING, ERRORS))
+    entry = parse_entry(line)
     if entry is None:
         raise BrokenBlock(number, "this line inside the maejobs block is not one of ours")
     return entry

@@ -113,7 +113,7 @@ def _compare_job(
         Drift(DriftKind.OUTSIDE, f"line {n} starts {job} from outside our block", job, n)
         for n in (line.number for line in lines if not line.inside)
     ]
-    texts = [_plain(line.entry.expression) for line in lines]
+    texts = [line.entry.expression for line in lines]
     if schedule is not None and not lines:
         text = f"{job} is to run at {schedule}, and has no line"
         return [Drift(DriftKind.MISSING, text, job)], {NEW_LINE: _render(job, schedule, command)}
@@ -150,10 +150,6 @@ def _orphan(line: OurLine) -> Drift:
     job = line.entry.job
     text = f"line {line.number}: there is no job file of {job} any more; its runs would fail"
     return Drift(DriftKind.ORPHAN, text, job, line.number)
-
-
-def _plain(expression: str) -> str:
-    return " ".join(expression.split())
 
 
 def _render(job: str, expression: str, command: str) -> bytes:

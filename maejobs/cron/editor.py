@@ -118,23 +118,22 @@ def check_text(target: Target, text: bytes, dialect: Dialect = Dialect.DEBIAN) -
     """
     read_entries(text)
     for line in lay_out(text).ours:
-        raw = line.raw.decode(ENCODING, ERRORS)
-        _refuse(BadEntry, line.number, line.entry.expression, raw, dialect)
+        _refuse(BadEntry, line.number, line.raw, dialect)
     try:
         target.check(text)
     except Unfaithful:
         raise  # nothing is wrong with the line's fields
     except TableRejected as error:
         if error.line is not None:
-            line_text = text.split(b"\n")[error.line - 1].decode(ENCODING, ERRORS)
-            _refuse(TableRejected, error.line, expression_of(line_text), line_text, dialect)
+            raw = text.split(b"\n")[error.line - 1]
+            _refuse(TableRejected, error.line, raw, dialect)
         raise
 
 
-def _refuse(
-    kind: type[TableRejected], number: int, expression: str, line: str, dialect: Dialect
-) -> None:
-    """Raise `kind` with line and column if our grammar refuses the expression on `line`."""
+def _refuse(kind: type[TableRejected], number: int, raw: bytes, dialect: Dialect) -> None:
+    """Raise `kind` with line and column if our grammar refuses the expression on the line."""
+    line = raw.decode(ENCODING, ERRORS)
+    expression = expression_of(line)
     try:
         parse_expression(expression, dialect)
     except BadExpression as error:

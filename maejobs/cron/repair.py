@@ -11,13 +11,11 @@ from itertools import pairwise
 from maejobs.cron.block import (
     BEGIN,
     BEGIN_LINE,
-    ENCODING,
     END,
     END_LINE,
-    ENTRY_LINE,
-    ERRORS,
     Entry,
     may_have_lacked_newline,
+    parse_entry,
     render_block,
 )
 from maejobs.cron.schedule import command_words
@@ -81,7 +79,7 @@ def lay_out(table: bytes, fetch: Callable[[Entry], bool] = lambda entry: False) 
         if n in markers:
             continue
         inside = n in within
-        entry = _entry(raw if inside and not troubles else raw.strip())
+        entry = parse_entry(raw if inside and not troubles else raw.strip())
         whole = bool(entry) and inside and not troubles
         if entry and (whole or (_calls_its_job(entry) and (troubles or fetch(entry)))):
             ours.append(OurLine(n + 1, raw.strip(), entry, inside))
@@ -128,16 +126,11 @@ def _troubles(raws: Sequence[bytes], markers: Sequence[int]) -> list[Trouble]:
             found += [
                 Trouble(m + 1, "this line inside the maejobs block is not one of ours")
                 for m in range(opened, n)
-                if _entry(raws[m]) is None
+                if parse_entry(raws[m]) is None
             ]
     if opened is not None and closed is None:
         found.append(Trouble(opened, "the maejobs block that begins here has no end"))
     return sorted(found, key=lambda trouble: trouble.line)
-
-
-def _entry(raw: bytes) -> Entry | None:
-    match = ENTRY_LINE.fullmatch(raw.decode(ENCODING, ERRORS))
-    return Entry(match["job"], match["expression"], match["command"]) if match else None
 
 
 def _calls_its_job(entry: Entry) -> bool:

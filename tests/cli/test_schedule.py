@@ -68,6 +68,20 @@ def test_also_adds_an_entry_once(home, write_job, inside):
     assert expressions(home) == ["0 2 * * *", "0 14 * * *"]
 
 
+def test_blanks_put_in_by_hand_make_no_other_expression(home, write_job, inside):
+    write_job("quick", QUICK)
+    write_job("other", QUICK)
+    inside("schedule", "quick", "0 2 * * *")
+    table = Path(home.crontab)
+    by_hand = table.read_bytes().replace(b"0 2 * * *", b"0\t2  * * *")
+    table.write_bytes(by_hand)
+    again = inside("schedule", "quick", "0 2 * * *", "--also")
+    assert "so already: 0 2 * * *; nothing changed" in again.stdout
+    assert table.read_bytes() == by_hand
+    assert inside("schedule", "other", "0 3 * * *").returncode == 0
+    assert by_hand.splitlines()[1] in table.read_bytes()
+
+
 def test_without_also_one_entry_replaces_all(home, write_job, inside):
     write_job("quick", QUICK)
     inside("schedule", "quick", "0 2 * * *")

@@ -101,9 +101,18 @@ def test_a_broken_block_is_refused_by_line_and_not_repaired(table, line, reason)
         assert f"line {line} " in str(caught.value)
 
 
-def test_a_schedule_edited_by_hand_inside_the_block_is_read_as_it_stands():
-    table = BEGIN + LINE.replace(b"0 2 * * *", b"0\t3 * * *") + ENDING
-    assert read_entries(table) == [Entry("pretrain", "0\t3 * * *", PRETRAIN.command)]
+def test_blanks_put_into_a_line_of_the_block_by_hand_mean_nothing_and_stay():
+    by_hand = LINE.replace(b"0 2 * * *", b"0\t3  * * *").replace(b" # maejobs", b"\t # maejobs")
+    table = BEGIN + by_hand + ENDING
+    (entry,) = read_entries(table)
+    assert entry == Entry("pretrain", "0 3 * * *", PRETRAIN.command)
+    assert by_hand in replace_entries(table, [entry, ROTATE])
+
+
+def test_a_line_of_the_block_with_a_control_character_is_not_one_of_ours():
+    table = BEGIN + LINE.replace(b"exec", b"\x01exec") + ENDING
+    with pytest.raises(BrokenBlock, match=r"line 2 .*is not one of ours"):
+        replace_entries(table, [ROTATE])
 
 
 @pytest.mark.parametrize(

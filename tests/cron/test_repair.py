@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -53,6 +55,13 @@ def test_a_damaged_block_becomes_one_whole_one(table, repaired):
 def test_a_line_that_is_tagged_but_calls_something_else_is_somebodys_own():
     own = b"0 4 * * * /bin/my-wrapper # maejobs:pretrain\n"
     assert repair(BEGINNING + LINE + own) == WHOLE + own
+
+
+def test_a_line_of_a_hundred_thousand_blanks_is_read_at_once():
+    table = b"0 2 * * * " + b" " * 100_000 + b"x\n"  # 100 s where each blank is tried with each
+    started = time.monotonic()
+    assert lay_out(table).head == table
+    assert time.monotonic() - started < 5
 
 
 def test_the_newline_that_was_added_is_remembered():
