@@ -1,7 +1,7 @@
 """Files that are either whole or not there, readable by their owner only."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,16 +17,22 @@ def make_private_directory(path: Path) -> Path:
 
 
 def write_atomically(
-    path: Path, content: bytes, mode: int = FILE_MODE, owner: tuple[int, int] | None = None
+    path: Path,
+    content: bytes,
+    mode: int = FILE_MODE,
+    owner: tuple[int, int] | None = None,
+    at_last: Callable[[], None] = lambda: None,
 ) -> None:
     """Replace `path` by `content`: temporary name, fsync, rename, fsync of the directory.
 
     A reader, or a power cut, meets the old file or the new one, never a part of either. `owner`:
-    the numbers of the user and the group it is given to, which takes root.
+    the numbers of the user and the group it is given to, which takes root. `at_last` is called
+    right before the rename, which does not come to pass if it raises.
     """
     with _temporary(path, content, mode) as temporary:
         if owner is not None:
             os.chown(temporary, *owner)
+        at_last()
         temporary.replace(path)
     sync_directory(path.parent)
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from maejobs.cron.host import check_on_host
+from maejobs.cron.install import TableChanged
 from maejobs.cron.target import NO_TABLE, Listing, TargetError
 from maejobs.files import write_atomically
 from maejobs.privilege import Owner, acting_as, owner_of
@@ -18,6 +19,8 @@ class FileTarget:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = f"file {path}"
+        self._looked = False
+        self._seen: bytes | None = None
 
     @property
     def slug(self) -> str:
@@ -43,11 +46,13 @@ class FileTarget:
 
     def read(self) -> bytes | None:
         try:
-            return self.path.read_bytes()
+            self._seen = self.path.read_bytes()
         except FileNotFoundError:
-            return None
+            self._seen = None
         except OSError as error:
             raise TargetError(f"{self.name} cannot be read: {error.strerror}") from error
+        self._looked = True
+        return self._seen
 
     def check(self, table: bytes) -> None:
         # A file may lack its final newline, and taking our block out must give that file back.
@@ -63,7 +68,7 @@ class FileTarget:
             with acting_as(self.owner):
                 if not path.exists():
                     if table:
-                        write_atomically(path, table)
+                        write_atomically(path, table, at_last=self._refuse_changed)
                     return
                 found = path.stat()
                 # Who may write to the directory may replace the file, and would make it theirs.
@@ -72,9 +77,15 @@ class FileTarget:
                     raise TargetError(f"{self.name} cannot be written: {why}")
                 theirs = Owner(found.st_uid, found.st_gid)
                 given = theirs if os.geteuid() == 0 and theirs != self.owner else None
-                write_atomically(path, table, found.st_mode & 0o777, given)
+                write_atomically(path, table, found.st_mode & 0o777, given, self._refuse_changed)
         except OSError as error:
             raise TargetError(f"{self.name} cannot be written: {error.strerror}") from error
+
+    def _refuse_changed(self) -> None:
+        """Raise TableChanged where the file is not what was read last: a flush takes a while."""
+        seen = self._seen
+        if self._looked and self.read() != seen:
+            raise TableChanged(f"{self.name} was changed by somebody else meanwhile; try again")
 
 
 def _user() -> str:

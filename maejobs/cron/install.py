@@ -124,6 +124,8 @@ def _install(target: Target, change: Change, backups_dir: Path, on_step: OnStep)
     on_step(Step.INSTALL)
     try:
         target.install(change.after)
+    except TableChanged:
+        raise  # what is there now is somebody's
     except MaejobsError:
         _mend(target, change, kept)
         raise

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from small_disk import needs_root, small_disk
 from maejobs.cron import backups as kept
 from maejobs.cron import table_lock
 from maejobs.cron.file_target import FileTarget
-from maejobs.cron.install import Change, TableChanged, change_table
+from maejobs.cron.install import Change, Step, TableChanged, change_table
 from maejobs.cron.target import TableRejected, TargetError
 
 OLD, NEW = b"0 5 * * 1 tar\n", b"0 5 * * 1 tar\n0 6 * * * x\n"
@@ -147,6 +148,24 @@ def test_a_disk_that_is_read_only_is_named_and_no_lock_blamed(target, tmp_path):
         subprocess.run(["mount", "-o", "remount,ro", tmp_path], check=True)
         with pytest.raises(TargetError, match=r"/\.tab\.lock: Read-only file system$"):
             change_table(target, lambda table: NEW, tmp_path / "backups")
+
+
+def test_what_somebody_writes_while_the_new_table_is_flushed_is_not_overwritten(
+    target, change, monkeypatch
+):
+    flush = os.fsync
+
+    def slow_flush(descriptor):
+        target.path.write_bytes(b"")
+        flush(descriptor)
+
+    def on_step(step):
+        if step is Step.INSTALL:
+            monkeypatch.setattr(os, "fsync", slow_flush)
+
+    with pytest.raises(TableChanged, match="changed by somebody else meanwhile; try again"):
+        change(lambda table: NEW, on_step=on_step)
+    assert target.path.read_bytes() == b""
 
 
 def test_a_lock_that_is_not_free_is_named(target, change, monkeypatch):
