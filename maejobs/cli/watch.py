@@ -8,6 +8,7 @@ from maejobs.cli.entries import command_of, refuse_anothers_home
 from maejobs.cli.options import (
     HomeCommand,
     HomeGroup,
+    current_home,
     dry_run_option,
     existing_home,
     table_options,
@@ -64,7 +65,10 @@ def remove_command(dry_run: bool) -> None:
     Example:
       maejobs watch remove
     """
-    home = existing_home()
+    home = current_home()
+    entries = read_entries(open_target(home.crontab).read() or b"")
+    if not any(is_reconcile(entry, home) for entry in entries):
+        existing_home()  # a misspelt one is told; lines of one that was deleted can be taken out
     _tell(_change(home, [], dry_run), "cron does not call `reconcile`", dry_run)
 
 

@@ -1,6 +1,7 @@
 """watch: our own lines in the crontab; and `exec --slot`, which makes up for a slot."""
 
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +27,23 @@ def table(home, write_job):
 
 def ours(table: Path) -> list[tuple[str, str]]:
     return [(entry.job, entry.expression) for entry in read_entries(table.read_bytes())]
+
+
+def test_the_lines_of_a_home_that_was_deleted_can_be_taken_out(inside, tmp_path):
+    gone, table = tmp_path / "gone", tmp_path / "tab"
+    options = ("--home", str(gone), "--crontab", str(table))
+    (gone / "jobs.d").mkdir(parents=True, mode=0o700)
+    gone.chmod(0o700)
+    table.write_bytes(FOREIGN)
+    inside("watch", "install", *options)
+    assert ours(table) == LINES
+    shutil.rmtree(gone)
+    assert inside("watch", "remove", *options).returncode == 0
+    assert table.read_bytes() == FOREIGN
+    shutil.rmtree(gone)
+    misspelt = inside("watch", "remove", *options)
+    assert (misspelt.returncode, gone.exists()) == (2, False)
+    assert f"no home at {gone}; `maejobs init` makes it" in misspelt.stderr
 
 
 def test_two_lines_come_and_go_and_nothing_else_is_touched(home, table, inside):
