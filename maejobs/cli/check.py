@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from maejobs import clock
-from maejobs.cli.options import HomeCommand, current_home
+from maejobs.cli.options import QUOTE_IT, HomeCommand, current_home
 from maejobs.cli.streams import is_unread
 from maejobs.cli.text import visible
 from maejobs.cron.describe import describe
@@ -55,6 +55,8 @@ def check_command(
     Example:
       maejobs check "30 2 * * 1-5"
     """
+    if len(expressions) > 1 and all(map(_is_lone_field, expressions)):
+        raise click.UsageError(QUOTE_IT)
     home = current_home()
     table = _table(home)
     zone = _crons_zone(home, table) if timezone is None else _zone(timezone)
@@ -70,6 +72,10 @@ def check_command(
         if is_unread():  # what comes on standard input need have no end
             break
     return worst
+
+
+def _is_lone_field(text: str) -> bool:
+    return len(text.split()) == 1 and text != "-" and not text.startswith("@")
 
 
 def _verdict(

@@ -17,6 +17,10 @@ from maejobs.privilege import become, owner_of
 
 # How long a question waits for a database that another holds; a run waits longer.
 PATIENCE_SECONDS = 5.0
+QUOTE_IT = (
+    'quote the expression, as in "0 2 * * *": unquoted, the shell puts file names in the place of '
+    "each `*`"
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 

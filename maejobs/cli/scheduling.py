@@ -13,6 +13,7 @@ from maejobs.cli.entries import (
     remember_schedule,
 )
 from maejobs.cli.options import (
+    QUOTE_IT,
     HomeCommand,
     current_home,
     dry_run_option,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 Build = Callable[[Sequence[Entry]], list[Entry]]
 
 
-@click.command("schedule", cls=HomeCommand)
+@click.command("schedule", cls=HomeCommand, context_settings={"allow_extra_args": True})
 @job_argument
 @table_options
 @click.argument("expression", required=False)
@@ -62,6 +63,8 @@ def schedule_command(
     from maejobs.cli.zone import take_the_daemons_zone, tell_zone
     from maejobs.cron.zone import zone_of_slots
 
+    if click.get_current_context().args:
+        raise click.UsageError(QUOTE_IT)
     home = current_home()
     open_target(home.crontab)  # a user who is not there comes before a home that is not theirs
     refuse_anothers_home(home)

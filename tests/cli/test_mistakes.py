@@ -27,6 +27,8 @@ QUICK = 'command = ["true"]\n'
         (["schedule", "../quick", "0 2 * * *"], 2, "'../quick' is not a job name"),
         (["schedule", "a\nb", "0 2 * * *"], 2, r"'a\nb' is not a job name"),
         (["schedule", "quick", "0 2 * *\n*"], 2, "a line break has no place here"),
+        (["schedule", "quick", "0", "2", "bin", "etc", "usr"], 2, 'quote the expression, as in "0'),
+        (["check", "0", "2", "bin", "etc", "usr"], 2, 'quote the expression, as in "0 2 * * *"'),
         (["unschedule", "quick"], 2, "quick is not scheduled in the file {home}/crontab"),
         (["next", "quik"], 2, "did you mean quick?"),
         (["next", "quick"], 2, "quick is not scheduled"),
