@@ -55,8 +55,8 @@ def running_cron() -> int | None:
     """The process id of a cron daemon on this host; None: none."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            name = (process / "comm").read_text().strip()
-            state = (process / "stat").read_text().rpartition(") ")[2][:1]
+            name = (process / "comm").read_text(errors="replace").strip()
+            state = (process / "stat").read_text(errors="replace").rpartition(") ")[2][:1]
         except OSError:
             continue
         if name in CRONS and state != "Z":

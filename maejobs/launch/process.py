@@ -71,7 +71,9 @@ def group_members(group: int) -> list[int]:
 def peak_memory(pid: int) -> int | None:
     """The most memory the process has had at once, in bytes; None where /proc does not say."""
     try:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        # A process's name may be any bytes, and is cut after 15 of them: also amid a letter.
+        text = Path(f"/proc/{pid}/status").read_text(errors="replace")
+        for line in text.splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     except OSError:
@@ -80,8 +82,13 @@ def peak_memory(pid: int) -> int | None:
 
 
 def signal_group(group: int, number: signal.Signals) -> None:
-    """Send a signal to every process of the group; a group that is gone is fine."""
+    """Send a signal to every process of the group; a group that is gone is fine.
+
+    Who was held (`kill -STOP`) and is told to stop goes on, or would not hear of it.
+    """
     try:
         os.killpg(group, number)
+        if number == signal.SIGTERM:
+            os.killpg(group, signal.SIGCONT)
     except (ProcessLookupError, PermissionError):
         return

@@ -85,6 +85,7 @@ class Tree:
             with suppress(OSError):
                 if os.getpgid(pid) != self._leader:
                     os.kill(pid, signal.SIGTERM)
+                    os.kill(pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """KILL to all, again and again until none lives, since they may start others meanwhile.

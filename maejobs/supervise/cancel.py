@@ -10,7 +10,7 @@ from maejobs.errors import UserError, quoted
 from maejobs.home import Home
 from maejobs.launch.process import boot_id, host_name, is_alive, signal_group
 from maejobs.privilege import acting_as, owner_of
-from maejobs.rundb.directory import RECORD_NAME, keep_stopped_by, read_record
+from maejobs.rundb.directory import RECORD_NAME, keep_stopped_by, read_record, stopped_by
 from maejobs.rundb.run import CLOCKS_DIFFER, FAILED, NAME, RUNNING, SKIPPED, Run
 from maejobs.supervise.claim import has_process
 
@@ -28,6 +28,7 @@ def stop_run(run: Run, who: str) -> bool:
         _leave_word(run, who)
         try:
             os.kill(run.supervisor_pid, signal.SIGTERM)
+            os.kill(run.supervisor_pid, signal.SIGCONT)  # Ctrl-Z may have held it
         except ProcessLookupError:
             return False
         return True
@@ -36,6 +37,12 @@ def stop_run(run: Run, who: str) -> bool:
         signal_group(run.pid, signal.SIGTERM)
         return True
     return False
+
+
+def is_stopping(run: Run) -> bool:
+    """Whether the run's supervisor, which lives, was told to stop: a second word would be KILL."""
+    told = stopped_by(Path(run.directory)) is not None
+    return told and is_alive(run.supervisor_pid, run.supervisor_started)
 
 
 def _leave_word(run: Run, who: str) -> None:

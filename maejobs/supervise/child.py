@@ -1,5 +1,6 @@
 """Looks after a started command until it ends: deadline, signals, grace, what it used."""
 
+import logging
 import math
 import os
 import select
@@ -23,6 +24,7 @@ LONGEST_LOOK_SECONDS = 5.0  # between two looks at the memory of a small command
 BLOCK = 512  # bytes, in which the kernel counts what goes to and comes from disks
 DEADLINE, CANCEL, STALL = "deadline", "cancel", "stall"
 CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,17 @@ def _has_ended(child: int) -> bool:
     return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
+def _end_of(child: int) -> list[int]:
+    """A descriptor that is readable from the child's end on, so that nobody waits out a tick.
+
+    None before Linux 5.3, and in a container that may not ask for one.
+    """
+    try:
+        return [os.pidfd_open(child)]
+    except OSError:
+        return []
+
+
 @contextmanager
 def caught_signals() -> Iterator[Signals]:
     """Turns TERM, INT and HUP into something to look at, so that none kills the supervisor."""
@@ -123,14 +136,14 @@ def supervise(
     ended = killed = False
     tick = FIRST_TICK_SECONDS
     memory = _PeakMemory(child.pid)
-    exited = os.pidfd_open(child.pid)
+    exited = _end_of(child.pid)
     tree = tree or Tree(child.pid)
     signals.pass_on_to(child.pid)
     try:
         while True:
-            watched = [signals.descriptor] if ended else [signals.descriptor, exited]
-            ready, _, _ = select.select(watched, [], [], tick)
-            ended = ended or exited in ready
+            watched = [signals.descriptor] if ended else [signals.descriptor, *exited]
+            select.select(watched, [], [], tick)
+            ended = ended or _has_ended(child.pid)
             now = clock.steady()
             if stopped_for is None and signals.passed_on:
                 stopped_for, kill_at = CANCEL, now + grace
@@ -155,13 +168,17 @@ def supervise(
                 killed = True
             elif ended:
                 tree.tell_strays()
-            tree.reap()
-            memory.look()
-            on_tick()
+            try:
+                tree.reap()
+                memory.look()
+                on_tick()
+            except Exception as error:  # whatever it is, nobody else would see to the deadline
+                _log.debug("a look after %d is lost: %s", child.pid, error)
             tick = min(2 * tick, TICK_SECONDS)
     finally:
         signals.pass_on_to(None)
-        os.close(exited)
+        for descriptor in exited:
+            os.close(descriptor)
         tree.close()
     _, status, usage = os.wait4(child.pid, 0)
     code = os.waitstatus_to_exitcode(status)

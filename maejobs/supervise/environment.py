@@ -56,11 +56,11 @@ def build_environment(
     `gpus` are the numbers of those it has been given; None: it asked for none.
     `deadline` is on maejobs's clock; the child is told real Unix seconds.
     """
-    user = pwd.getpwuid(os.getuid())
+    user, directory = _account()
     environment = {
-        "HOME": inherited.get("HOME", user.pw_dir),
-        "LOGNAME": user.pw_name,
-        "USER": user.pw_name,
+        "HOME": inherited.get("HOME", directory),
+        "LOGNAME": user,
+        "USER": user,
         "SHELL": "/bin/sh",
         "LANG": "C.UTF-8",
         "PATH": f"{Path(sys.executable).parent}:{SYSTEM_PATH}",
@@ -80,3 +80,12 @@ def build_environment(
     if deadline is not None:
         environment["MAEJOBS_DEADLINE"] = f"{(deadline - clock.shift()).timestamp():.3f}"
     return environment
+
+
+def _account() -> tuple[str, str]:
+    """Our name and home directory; in a container our number may have neither."""
+    try:
+        found = pwd.getpwuid(os.getuid())
+    except KeyError:
+        return str(os.getuid()), "/"
+    return found.pw_name, found.pw_dir

@@ -90,3 +90,22 @@ def test_peak_memory_is_what_was_once_used_not_what_is():
 
 def test_the_boot_has_a_name():
     assert boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def test_a_process_whose_name_is_cut_amid_a_letter_is_looked_at(tmp_path):
+    program = tmp_path / "обучение-модели"  # of which the kernel keeps 15 bytes
+    program.symlink_to("/bin/sleep")
+    with subprocess.Popen([program, "60"]) as process:
+        try:
+            assert peak_memory(process.pid) > 0
+        finally:
+            process.kill()
+
+
+def test_a_group_that_was_held_hears_that_it_is_to_stop(sleeper):
+    os.killpg(sleeper.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, sleeper.pid, os.WSTOPPED | os.WNOWAIT)
+
+    signal_group(sleeper.pid, signal.SIGTERM)
+
+    assert sleeper.wait(10) == -signal.SIGTERM

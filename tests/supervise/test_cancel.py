@@ -12,6 +12,7 @@ from running import (
     ORDERLY,
     SLOT,
     end_of,
+    kill,
     lives,
     only_run,
     shell,
@@ -68,6 +69,22 @@ def test_a_command_whose_supervisor_was_killed_is_stopped_itself(home, write_job
     assert reconcile(home).lost == []
     run = only_run(home, "night")
     assert (run.state, run.reason) == ("cancelled", "stopped by us")
+
+
+def test_a_supervisor_that_somebody_holds_hears_of_it(home, write_job):
+    write_job("night", shell(ORDERLY))
+    process = supervisor(home, "night")
+    wait_until_ready(home, "night")
+    process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+
+    assert stop_run(find_record(home, "night"), "us")
+
+    try:
+        end_of(process, 10)
+    finally:
+        kill(process.pid, signal.SIGKILL)
+    assert only_run(home, "night").reason == "stopped by us"
 
 
 def test_what_runs_elsewhere_or_ran_before_the_last_boot_cannot_be_stopped(home, write_job):

@@ -1,5 +1,6 @@
 """A started command until its end: deadline, signals, grace, what it used."""
 
+import errno
 import math
 import os
 import signal
@@ -109,6 +110,24 @@ def test_the_deadline_passes_while_the_host_sleeps(look_after, monkeypatch):
 
     assert look_after(ORDERLY, seconds=1800, on_tick=on_tick).stopped_for == DEADLINE
     assert time.clock_gettime(time.CLOCK_BOOTTIME) - steady() < 1
+
+
+def test_whatever_a_look_meets_the_deadline_is_seen_to(look_after):
+    def broken() -> None:
+        raise UnicodeDecodeError("utf-8", b"", 0, 1, "somebody's name")
+
+    ending = look_after(ORDERLY, seconds=0.3, on_tick=broken)
+
+    assert (ending.exit_code, ending.stopped_for) == (0, DEADLINE)
+
+
+def test_a_kernel_that_gives_no_descriptor_of_a_process_will_do(look_after, monkeypatch):
+    def unknown(pid: int) -> int:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", unknown)
+
+    assert look_after("sleep 0.1; exit 3").exit_code == 3
 
 
 def test_who_does_not_stop_within_the_grace_is_killed(look_after):

@@ -43,6 +43,14 @@ def test_the_account_is_told_as_a_login_would(built):
     assert environment["LANG"] == "C.UTF-8"
 
 
+def test_a_number_that_no_user_has_is_told_as_such(built, monkeypatch):
+    monkeypatch.setattr(os, "getuid", lambda: 54321)  # as in a container
+
+    environment = built()
+
+    assert (environment["HOME"], environment["USER"]) == ("/home/ada", "54321")
+
+
 def test_a_caller_without_a_home_directory_gets_the_accounts(home, monkeypatch):
     job = parse_job(Path("night.toml"), "night", 'command = ["true"]\n')
     values = placeholder_values(home, job, "night-1", Path("/runs"))

@@ -39,6 +39,7 @@ from maejobs.supervise.gates import pause_file
 from maejobs.supervise.verdict import judge
 
 QUICK = 'command = ["true"]\n'
+REPLACE = 'overlap = "replace"\n'
 
 
 def ending(exit_code=None, signal=None, stopped_for=None, told_by=None) -> Ending:
@@ -208,6 +209,14 @@ def test_a_gate_that_says_no_skips_the_run_and_is_recorded(
     assert "started" not in log_of(home, "night").splitlines()
 
 
+def test_a_pause_for_a_reason_in_any_bytes_is_a_pause(home, write_job):
+    write_job("night", QUICK)
+    pause_file(home, "night").write_text('{"reason": "caf\\udce9"}')
+
+    assert execute(home, "night", "manual").run.reason == "paused"
+    assert "paused: caf" in log_of(home, "night")
+
+
 def test_until_is_read_in_the_zone_of_the_slot_whatever_tz_a_line_sets(
     home, write_job, monkeypatch
 ):
@@ -314,6 +323,26 @@ def test_a_second_run_replaces_the_first_if_its_job_says_so(home, write_job):
     old, new = runs_of(home, "night")
     assert [old.state, new.state] == ["cancelled", "succeeded"]
     assert old.reason == f"stopped by {new.id}, which replaces it"
+
+
+def test_a_run_that_is_being_replaced_has_its_grace_whoever_else_comes_to_replace_it(
+    home, write_job
+):
+    saving = "trap 'echo saving; sleep 1.5; echo saved; exit 0' TERM; "
+    write_job("night", shell(saving + READY + "while :; do sleep 0.05; done") + REPLACE)
+    first = supervisor(home, "night")
+    wait_until_ready(home, "night")
+    write_job("night", QUICK + REPLACE)
+    second = supervisor(home, "night", SLOT + timedelta(hours=1))
+    wait_for(lambda: "saving" in log_of(home, "night"))
+
+    third = supervisor(home, "night", SLOT + timedelta(hours=2))
+
+    assert [end_of(process) for process in (first, second, third)] == [EXIT_FAILED, 0, 0]
+    old, *new = runs_of(home, "night")
+    assert (old.state, old.exit_code) == ("cancelled", 0)
+    assert old.reason == f"stopped by {new[0].id}, which replaces it"
+    assert (directories(home, "night")[0] / "log").read_text().endswith("saving\nsaved\n")
 
 
 def test_jobs_that_share_a_lock_take_turns(home, write_job):

@@ -2,11 +2,15 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Timer
 
 import pytest
+from recorded_runs import a_run
+from running import wait_for
 
 from maejobs.errors import NotNow
 from maejobs.jobs.load import parse_job
+from maejobs.supervise import gates
 from maejobs.supervise.gates import (
     check_pause,
     check_window,
@@ -70,6 +74,27 @@ def test_jobs_that_share_a_lock_exclude_each_other(home):
             take(home, job("evaluate", 'locks = ["gpu0"]'))
         take(home, job("backup", 'locks = ["disk"]'))[0].close()
     assert no.value.reason == "locked"
+
+
+def test_all_its_locks_together_are_waited_for_so_long(home):
+    names = ("job-night", "lock-a", "lock-b")
+    held = [acquire(home.locks_dir / f"{name}.lock", "somebody") for name in names]
+    for number, lock in enumerate(held, 1):
+        Timer(0.3 * number, lock.release).start()
+
+    with pytest.raises(NotNow) as no:
+        take(home, job(text='locks = ["a", "b"]\noverlap = "wait"'), patience=0.45)
+
+    assert no.value.reason == "locked"
+    wait_for(lambda: acquire(home.locks_dir / "lock-b.lock", "another"))
+
+
+def test_who_is_told_to_stop_replaces_nobody(home, monkeypatch):
+    monkeypatch.setattr(gates, "stop_run", lambda *_: pytest.fail("the first is stopped"))
+    monkeypatch.setattr(gates, "read_record", lambda _: a_run())
+    held, _ = take(home, job())
+    with held, pytest.raises(NotNow):
+        take(home, job(text='overlap = "replace"'), patience=1.0, give_up=lambda: True)
 
 
 def test_who_does_not_get_all_locks_keeps_none(home):
