@@ -57,7 +57,8 @@ def start(
         os.close(output)
     if nice:
         with suppress(OSError):  # a container may forbid it; the command runs, and is looked after
-            os.setpriority(os.PRIO_PROCESS, child.pid, min(os.nice(0) + nice, 19))
+            # The group: the command may have started others by now.
+            os.setpriority(os.PRIO_PGRP, child.pid, min(os.nice(0) + nice, 19))
     return child
 
 

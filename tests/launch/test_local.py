@@ -2,10 +2,14 @@
 
 import fcntl
 import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
+from running import wait_for
 
+from maejobs.launch import local
 from maejobs.launch.local import CouldNotStart, start
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "WORD": "from the run"}
@@ -53,6 +57,24 @@ def test_it_reads_nothing_and_works_in_the_directory_given(tmp_path):
 
 def test_its_children_are_as_nice_as_it_was_told_to_be(tmp_path):
     assert output_of(tmp_path, "sleep 0.2; nice", nice=7) == f"{min(os.nice(0) + 7, 19)}\n"
+
+
+def test_who_was_started_before_we_could_say_so_is_as_nice(tmp_path, monkeypatch):
+    popen, child = subprocess.Popen, tmp_path / "child"
+
+    def busy(*arguments, **options):
+        process = popen(*arguments, **options)
+        wait_for(lambda: child.exists() and child.read_text())
+        return process
+
+    monkeypatch.setattr(local.subprocess, "Popen", busy)
+    script = f"sleep 60 & echo $! > {child}; wait"
+    with start(["sh", "-c", script], ENVIRONMENT, tmp_path, tmp_path / "log", nice=7) as leader:
+        try:
+            priority = os.getpriority(os.PRIO_PROCESS, int(child.read_text()))
+        finally:
+            os.killpg(leader.pid, signal.SIGKILL)
+    assert priority == min(os.nice(0) + 7, 19)
 
 
 def test_it_inherits_the_descriptors_named_and_no_others(tmp_path):
