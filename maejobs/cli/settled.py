@@ -18,7 +18,7 @@ def settled(home: Home, run: Run) -> Run:
 
     It tells the database alone, since a supervisor that lives after all writes the directory's.
     """
-    if not is_left(run):
+    if run.state not in UNFINISHED or has_process(run):
         return run
     from maejobs.rundb.database import open_database
     from maejobs.rundb.queries import runs_by_id

@@ -37,6 +37,7 @@ from maejobs.rundb.spool import LONGEST_SECONDS, spooled_runs, take_up
 from maejobs.watch.away import tell_of_database
 from maejobs.watch.heartbeat import beat
 from maejobs.watch.morning import digest_is_due
+from maejobs.watch.renamed import was_here
 from maejobs.watch.slots import Slots
 from maejobs.watch.unrecorded import unrecorded_runs
 from maejobs.watch.untold import untold_runs
@@ -98,7 +99,7 @@ def _reconcile(
         _take_up_unrecorded(home, engine, findings, dry_run)
         lost = lost_runs(engine, clock.now() - SECOND_LOOK)
         for row in [*lost, *unfinished_runs(engine)]:
-            _settle(engine, row, findings, dry_run)
+            _settle(home, engine, row, findings, dry_run)
         settled = [*findings.lost, *findings.ended_well, *findings.cancelled]
         if not dry_run:
             _forget_what_lies_ahead(engine)
@@ -134,13 +135,15 @@ def _take_up_unrecorded(home: Home, engine: Engine, findings: Findings, dry_run:
             _log.warning("%s is not taken up: %s", run.id, error)
 
 
-def _settle(engine: Engine, row: Row[Any], findings: Findings, dry_run: bool) -> None:
+def _settle(
+    home: Home, engine: Engine, row: Row[Any], findings: Findings, dry_run: bool
+) -> None:
     """Judge one unfinished run: alive, ended as itself says, stopped by somebody, or lost.
 
     One that was held to be lost is looked at again: its command may have lived on unseen. A run on
-    another host is that host's to judge.
+    another host is that host's to judge, unless it is this one by a name that it had before.
     """
-    if row.host != host_name():
+    if row.host != host_name() and not was_here(home, run_of(row)):
         return
     same_boot = row.boot_id == boot_id()
     if same_boot and is_alive(row.supervisor_pid, row.supervisor_started):

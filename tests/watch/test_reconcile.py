@@ -45,7 +45,9 @@ from maejobs.rundb.run import (
 )
 from maejobs.rundb.spool import spool_run
 from maejobs.supervise.cancel import find_record
+from maejobs.supervise.locks import acquire
 from maejobs.supervise.slot import scheduled_expressions, slot_of
+from maejobs.watch import renamed
 from maejobs.watch.reconcile import Findings, reconcile
 
 DAY = timedelta(days=1)
@@ -82,6 +84,16 @@ def record(home: Home, **fields):
     """A run of this host and boot in the database, its directory made."""
     run = a_run(host=host_name(), boot_id=fields.pop("boot_id", boot_id()), **fields)
     run.directory = str(at_home(home, run.id))
+    with open_database(home) as engine:
+        write_run(engine, run)
+    return run
+
+
+def of_a_container_before(home: Home, **fields):
+    """A run with its record in this home, of a host that had another name."""
+    run = a_run(host="f00dcafe", boot_id=boot_id(), **fields, **NOBODY)
+    run.directory = str(at_home(home, run.id))
+    keep_record(Path(run.directory), run)
     with open_database(home) as engine:
         write_run(engine, run)
     return run
@@ -165,6 +177,30 @@ def test_a_queued_run_whose_supervisor_died_is_lost_too(home):
 def test_a_run_of_another_host_is_that_host_s_to_judge(home):
     with open_database(home) as engine:
         write_run(engine, a_run(host="elsewhere", boot_id="another-boot"))
+    assert reconcile(home).lost == []
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("state", [RUNNING, QUEUED])
+def test_a_run_of_this_host_by_a_name_that_it_had_before_is_lost(home, inside, state):
+    run = of_a_container_before(home, state=state)
+
+    assert reconcile(home).lost == [run.id]
+
+    done = inside("cancel", run.id)
+    assert f"{run.id} is not running: lost" in done.stderr
+    assert reconcile(home).lost == []
+
+
+def test_a_run_of_a_container_beside_this_one_is_left_alone(home):
+    of_a_container_before(home)
+    with acquire(home.locks_dir / "job-pretrain.lock", "the one beside"):
+        assert reconcile(home).lost == []
+
+
+def test_a_run_on_a_disk_that_other_hosts_write_to_is_left_alone(home, monkeypatch):
+    of_a_container_before(home)
+    monkeypatch.setattr(renamed, "why_refused", lambda path: "NFS")
     assert reconcile(home).lost == []
 
 
