@@ -27,6 +27,7 @@ from maejobs.launch.process import group_members, signal_group
 
 LONGEST_SLEEP = 10.0  # so that a clock that is set is seen soon
 STOP_TICK_SECONDS = 0.2
+LAST_SECONDS = 2.0  # for supervisors, to kill what they have started and to record it
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -156,19 +157,33 @@ class Daemon:
             self._say(f"no heartbeat: {error}")
 
     def _stop(self) -> None:
-        """TERM to all that runs, then KILL: when the grace is over, or at the second signal."""
+        """TERM to all that runs, then KILL: when the grace is over, or at the second signal.
+
+        Before that a second TERM, at which a supervisor kills what it has started, in whatever
+        session, and records that. KILL would leave its command without anybody.
+        """
         groups = self._children.groups()
         self._say(f"stopping; {len(groups)} jobs run")
-        for group in groups:
-            signal_group(group, signal.SIGTERM)
-        latest = time.monotonic() + self._grace
-        # TERM ends a line's shell at once; its command, a supervisor say, has a record to write.
-        while groups := {group for group in groups if group_members(group)}:
-            if self._stops >= 2 or time.monotonic() >= latest:
-                break
-            self._pause(min(STOP_TICK_SECONDS, latest - time.monotonic()))
+        groups = self._told_to_stop(groups, self._grace, lambda: self._stops >= 2)
+        groups = self._told_to_stop(groups, LAST_SECONDS, lambda: False)
         for group in groups:
             signal_group(group, signal.SIGKILL)
         self._reap()
         with suppress(OSError):
             marks.heartbeat_file(self._home, self._target).unlink(missing_ok=True)
+
+    def _told_to_stop(
+        self, groups: set[int], seconds: float, give_up: Callable[[], bool]
+    ) -> set[int]:
+        """TERM to these groups; those of which somebody is left after so many seconds.
+
+        TERM ends a line's shell at once; its command, a supervisor say, has a record to write.
+        """
+        for group in groups:
+            signal_group(group, signal.SIGTERM)
+        latest = time.monotonic() + seconds
+        while groups := {group for group in groups if group_members(group)}:
+            if give_up() or time.monotonic() >= latest:
+                break
+            self._pause(min(STOP_TICK_SECONDS, latest - time.monotonic()))
+        return groups

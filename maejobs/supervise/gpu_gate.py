@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 from maejobs.errors import NotNow
 from maejobs.home import Home
@@ -13,6 +13,7 @@ from maejobs.supervise.locks import Lock, acquire, holder_of, named_lock_file
 
 POLL_SECONDS = 1.0
 LINE_NAME = "gpus.line"  # in the directory of the locks
+TURN_NAME, TURN_SECONDS = "gpus-turn.lock", 10.0
 
 
 def take_gpus(
@@ -37,7 +38,8 @@ def take_gpus(
             if first := line.ahead():
                 why = [f"{first} waits for GPUs already"]
             else:
-                stack, locks, taken, why = _try(home, need, run_id, gpus)
+                with _turn(home, run_id, give_up):
+                    stack, locks, taken, why = _try(home, need, run_id, gpus)
                 if len(taken) == need.count:
                     return stack, locks, taken
                 stack.close()
@@ -57,6 +59,17 @@ def _enough(read: Callable[[], list[Gpu]], count: int) -> list[Gpu]:
     if len(gpus) < count:
         raise NotNow("no_gpu", f"the host has {len(gpus)} GPUs, the job asks for {count}")
     return gpus
+
+
+def _turn(
+    home: Home, run_id: str, give_up: Callable[[], bool]
+) -> AbstractContextManager[Lock | None]:
+    """One looks at a time: two who want two might each take one, and both go without.
+
+    Somebody who is held amid it (a stopped process) is not waited for.
+    """
+    path = home.locks_dir / TURN_NAME
+    return acquire(path, run_id, TURN_SECONDS, give_up) or nullcontext()
 
 
 def _try(

@@ -135,9 +135,7 @@ def _take_up_unrecorded(home: Home, engine: Engine, findings: Findings, dry_run:
             _log.warning("%s is not taken up: %s", run.id, error)
 
 
-def _settle(
-    home: Home, engine: Engine, row: Row[Any], findings: Findings, dry_run: bool
-) -> None:
+def _settle(home: Home, engine: Engine, row: Row[Any], findings: Findings, dry_run: bool) -> None:
     """Judge one unfinished run: alive, ended as itself says, stopped by somebody, or lost.
 
     One that was held to be lost is looked at again: its command may have lived on unseen. A run on

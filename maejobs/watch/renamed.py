@@ -1,4 +1,4 @@
-"""Runs of this host from when it had another name: a container has a new one each time it is made."""
+"""Runs of this host from when it had another name: each container made anew has a new one."""
 
 import fcntl
 import os

@@ -91,6 +91,26 @@ def test_waits_for_what_a_shell_has_started_that_term_ended_first(
     assert "recorded" in seen.read_text()
 
 
+def test_who_is_to_be_killed_may_kill_what_it_has_started_and_record_that(
+    home: Home, tmp_path: Path, daemons: list[subprocess.Popen[str]]
+) -> None:
+    seen, command = tmp_path / "seen", tmp_path / "command"
+    command.write_text(  # stands in for a supervisor
+        f"#!/bin/sh\ntold() {{ [ $times ] && {{ echo recorded >> {seen}; exit 1; }}\n"
+        f"times=1; echo told >> {seen}; }}\ntrap told TERM\n"
+        f"echo ready >> {seen}\nwhile true; do sleep 0.05; done\n"
+    )
+    command.chmod(0o700)
+    Path(home.crontab).write_text(f"@reboot {command} # maejobs:night\n")
+    daemons.append(process := start(home))
+    wait_for(seen, "ready")
+    process.terminate()
+    wait_for(seen, "told")
+    process.terminate()
+    assert process.wait(15) == 0
+    assert "recorded" in seen.read_text()
+
+
 def test_a_thousand_entries_start_in_their_minute_and_take_little(
     home: Home, tmp_path: Path
 ) -> None:

@@ -328,7 +328,7 @@ def test_a_second_run_replaces_the_first_if_its_job_says_so(home, write_job):
 def test_a_run_that_is_being_replaced_has_its_grace_whoever_else_comes_to_replace_it(
     home, write_job
 ):
-    saving = "trap 'echo saving; sleep 1.5; echo saved; exit 0' TERM; "
+    saving = "trap 'echo saving; sleep 0.7; echo saved; exit 0' TERM; "
     write_job("night", shell(saving + READY + "while :; do sleep 0.05; done") + REPLACE)
     first = supervisor(home, "night")
     wait_until_ready(home, "night")

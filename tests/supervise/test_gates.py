@@ -80,10 +80,10 @@ def test_all_its_locks_together_are_waited_for_so_long(home):
     names = ("job-night", "lock-a", "lock-b")
     held = [acquire(home.locks_dir / f"{name}.lock", "somebody") for name in names]
     for number, lock in enumerate(held, 1):
-        Timer(0.3 * number, lock.release).start()
+        Timer(0.15 * number, lock.release).start()
 
     with pytest.raises(NotNow) as no:
-        take(home, job(text='locks = ["a", "b"]\noverlap = "wait"'), patience=0.45)
+        take(home, job(text='locks = ["a", "b"]\noverlap = "wait"'), patience=0.25)
 
     assert no.value.reason == "locked"
     wait_for(lambda: acquire(home.locks_dir / "lock-b.lock", "another"))

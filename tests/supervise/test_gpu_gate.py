@@ -4,7 +4,9 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+from threading import Timer
 
 import pytest
 from fake_nvml import gpu_host, nvml_directory  # noqa: F401 (fixtures)
@@ -143,3 +145,23 @@ def _wait_for_log(home, job: str) -> str:
                 return text
         time.sleep(0.05)
     raise AssertionError(f"{job} did not start")
+
+
+def test_of_two_who_ask_for_all_at_once_one_has_them(home, monkeypatch):
+    def slowly(path, *arguments):
+        lock = acquire(path, *arguments)
+        time.sleep(0.15 if lock and path.name.startswith("lock-gpu") else 0)
+        return lock
+
+    monkeypatch.setattr(gpu_gate, "acquire", slowly)
+    had = []
+
+    def ask(run: str) -> None:
+        with suppress(NotNow):
+            had.append(take(home, GpuNeed(count=2), Gpu(0, 10, ()), Gpu(1, 10, ()), run=run)[0])
+
+    second = Timer(0.05, ask, ["b-1"])
+    second.start()
+    ask("a-1")
+    second.join()
+    assert had == [[0, 1]]
