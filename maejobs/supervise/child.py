@@ -144,7 +144,7 @@ def supervise(
             watched = [signals.descriptor] if ended else [signals.descriptor, *exited]
             select.select(watched, [], [], tick)
             ended = ended or _has_ended(child.pid)
-            now = clock.steady()
+            now = time.monotonic()  # by which a host that sleeps takes nobody's grace away
             if stopped_for is None and signals.passed_on:
                 stopped_for, kill_at = CANCEL, now + grace
             # The leader is not reaped yet, so the group's number cannot be somebody else's.
@@ -154,7 +154,7 @@ def supervise(
             if stopped_for is None:
                 if count:
                     stopped_for = CANCEL
-                elif now >= deadline:
+                elif clock.steady() >= deadline:
                     stopped_for = DEADLINE
                 elif stalled():
                     stopped_for = STALL

@@ -112,6 +112,20 @@ def test_the_deadline_passes_while_the_host_sleeps(look_after, monkeypatch):
     assert time.clock_gettime(time.CLOCK_BOOTTIME) - steady() < 1
 
 
+def test_while_the_host_sleeps_the_grace_does_not_pass(look_after, tmp_path, monkeypatch):
+    slept = 0.0
+    steady = clock.steady
+    monkeypatch.setattr(clock, "steady", lambda: steady() + slept)
+
+    def on_tick() -> None:
+        nonlocal slept
+        slept = 3600.0 if "saving" in (tmp_path / "log").read_text() else 0.0
+
+    script = "trap 'echo saving; sleep 0.6; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
+
+    assert look_after(script, seconds=0.1, on_tick=on_tick).exit_code == 0
+
+
 def test_whatever_a_look_meets_the_deadline_is_seen_to(look_after):
     def broken() -> None:
         raise UnicodeDecodeError("utf-8", b"", 0, 1, "somebody's name")
