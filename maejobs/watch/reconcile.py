@@ -6,7 +6,7 @@ And the newest slot that nobody started is made up for, if its job asks for that
 import logging
 import time
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ from maejobs.watch.slots import Slots
 from maejobs.watch.unrecorded import unrecorded_runs
 from maejobs.watch.untold import untold_runs
 
+EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)  # maejobs is younger
 SECOND_LOOK = timedelta(days=7)  # how long a lost run may still turn out to have ended well
 _log = logging.getLogger(__name__)
 
@@ -69,9 +70,13 @@ def reconcile(
 
     With `catch_up`, jobs that ask for it make up for the newest slot that nobody started.
     Whatever the database says, what waits in the outbox is sent on its way; and if it has been
-    away for long, people are told of that.
+    away for long, people are told of that. A clock that is not set yet, as at a start without a
+    battery, judges nobody: all that has been would lie ahead, and be forgotten.
     """
     findings = Findings()
+    if (now := clock.now()) < EARLIEST:
+        _log.warning("the host's clock says %s: until it is set, nothing is judged", f"{now:%F}")
+        return findings
     settled: list[Run] = []
     is_away = False
     try:

@@ -205,6 +205,21 @@ def test_a_run_on_a_disk_that_other_hosts_write_to_is_left_alone(home, monkeypat
 
 
 @pytest.mark.fault
+def test_a_clock_that_is_not_set_yet_judges_nobody(home, caplog):
+    schedule(home, ("pretrain", NIGHTLY), WATCH)
+    at(NIGHT + HOUR, home)
+    run = record(home, night=1, boot_id="before")
+    before = row(home, "SELECT * FROM jobs")
+
+    assert at(datetime(2010, 1, 1, tzinfo=UTC), home) == Findings()
+
+    assert "the host's clock says 2010-01-01" in caplog.text
+    assert row(home, "SELECT * FROM jobs") == before
+    found = at(NIGHT + DAY + HOUR, home)
+    assert (found.lost, found.missed, found.unknown) == ([run.id], [], [])
+
+
+@pytest.mark.fault
 @pytest.mark.parametrize("status", ["completed", "paused"])
 @pytest.mark.parametrize("state", [RUNNING, QUEUED])
 def test_a_run_that_told_of_a_good_end_has_succeeded(home, process, status, state):
