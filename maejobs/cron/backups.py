@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from maejobs import clock
-from maejobs.errors import UserError
+from maejobs.errors import MaejobsError, UserError
 from maejobs.files import make_private_directory, write_atomically
 from maejobs.privilege import acting_as, owner_of
 
@@ -34,11 +34,20 @@ class Backup:
 
 
 def back_up(table: bytes, directory: Path) -> Path:
-    """Keep `table` in a file of its own in `directory`; of older ones, the newest stay."""
+    """Keep `table` in a file of its own in `directory`; of older ones, the newest stay.
+
+    Raises MaejobsError where that cannot be written.
+    """
     path = directory / (clock.now().strftime(STAMP) + SUFFIX)
     with acting_as(owner_of(directory)):  # root may be at another's home
-        make_private_directory(directory)
-        write_atomically(path, table)
+        try:
+            make_private_directory(directory)
+            write_atomically(path, table)
+        except OSError as error:
+            raise MaejobsError(
+                f"{path} cannot be written: {error.strerror}; the crontab stays as it is, for none "
+                "is changed without a backup"
+            ) from error
         for old in list_backups(directory)[KEPT:]:
             if old.path != path:  # a clock set back must not cost the one just made
                 old.path.unlink(missing_ok=True)

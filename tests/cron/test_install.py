@@ -12,6 +12,7 @@ from maejobs.cron import table_lock
 from maejobs.cron.file_target import FileTarget
 from maejobs.cron.install import Change, Step, TableChanged, change_table
 from maejobs.cron.target import TableRejected, TargetError
+from maejobs.errors import MaejobsError
 
 OLD, NEW = b"0 5 * * 1 tar\n", b"0 5 * * 1 tar\n0 6 * * * x\n"
 
@@ -140,6 +141,13 @@ def test_only_the_newest_backups_are_kept(change, monkeypatch, tmp_path):
             change(lambda table, n=n: b"# %d\n" % n)
     assert [b.read_bytes() for b in backups(tmp_path)] == [b"# 1\n", b"# 2\n", b"# 3\n"]
     assert backups(tmp_path)[-1].name == "20260501T000005.000000Z.crontab"
+
+
+def test_a_backup_that_cannot_be_written_is_told_and_the_table_stays(target, change, tmp_path):
+    (tmp_path / "backups").write_bytes(b"in the way")
+    with pytest.raises(MaejobsError, match=r"Not a directory; the crontab stays as it is"):
+        change(lambda table: NEW)
+    assert target.path.read_bytes() == OLD
 
 
 @needs_root
