@@ -26,6 +26,7 @@ from maejobs.home import Home
 
 SHOWN_FIRES = 5
 FIRST_YEAR = 1970
+MOST_FIRES = 5_000_000  # in a window: nine years of each minute, and 200 MB
 
 
 @click.command("check", cls=HomeCommand)
@@ -146,8 +147,12 @@ def _expressions(table: bytes | None, home: Home, dialect: Dialect) -> list[Expr
 
 def _fires(expression: Expression, zone: tzinfo, start: datetime, end: datetime) -> list[int]:
     coming = fires(expression, start - MINUTE, zone)
-    within = takewhile(lambda at: at < end, coming)
-    return [int(at.timestamp()) for at in within if at >= start]
+    within = (at for at in takewhile(lambda at: at < end, coming) if at >= start)
+    found = [int(at.timestamp()) for at in islice(within, MOST_FIRES + 1)]
+    if len(found) > MOST_FIRES:
+        told = f"`{expression.text}` fires more than {MOST_FIRES:,} times in the window"
+        raise UserError(f"--until: {told}; let it end earlier")
+    return found
 
 
 def _printed(told: dict[str, Any]) -> str:

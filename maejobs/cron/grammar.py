@@ -210,6 +210,10 @@ def _wrong_count(text: str, words: list[tuple[str, int]], dialect: Dialect) -> B
     counted = f"{seen} field{'' if seen == 1 else 's'} seen, {needed} needed ({names})"
     if seen < needed:
         column, code = len(text.rstrip(" \t")), Code.TOO_FEW_FIELDS
+        nickname = f"@{words[0][0].lower()}" if seen == 1 else ""
+        if nickname == REBOOT or nickname in NICKNAMES:
+            reason = f"a nickname begins with @. Write `{nickname}`"
+            return BadExpression(text, None, words[0][1], reason, code, nickname)
         return BadExpression(text, None, column, f"{counted}; example: `{EXAMPLE}`", code)
     why = "cron has no seconds or years, and would run the rest as a command"
     mended = _five_of([word for word, _ in words], dialect)

@@ -7,6 +7,8 @@ import sys
 from conftest import MAEJOBS
 from databases import configure
 
+from maejobs.cli import check
+
 
 def test_a_verdict_for_each_line_whatever_bytes_it_holds():
     lines = b"0 2 * * *\n\nfri-sun\n\xff\0\t\x1b\n@daily\r\n* * * * *"
@@ -24,6 +26,20 @@ def test_all_fires_of_a_window_are_told_as_epoch_seconds(inside):
     day = ("--from", "2026-03-29", "--until", "2026-03-30", "--timezone", "Europe/Berlin")
     done = inside("check", "30 2 * * *", *day, "--json")
     assert json.loads(done.stdout)["fires"] == [1774746000]  # 03:00, after the gap
+
+
+def test_a_window_of_more_fires_than_there_is_room_for_is_refused(inside, monkeypatch):
+    monkeypatch.setattr(check, "MOST_FIRES", 48)
+    hours = ("check", "*/30 * * * *", "--from", "2026-01-01", "--until")
+    assert inside(*hours, "2026-01-02").returncode == 0
+    done = inside(*hours, "2026-01-02T00:01")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--until: `*/30 * * * *` fires more than 48 times in the window; let" in done.stderr
+
+
+def test_a_nickname_without_its_sign_is_known(inside):
+    (told,) = [json.loads(line) for line in inside("check", "Daily", "--json").stdout.splitlines()]
+    assert (told["code"], told["mended"]) == ("too_few_fields", "@daily")
 
 
 def test_what_is_legal_and_surprising_is_said(inside):
