@@ -13,6 +13,7 @@ KINDS = PINGS | {ALERT, RECOVERY, DIGEST}
 
 FIRST_DELAY, LONGEST_DELAY = timedelta(seconds=10), timedelta(hours=1)
 FACTOR = 3
+TRIES_UNTIL_LONGEST = 6  # an alert has a hundred, for which the delay would be past all dates
 # Of a run of yesterday a switch need not hear; a person should, after a long weekend too. A digest
 # is followed by the next.
 GIVE_UP_PINGS, GIVE_UP_DIGEST, GIVE_UP = timedelta(hours=6), timedelta(hours=12), timedelta(days=4)
@@ -76,7 +77,8 @@ class Message:
 
 def failed(message: Message, why: str, now: datetime) -> Message:
     """`message` after a try that failed: each further one waits three times as long."""
-    delay = min(FIRST_DELAY * FACTOR**message.tries, LONGEST_DELAY)
+    delay = FIRST_DELAY * FACTOR ** min(message.tries, TRIES_UNTIL_LONGEST)
+    delay = min(delay, LONGEST_DELAY)
     return replace(message, tries=message.tries + 1, next_try=now + delay, trouble=why)
 
 
