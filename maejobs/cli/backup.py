@@ -8,7 +8,7 @@ import humanize
 
 from maejobs.cli.copying import copying
 from maejobs.cli.options import HomeCommand, become_owner_of, dry_run_option, json_option
-from maejobs.cli.output import print_json
+from maejobs.cli.output import print_json, tell_undeleted
 from maejobs.cli.text import visible
 from maejobs.errors import EXIT_FAILED
 
@@ -29,7 +29,7 @@ def backup_command(
     """Copy valid checkpoints to DESTINATION, and verify them.
 
     The newest of CAMPAIGN, and pinned ones, are compared with their SHA-256 before and after.
-    Exit code 1 if one that ought to be in the backup is not.
+    Exit code 1 if one that ought to be in the backup is not, or what made way cannot be deleted.
 
     \b
     Example:
@@ -40,7 +40,8 @@ def backup_command(
     become_owner_of(campaign)
     with copying() as on_progress:
         report = back_up(campaign, destination, keep, dry_run, on_progress, verify)
-    status = EXIT_FAILED if report.skipped else 0
+    status = EXIT_FAILED if report.skipped or report.undeleted else 0
+    tell_undeleted(report.undeleted)
     if as_json:
         print_json(asdict(report))
         return status

@@ -12,9 +12,9 @@ import humanize
 
 from maejobs import clock
 from maejobs.cli.options import HomeCommand, dry_run_option, existing_home, json_option
-from maejobs.cli.output import print_json
+from maejobs.cli.output import print_json, tell_undeleted
 from maejobs.cli.text import visible
-from maejobs.errors import MaejobsError
+from maejobs.errors import EXIT_FAILED, MaejobsError
 from maejobs.home import Home
 from maejobs.jobs.units import parse_duration, parse_size
 
@@ -86,12 +86,13 @@ def cleanup_command(
     quiet_for: timedelta,
     dry_run: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Delete the logs and files of old runs.
 
     By age first, then oldest first down to a total size. A run under way and the newest run of each
     job are never touched. In the database, samples are thinned: two days after a run's end to one a
     minute, after 30 days to one an hour; nothing else goes, unless an option on history says so.
+    Exit code 1 where something could not be deleted; the rest goes all the same.
 
     \b
     Example:
@@ -118,6 +119,8 @@ def cleanup_command(
     report = clean_up(
         home.runs_dir, now, days, max_size, is_active, dry_run, spooled, max_count=max_count
     )
+    status = EXIT_FAILED if report.undeleted else 0
+    tell_undeleted(report.undeleted)
     if not as_json:
         _tell_removals(report)  # what is done is told, even if the database turns out to be away
     with open_database(home) as engine:
@@ -130,14 +133,16 @@ def cleanup_command(
     if as_json:
         removed = [{"path": r.path, "bytes": r.bytes, "reason": r.reason} for r in report.removed]
         told = {"removed": removed, "kept": report.kept, "freed": report.freed}
+        told |= {"undeleted": report.undeleted}
         told |= {"thinned": thinned._asdict(), "history": asdict(history) if history else None}
         print_json(told)
-        return
+        return status
     if thinned.runs:
         word = "would be thinned" if dry_run else "thinned"
         click.echo(f"samples of {thinned.runs} runs {word}: {thinned.samples:,} rows fewer")
     if history:
         _tell(history)
+    return status
 
 
 def _tell_removals(report: "CleanupReport") -> None:

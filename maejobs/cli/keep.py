@@ -15,8 +15,9 @@ from maejobs.cli.options import (
     dry_run_option,
     json_option,
 )
-from maejobs.cli.output import local, print_json, print_table
+from maejobs.cli.output import local, print_json, print_table, tell_undeleted
 from maejobs.cli.text import visible
+from maejobs.errors import EXIT_FAILED
 
 _directory = click.Path(exists=True, file_okay=False, path_type=Path)
 _campaign = click.argument("campaign", type=_directory)
@@ -56,10 +57,11 @@ def rotate_command(
     higher_is_better: bool,
     dry_run: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Delete the checkpoints of CAMPAIGN that no rule keeps.
 
-    Rules add up. The newest valid checkpoint and pinned ones stay whatever the rules say.
+    Rules add up. The newest valid checkpoint and pinned ones stay whatever the rules say. Exit code
+    1 where something could not be deleted; the rest goes all the same.
 
     \b
     Example:
@@ -71,16 +73,19 @@ def rotate_command(
     become_owner_of(campaign)
     policy = Policy(keep_last, daily, weekly, monthly, best, metric, higher_is_better)
     report = rotate(campaign, policy, dry_run)
+    status = EXIT_FAILED if report.undeleted else 0
+    tell_undeleted(report.undeleted)
     if as_json:
         decisions = [
             {"checkpoint": d.checkpoint.name, "keep": d.keep, "reasons": list(d.reasons)}
             for d in report.decisions
         ]
-        print_json({"decisions": decisions, "removed": report.removed, "freed": report.freed})
-        return
+        told = {"decisions": decisions, "removed": report.removed, "freed": report.freed}
+        print_json(told | {"undeleted": report.undeleted})
+        return status
     if not report.decisions:
         click.echo(f"no checkpoints in {visible(str(campaign))}")
-        return
+        return status
     drop = "would drop" if dry_run else "drop"
     print_table(
         ["checkpoint", "", "because"],
@@ -93,6 +98,7 @@ def rotate_command(
         click.echo(visible(remark), err=True)
     freed = humanize.naturalsize(report.freed)
     click.echo(f"(dry run: {freed} would be freed)" if dry_run else f"freed {freed}")
+    return status
 
 
 @keep_command.command("list", cls=HomeCommand)

@@ -52,6 +52,12 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be printed as JSON")
 
 
+def tell_undeleted(lines: Iterable[str]) -> None:
+    """Say on standard error what could not be deleted, a line each; the command goes on."""
+    for line in lines:
+        click.echo(f"maejobs: {one_line(line)}", err=True)
+
+
 def as_dict(row: Any) -> dict[str, Any]:
     """A database row as a dictionary."""
     return dict(row._mapping)

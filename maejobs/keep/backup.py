@@ -5,7 +5,7 @@ whatever reads a campaign reads its backup too.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,6 +42,7 @@ class BackupReport:
     destination: Path  # the campaign's own directory below the one that was named
     removed: list[str] = field(default_factory=list)  # older backups that made way
     dry_run: bool = False
+    undeleted: list[str] = field(default_factory=list)  # what could not be deleted, a line each
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def back_up(
         make_private_directory(target / CHECKPOINTS)
         with hold(target):
             write_atomically(target / ORIGIN, os.fsencode(f"{campaign}\n"))
-            sweep(checkpoints_directory(target), temporaries_after=NO_TIME)
+            undeleted = sweep(checkpoints_directory(target), NO_TIME).undeleted
             plan = _plan(campaign, target, keep, verify)
             require_room(plan.missing, target)
             copy_small_files(campaign, target, replace=True)
@@ -90,7 +91,8 @@ def back_up(
             for checkpoint in plan.present:
                 if checkpoint.pinned:
                     pin(target / CHECKPOINTS / checkpoint.name)
-            return _report(plan, target, _make_way(plan, target, keep))
+            removed = _make_way(plan, target, keep, undeleted)
+            return _report(plan, target, removed, undeleted=undeleted)
 
 
 def restore(
@@ -175,17 +177,21 @@ def _same_manifest(one: StoredCheckpoint, other: StoredCheckpoint) -> bool:
     return (one.path / MANIFEST).read_bytes() == (other.path / MANIFEST).read_bytes()
 
 
-def _make_way(plan: _Plan, target: Path, keep: int) -> list[str]:
+def _make_way(plan: _Plan, target: Path, keep: int, undeleted: list[str]) -> list[str]:
+    """Which older backups went; what could not be deleted of them is put into `undeleted`."""
     if plan.skipped:  # something is wrong with the campaign: old backups may be needed yet
         return []
     wanted = {checkpoint.name for checkpoint in (*plan.missing, *plan.present)}
-    return [
-        decision.checkpoint.name
-        for decision in decide(read_checkpoints(target), Policy(keep_last=keep))
-        if not decision.keep
-        and decision.checkpoint.name not in wanted
-        and remove(decision.checkpoint)
-    ]
+    removed = []
+    for decision in decide(read_checkpoints(target), Policy(keep_last=keep)):
+        if decision.keep or decision.checkpoint.name in wanted:
+            continue
+        try:
+            if remove(decision.checkpoint):
+                removed.append(decision.checkpoint.name)
+        except MaejobsError as error:
+            undeleted.append(str(error))
+    return removed
 
 
 def _choose(source: Path, step: int | None) -> StoredCheckpoint:
@@ -216,7 +222,13 @@ def _refusals(place: Path) -> Iterator[None]:
         raise MaejobsError(f"{error.filename or place}: {error.strerror or error}") from error
 
 
-def _report(plan: _Plan, target: Path, removed: list[str], dry_run: bool = False) -> BackupReport:
+def _report(
+    plan: _Plan,
+    target: Path,
+    removed: list[str],
+    dry_run: bool = False,
+    undeleted: Sequence[str] = (),
+) -> BackupReport:
     return BackupReport(
         copied=[checkpoint.name for checkpoint in plan.missing],
         verified=[checkpoint.name for checkpoint in plan.present],
@@ -225,4 +237,5 @@ def _report(plan: _Plan, target: Path, removed: list[str], dry_run: bool = False
         destination=target,
         removed=removed,
         dry_run=dry_run,
+        undeleted=list(undeleted),
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from maejobs.errors import UserError
+from maejobs.errors import MaejobsError, UserError
 from maejobs.keep.checkpoint import STEP_NAME
 from maejobs.keep.lock import hold
 from maejobs.keep.trash import erase, set_aside, sweep
@@ -43,6 +43,7 @@ class CleanupReport:
     kept_bytes: int
     freed: int
     dry_run: bool = False
+    undeleted: tuple[str, ...] = ()  # what is out of the way and could not be deleted, a line each
 
 
 def clean_up(
@@ -65,11 +66,13 @@ def clean_up(
     """
     runs = read_runs(runs_dir, is_active, protected)
     removals = plan_cleanup(runs, now, max_age_days, max_bytes, max_count)
+    undeleted: tuple[str, ...] = ()
     if removals and not dry_run:
-        removals = _carry_out(runs_dir, removals, is_active)
+        removals, undeleted = _carry_out(runs_dir, removals, is_active)
     freed = sum(removal.bytes for removal in removals)
     kept_bytes = sum(run.bytes for run in runs) - freed
-    return CleanupReport(removals, len(runs) - len(removals), kept_bytes, freed, dry_run)
+    kept = len(runs) - len(removals)
+    return CleanupReport(removals, kept, kept_bytes, freed, dry_run, undeleted)
 
 
 def plan_cleanup(
@@ -123,17 +126,21 @@ def read_runs(
 
 def _carry_out(
     runs_dir: Path, removals: list[Removal], is_active: Callable[[Path], bool]
-) -> list[Removal]:
+) -> tuple[list[Removal], tuple[str, ...]]:
+    """What went, and a line for each thing that could not be deleted."""
     removed = []
     with hold(runs_dir):
-        for job in _directories(runs_dir):
-            sweep(job)
+        undeleted = [line for job in _directories(runs_dir) for line in sweep(job).undeleted]
         for removal in removals:
             # Asked again, because deleting takes a while and a run may have been taken up again.
             if removal.path.exists() and not is_active(removal.path):
-                erase(set_aside(removal.path))
-                removed.append(removal)
-    return removed
+                try:
+                    erase(set_aside(removal.path))
+                except MaejobsError as error:
+                    undeleted.append(str(error))
+                else:
+                    removed.append(removal)
+    return removed, tuple(undeleted)
 
 
 def _measure(path: Path, job: str, active: bool, protected: bool) -> RunDirectory:

@@ -1,9 +1,12 @@
 """Deleting the checkpoints a policy lets go, after the one to go on from is proven good."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 from pathlib import Path
+from types import MappingProxyType
 
+from maejobs.errors import MaejobsError
 from maejobs.keep.checkpoint import (
     StoredCheckpoint,
     checkpoints_directory,
@@ -13,12 +16,15 @@ from maejobs.keep.checkpoint import (
 )
 from maejobs.keep.lock import hold
 from maejobs.keep.retention import Decision, Policy, plan_retention, remarks
-from maejobs.keep.trash import erase, put_back, set_aside, sweep
+from maejobs.keep.trash import Swept, erase, put_back, set_aside, sweep
 
 
 @dataclass(frozen=True)
 class RotationReport:
-    """What went, or, in a dry run, what would go. `swept` are leftovers of killed processes."""
+    """What went, or, in a dry run, what would go. `swept` are leftovers of killed processes.
+
+    `undeleted` has a line for each thing that is out of the way and could not be deleted.
+    """
 
     decisions: list[Decision]
     removed: list[str]
@@ -26,6 +32,7 @@ class RotationReport:
     swept: list[str]
     remarks: tuple[str, ...] = ()
     dry_run: bool = False
+    undeleted: tuple[str, ...] = ()
 
 
 def rotate(
@@ -37,18 +44,21 @@ def rotate(
     2. Decide. If anything is to go, compare the newest valid checkpoint with its SHA-256 first;
        should it turn out damaged, decide again without it, until one proves good.
     3. Rename what goes to trash, make that durable, delete the trash. A kill at any point leaves
-       whole checkpoints, the newest valid one among them, and at most some trash.
+       whole checkpoints, the newest valid one among them, and at most some trash. What cannot be
+       deleted keeps nothing else from going.
 
     Raises UserError for an unknown campaign or metric; NotNow while another keeper is at work.
     """
     directory = checkpoints_directory(campaign)
     if dry_run:
         decisions = decide(read_checkpoints(campaign), policy, zone)
-        return _report(decisions, policy, [], dry_run=True)
+        return _report(decisions, policy, Swept([], []), dry_run=True)
     with hold(campaign):
-        swept = sweep(directory) if directory.is_dir() else []
+        swept = sweep(directory) if directory.is_dir() else Swept([], [])
         decisions = decide(read_checkpoints(campaign), policy, zone)
-        return _report([_carry_out(d) for d in decisions], policy, swept)
+        stuck: dict[str, str] = {}
+        carried_out = [_carry_out(decision, stuck) for decision in decisions]
+        return _report(carried_out, policy, swept, stuck)
 
 
 def decide(
@@ -83,22 +93,33 @@ def _prove_newest(newest_first: list[StoredCheckpoint]) -> list[StoredCheckpoint
     return judged
 
 
-def _carry_out(decision: Decision) -> Decision:
-    if decision.keep or remove(decision.checkpoint):
+def _carry_out(decision: Decision, stuck: dict[str, str]) -> Decision:
+    """What was decided in the end; in `stuck`, by name, why a checkpoint could not be deleted."""
+    try:
+        if decision.keep or remove(decision.checkpoint):
+            return decision
+    except MaejobsError as error:
+        stuck[decision.checkpoint.name] = str(error)
         return decision
     pinned = replace(decision.checkpoint, pinned=True)
     return Decision(pinned, True, ("pinned",))
 
 
 def _report(
-    decisions: list[Decision], policy: Policy, swept: list[str], dry_run: bool = False
+    decisions: list[Decision],
+    policy: Policy,
+    swept: Swept,
+    stuck: Mapping[str, str] = MappingProxyType({}),
+    dry_run: bool = False,
 ) -> RotationReport:
-    gone = [decision.checkpoint for decision in decisions if not decision.keep]
+    going = [decision.checkpoint for decision in decisions if not decision.keep]
+    gone = [checkpoint for checkpoint in going if checkpoint.name not in stuck]
     return RotationReport(
         decisions,
         [checkpoint.name for checkpoint in gone],
         sum(checkpoint.bytes for checkpoint in gone),
-        swept,
+        swept.names,
         remarks([decision.checkpoint for decision in decisions], policy),
         dry_run,
+        (*swept.undeleted, *stuck.values()),
     )

@@ -4,6 +4,7 @@ import os
 import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from maejobs import clock
 from maejobs.errors import MaejobsError
@@ -14,6 +15,13 @@ TRASH = ".trash-"
 TEMPORARY = ".tmp-"
 A_DAY = timedelta(days=1)
 NO_TIME = timedelta()
+
+
+class Swept(NamedTuple):
+    """The names of what was deleted, and a line for each that could not be."""
+
+    names: list[str]
+    undeleted: list[str]
 
 
 def set_aside(path: Path) -> Path:
@@ -49,18 +57,18 @@ def erase(path: Path) -> None:
         else:
             shutil.rmtree(path)
     except OSError as error:
-        raise MaejobsError(
-            f"{error.filename or path}: cannot be deleted: {error.strerror}"
-        ) from error
+        within = f" ({error.filename})" if error.filename not in (None, path, str(path)) else ""
+        raise MaejobsError(f"{path}: cannot be deleted: {error.strerror}{within}") from error
 
 
-def sweep(directory: Path, temporaries_after: timedelta = A_DAY) -> list[str]:
+def sweep(directory: Path, temporaries_after: timedelta = A_DAY) -> Swept:
     """Delete what killed processes left in `directory`: trash, and temporaries grown old.
 
     A younger temporary may be a checkpoint being written at this very moment. Trash that bears a
-    pin was pinned while it was on its way out: it is put back.
+    pin was pinned while it was on its way out: it is put back. What cannot be deleted,
+    because a container wrote it as root, say, keeps nobody from the rest.
     """
-    swept = []
+    swept = Swept([], [])
     for trash in list(directory.glob(f"{TRASH}*")):
         replaced = os.path.lexists(trash.with_name(trash.name.removeprefix(TRASH)))
         if is_pinned(trash) and not replaced:
@@ -68,8 +76,12 @@ def sweep(directory: Path, temporaries_after: timedelta = A_DAY) -> list[str]:
     for path in sorted(directory.iterdir()):
         abandoned = path.name.startswith(TEMPORARY) and _age(path) >= temporaries_after
         if path.name.startswith(TRASH) or abandoned:
-            erase(path)
-            swept.append(path.name)
+            try:
+                erase(path)
+            except MaejobsError as error:
+                swept.undeleted.append(str(error))
+            else:
+                swept.names.append(path.name)
     return swept
 
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 from databases import is_postgresql
+from keep.campaigns import refuse_to_delete, steps_in, tear, write_campaign
 from keep.campaigns import snapshot as files_of
-from keep.campaigns import steps_in, tear, write_campaign
 from recorded_runs import a_run, rows
 
 from maejobs import clock
@@ -129,6 +129,22 @@ def test_the_job_that_we_ship_cleans_history_up_too(home, inside):
     done = inside("run", "cleanup")
     assert "forgot 1 runs of pretrain: older than 730 days" in done.stdout
     assert done.returncode == 0
+
+
+def test_what_cannot_be_deleted_is_told_and_fails(campaign, home, inside, monkeypatch):
+    refuse_to_delete("step-000000001", monkeypatch)
+    for command in (["rotate", str(campaign)], ["rotate", str(campaign), "--json"]):
+        done = inside("keep", *command)
+        assert done.returncode == 1
+        assert "step-000000001: cannot be deleted: Operation not permitted" in done.stderr
+    assert len(json.loads(done.stdout)["undeleted"]) == 1
+
+    for name in ("night-1", "night-2"):
+        (home.runs_dir / "night" / name).mkdir(parents=True)
+    refuse_to_delete("night-1", monkeypatch)
+    done = inside("keep", "cleanup", "--max-count", "1", "--history-age", "1d")
+    assert (done.returncode, "night-1: cannot be deleted" in done.stderr) == (1, True)
+    assert "database not packed" in done.stdout
 
 
 @pytest.mark.parametrize("verb", ["pin", "unpin"])

@@ -1,12 +1,16 @@
 """Real campaigns on a real disk, small ones: what mae writes, written by hand."""
 
+import errno
 import json
 import random
+import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 FIRST_NIGHT = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 
@@ -101,3 +105,15 @@ def snapshot(root: Path) -> dict[str, bytes | None]:
         str(path.relative_to(root)): path.read_bytes() if path.is_file() else None
         for path in sorted(root.rglob("*"))
     }
+
+
+def refuse_to_delete(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the system refuse to delete what is, or was, called so: it holds a file of root's."""
+    really = shutil.rmtree
+
+    def rmtree(path: Path, *arguments: Any, **settings: Any) -> None:
+        if Path(path).name.removeprefix(".trash-") == name:
+            raise PermissionError(errno.EPERM, "Operation not permitted", "of-root")
+        really(path, *arguments, **settings)
+
+    monkeypatch.setattr(shutil, "rmtree", rmtree)

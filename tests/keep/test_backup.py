@@ -23,6 +23,7 @@ from .campaigns import (
     checkpoint_path,
     flip_a_bit,
     name_of,
+    refuse_to_delete,
     snapshot,
     steps_in,
     tear,
@@ -155,6 +156,21 @@ def test_older_backups_make_way_but_not_pinned_ones(campaign, disk):
 
     assert report.removed == [name_of(2)]
     assert steps_in(disk / "campaign") == [1, 3, 4]
+
+
+def test_an_older_backup_that_cannot_be_deleted_keeps_none_from_being_made(
+    campaign, disk, monkeypatch
+):
+    back_up(campaign, disk)
+    refuse_to_delete(name_of(2), monkeypatch)
+    for step in (4, 5):
+        write_checkpoint(campaign, step)
+        report = back_up(campaign, disk)
+
+        (line,) = report.undeleted
+        assert ".trash-step-000000002: cannot be deleted: Operation not permitted" in line
+        assert report.copied == [name_of(step)]
+    assert steps_in(disk / "campaign") == [4, 5]
 
 
 def test_a_pin_set_later_reaches_the_backup(campaign, disk):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from maejobs.errors import UserError
 from maejobs.keep.cleanup import RunDirectory, clean_up, plan_cleanup
 
-from .campaigns import snapshot, write_checkpoint
+from .campaigns import refuse_to_delete, snapshot, write_checkpoint
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -223,3 +223,23 @@ def test_wider_limits_remove_less(runs, age, size, more_age, more_size):
     wide = plan_cleanup(runs, NOW, age + more_age, size + more_size)
 
     assert {r.path for r in wide} <= {r.path for r in narrow}
+
+
+def test_what_cannot_be_deleted_keeps_nothing_else_from_going(tmp_path, monkeypatch):
+    for name, days_old in (("a", 90), ("b", 80), ("c", 70), ("d", 1)):
+        write_run(tmp_path, "pretrain", name, days_old)
+    refuse_to_delete("a", monkeypatch)
+
+    report = clean_up(tmp_path, NOW, 75, None, nobody)
+    again = clean_up(tmp_path, NOW, 60, None, nobody)
+
+    assert [[removal.path.name for removal in one.removed] for one in (report, again)] == [
+        ["b"],
+        ["c"],
+    ]
+    (line,) = report.undeleted
+    assert (
+        line
+        == f"{tmp_path}/pretrain/.trash-a: cannot be deleted: Operation not permitted (of-root)"
+    )
+    assert again.undeleted == report.undeleted

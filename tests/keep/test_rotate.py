@@ -23,6 +23,7 @@ from .campaigns import (
     checkpoint_path,
     flip_a_bit,
     name_of,
+    refuse_to_delete,
     snapshot,
     steps_in,
     tear,
@@ -154,6 +155,23 @@ def test_a_pin_that_arrives_at_the_last_moment_still_counts(tmp_path, monkeypatc
     assert steps_in(campaign) == [1, 2]
     assert report.removed == []
     assert report.decisions[1].reasons == ("pinned",)
+
+
+def test_what_cannot_be_deleted_keeps_nothing_else_from_going(tmp_path, monkeypatch):
+    campaign = write_campaign(tmp_path, 1, 2, 3, 4)
+    refuse_to_delete(name_of(2), monkeypatch)
+    stuck = campaign / "checkpoints" / f".trash-{name_of(2)}"
+    line = f"{stuck}: cannot be deleted: Operation not permitted (of-root)"
+
+    report = rotate(campaign, Policy(keep_last=2))
+
+    assert (report.removed, report.undeleted) == ([name_of(1)], (line,))
+    assert steps_in(campaign) == [3, 4]
+    write_checkpoint(campaign, 5)
+    report = rotate(campaign, Policy(keep_last=2))
+    assert (report.removed, report.undeleted) == ([name_of(3)], (line,))
+    monkeypatch.undo()
+    assert rotate(campaign, Policy(keep_last=2)).swept == [stuck.name]
 
 
 def test_an_unknown_campaign_is_an_error(tmp_path):

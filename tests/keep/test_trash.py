@@ -64,7 +64,7 @@ def test_trash_is_swept_at_once_and_temporaries_after_a_day(tmp_path):
     make(tmp_path / ".tmp-step-000000003", age=DAY / 2)
     make(tmp_path / "step-000000004", age=9 * DAY)
 
-    assert sweep(tmp_path) == [".tmp-step-000000002", ".trash-step-000000001"]
+    assert sweep(tmp_path).names == [".tmp-step-000000002", ".trash-step-000000001"]
     assert {p.name for p in tmp_path.iterdir()} == {".tmp-step-000000003", "step-000000004"}
 
 
@@ -72,14 +72,14 @@ def test_a_temporary_still_written_to_is_not_old(tmp_path):
     temporary = make(tmp_path / ".tmp-step-000000001", age=2 * DAY)
     (temporary / "file").touch()
 
-    assert sweep(tmp_path) == []
+    assert sweep(tmp_path).names == []
 
 
 def test_a_rehearsal_on_another_day_does_not_make_temporaries_old(tmp_path, monkeypatch):
     monkeypatch.setenv(SHIFT_VARIABLE, str(30 * DAY))
     make(tmp_path / ".tmp-step-000000001")
 
-    assert sweep(tmp_path) == []
+    assert sweep(tmp_path).names == []
 
 
 def test_what_was_pinned_on_its_way_out_comes_back(tmp_path):
@@ -88,7 +88,7 @@ def test_what_was_pinned_on_its_way_out_comes_back(tmp_path):
     pin(checkpoint)
     set_aside(checkpoint)
 
-    assert sweep(campaign / "checkpoints") == []
+    assert sweep(campaign / "checkpoints").names == []
     assert steps_in(campaign) == [1]
 
 
@@ -99,5 +99,5 @@ def test_pinned_trash_whose_place_is_taken_is_swept(tmp_path):
     set_aside(checkpoint)
     make(checkpoint)
 
-    assert sweep(campaign / "checkpoints") == [".trash-step-000000001"]
+    assert sweep(campaign / "checkpoints").names == [".trash-step-000000001"]
     assert (checkpoint / "file").exists()
