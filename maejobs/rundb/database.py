@@ -98,16 +98,30 @@ def engine_of(
 ) -> Engine:
     """An engine for the home's database, whatever characters the home's path holds.
 
-    Raises OnNetworkDisk, UserError for a bad URL.
+    Raises OnNetworkDisk, UserError for a bad URL, and for a SQLite file that is not named from the
+    root on: cron, who stands elsewhere, would have another.
     """
     url = home.configured_database_url
     file = str(home.database_file)
     place = url or URL.create("sqlite", database=file)
     engine = open_engine(place, busy_timeout, answers_within)
-    on_disk = engine.url.database if engine.dialect.name == "sqlite" else None
-    if on_disk and (why := why_refused(Path(on_disk))):
+    if (on_disk := _sqlite_file(engine)) is None:
+        return engine
+    if not on_disk.is_absolute():
+        raise UserError(
+            f"database_url {shown_url(engine.url)} cannot be used: it names another file from each "
+            "directory; write its path from the root on, like sqlite:////var/lib/maejobs/runs.db"
+        )
+    if why := why_refused(on_disk):
         raise OnNetworkDisk(why)
     return engine
+
+
+def _sqlite_file(engine: Engine) -> Path | None:
+    """The file that SQLite is to open; None: the database is another's."""
+    if engine.dialect.name != "sqlite":
+        return None
+    return Path((engine.url.database or "").removeprefix("file:"))  # which a URI begins with
 
 
 def _configure_sqlite(engine: Engine, busy_timeout: float) -> None:
@@ -165,7 +179,7 @@ def found_revision(home: Home) -> str | None:
     """The version of the home's database; None where there is none. Raises DatabaseUnavailable."""
     engine = engine_of(home)
     try:
-        if home.configured_database_url is None and not home.database_file.exists():
+        if (file := _sqlite_file(engine)) and not file.exists():
             return None
         with explained(home):
             return revision_of(engine)
@@ -184,10 +198,9 @@ def open_database(
     Raises DatabaseUnavailable: missing, unreadable, locked past the timeout, of another version,
     on a network disk.
     """
-    file = home.database_file
     engine = engine_of(home, busy_timeout, answers_within)
     try:
-        if home.configured_database_url is None and not file.exists():
+        if (file := _sqlite_file(engine)) and not file.exists():
             raise DatabaseUnavailable(f"no run database at {file}; `maejobs init` makes it")
         with explained(home):
             found = revision_of(engine)
@@ -231,11 +244,12 @@ def other_version(home: Home, found: str | None) -> str:
     )
 
 
-def protect_file(home: Home) -> None:
+def protect_file(home: Home, engine: Engine) -> None:
     """Make the SQLite file if need be, mode 0600, which SQLite copies to its -wal and -shm files.
 
     Made before SQLite opens it: files of it that are open already keep the mode they have.
     """
     if home.configured_database_url is None:
         make_private_directory(home.database_file.parent)
-        home.database_file.touch(FILE_MODE)  # one that was opened to a group stays so
+    if file := _sqlite_file(engine):
+        file.touch(FILE_MODE)  # one that was opened to a group stays so

@@ -60,13 +60,13 @@ def _migrate(home: Home, revision: str, downgrade: bool) -> None:
     config = _config()
     move = command.downgrade if downgrade else command.upgrade
     try:
-        protect_file(home)
+        protect_file(home, engine)
         with explained(home), engine.begin() as connection:
             config.attributes["connection"] = connection
             move(config, revision)
     except CommandError as error:
         raise DatabaseUnavailable(f"run database {place_of(home)}: {error}") from error
     except OSError as error:
-        raise DatabaseUnavailable(f"run database {home.database_file}: {error}") from error
+        raise DatabaseUnavailable(f"run database {place_of(home)}: {error.strerror}") from error
     finally:
         engine.dispose()

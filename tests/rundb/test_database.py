@@ -216,6 +216,28 @@ def test_all_files_of_a_database_are_private_while_it_is_open(tmp_path):
     assert stat.S_IMODE(home.database_file.parent.stat().st_mode) == 0o700
 
 
+@pytest.mark.parametrize("place", ["/runs.db", "", "/:memory:", "/file:runs.db?uri=true"])
+def test_a_file_that_depends_on_where_one_stands_is_refused(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    home = Home(tmp_path / "home", configured_database_url=f"sqlite://{place}")
+    with pytest.raises(UserError, match="its path from the root on, like sqlite:////var"):
+        upgrade(home)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_elsewhere_is_private_as_well(tmp_path):
+    elsewhere = tmp_path / "elsewhere.db"
+    home = Home(tmp_path / "home", configured_database_url=f"sqlite:///{elsewhere}")
+    with pytest.raises(DatabaseUnavailable, match="no run database at"), open_database(home):
+        pass
+    assert not elsewhere.exists()
+    upgrade(home)
+    assert stat.S_IMODE(elsewhere.stat().st_mode) == 0o600
+    nowhere = tmp_path / "none" / "runs.db"
+    with pytest.raises(DatabaseUnavailable, match=rf"sqlite:///{nowhere}: No such file"):
+        upgrade(Home(tmp_path / "home", configured_database_url=f"sqlite:///{nowhere}"))
+
+
 @pytest.mark.sqlite("its file's mode")
 def test_a_database_opened_to_a_group_stays_open_to_it(home):
     home.database_file.chmod(0o640)

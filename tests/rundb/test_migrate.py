@@ -223,7 +223,7 @@ def test_an_upgrade_that_is_killed_leaves_all_or_nothing(bare, delay):
 
 @pytest.mark.fault
 def test_an_upgrade_that_fails_half_way_leaves_nothing(bare):
-    protect_file(bare)
+    protect_file(bare, engine_of(bare))
     change(bare, "CREATE TABLE v_samples (in_the_way integer)")  # the last thing that is made
     with pytest.raises(DatabaseUnavailable, match="v_samples"):
         upgrade(bare)
