@@ -11,7 +11,8 @@ from maejobs.jobs.placeholders import expand
 from maejobs.keep.checkpoint import CHECKPOINTS, STEP_NAME, StoredCheckpoint, read_checkpoints
 from maejobs.supervise.environment import placeholder_values
 
-BACKUP = ("keep", "backup")
+BACKUP = ["keep", "backup"]
+WITH_VALUE = frozenset({"--keep", "--home"})  # options of it that take the next word
 
 
 def safety_of(campaign: Path, backup: Path | None) -> Safety:
@@ -50,18 +51,26 @@ def _backup_jobs(home: Home) -> Iterator[tuple[Path, Path]]:
             continue
         values = placeholder_values(home, job, "", Path())
         words = [expand(word, values) for word in job.command]
-        places = list(_behind(words, BACKUP))
+        places = _behind(list(_without_options(words)), BACKUP)
         if len(places) >= 2:
             yield Path(places[0]), Path(places[1])
 
 
-def _behind(words: list[str], command: Iterable[str]) -> Iterator[str]:
-    """The words behind `command` in `words`, without options."""
-    wanted = list(command)
-    for begin in range(len(words) - len(wanted) + 1):
-        if words[begin : begin + len(wanted)] == wanted:
-            yield from (w for w in words[begin + len(wanted) :] if not w.startswith("-"))
-            return
+def _without_options(words: Iterable[str]) -> Iterator[str]:
+    rest = iter(words)
+    for word in rest:
+        if word in WITH_VALUE:
+            next(rest, None)
+        elif not word.startswith("-"):
+            yield word
+
+
+def _behind(words: list[str], command: list[str]) -> list[str]:
+    """The words behind `command` in `words`; []: it is not there."""
+    for begin in range(len(words)):
+        if words[begin : begin + len(command)] == command:
+            return words[begin + len(command) :]
+    return []
 
 
 def _newest(found: Iterable[StoredCheckpoint]) -> int | None:

@@ -176,9 +176,15 @@ def test_a_campaign_is_as_safe_as_its_files_say(tmp_path):
     assert campaign_of("/somewhere/else.pt") is None
 
 
-def test_where_a_campaign_is_copied_to_is_what_a_job_says(home, write_job):
-    write_job(
-        "copies", 'command = ["{maejobs}", "keep", "backup", "--verify", "{home}/main", "/nas"]'
-    )
+@pytest.mark.parametrize(
+    "words",
+    [
+        "keep backup --verify {home}/main /nas",
+        "keep backup --keep 3 {home}/main /nas",
+        "--home {home} keep --home {home} backup {home}/main --keep=3 /nas --keep 3",
+    ],
+)
+def test_where_a_campaign_is_copied_to_is_what_a_job_says(home, write_job, words):
+    write_job("copies", f"command = {json.dumps(['{maejobs}', *words.split()])}")
     write_job("broken", "command = 3")
     assert backups(home) == {(home.root / "main").resolve(): Path("/nas")}
