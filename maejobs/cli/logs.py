@@ -17,7 +17,7 @@ from maejobs.cli.text import shown_line, visible
 from maejobs.cron.fires import host_zone
 from maejobs.errors import MaejobsError, UserError
 from maejobs.home import Home
-from maejobs.rundb.directory import LOG_NAME, read_record
+from maejobs.rundb.directory import LOG_NAME, directory_of, read_record
 from maejobs.rundb.run import UNFINISHED, Run
 from maejobs.supervise.cancel import find_record
 from maejobs.supervise.claim import has_process
@@ -50,7 +50,7 @@ def logs_command(
     home = existing_home()
     with looking_up(home, run):
         record = _find(home, run)
-    directory = Path(record.directory)
+    directory = directory_of(home.runs_dir, record)
     log = directory / LOG_NAME
     offset = _start_of_last(log, lines) if lines is not None else 0
     printed, clock = 0, _Clock(directory / TIMES_NAME)

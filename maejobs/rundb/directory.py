@@ -21,6 +21,12 @@ def read_record(directory: Path) -> Run | None:
         return None
 
 
+def directory_of(runs_dir: Path, run: Run) -> Path:
+    """Where the run's files are: with the home that was asked, which may have been moved since."""
+    here = runs_dir / run.job / run.id
+    return here if here.is_dir() else Path(run.directory)
+
+
 def was_started(directory: Path) -> bool:
     """Whether a command was started for the run, record or no record."""
     return (directory / LOG_NAME).exists()

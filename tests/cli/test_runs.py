@@ -252,6 +252,13 @@ def test_the_last_lines_of_a_log(home, inside, text, count, expected):
     assert inside("logs", "prints", "-n", count).stdout == expected
 
 
+def test_a_home_that_was_moved_has_its_logs_still(home, inside, write_job):
+    write_job("quick", 'command = ["echo", "hello"]\n')
+    inside("run", "quick")
+    moved = home.root.rename(home.root.with_name("moved"))
+    assert inside("logs", "quick", "--home", str(moved)).stdout == "hello\n"
+
+
 def test_log_lines_have_times_for_people_and_programs(write_job, inside):
     write_job("prints", "command = ['printf', 'a\\nb\\n']\n")
     inside("run", "prints")
