@@ -10,7 +10,7 @@ import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from pathlib import Path
 from typing import TypeGuard
 
@@ -117,9 +117,12 @@ def _parse_instant(text: object) -> datetime:
     try:
         at = datetime.fromisoformat(str(text))
         # The contract says UTC, so a missing offset is a slip of the pen and not another zone.
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise DamagedCheckpointError(f"{MANIFEST} has no date of creation") from error
+    if at.year in (MINYEAR, MAXYEAR):  # which not every zone can show
+        raise DamagedCheckpointError(f"{MANIFEST} has no date of creation")
+    return at
 
 
 def _parse_files(files: object) -> tuple[StoredFile, ...]:

@@ -172,6 +172,8 @@ def test_a_manifest_of_garbage_makes_an_invalid_checkpoint(tmp_path, garbage):
         {"step": "10"},
         {"format": 0},
         {"created": "yesterday"},
+        {"created": "9999-12-31T23:59:59+00:00"},
+        {"created": "0001-01-01T00:00:00+00:00"},
         {"files": {}},
         {"files": []},
         {"files": {"weights.safetensors": {"bytes": 500, "sha256": "0" * 64}}},
