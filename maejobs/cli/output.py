@@ -169,8 +169,8 @@ def relative(at: datetime | None) -> str:
 
 
 def length(seconds: float | None) -> str:
-    """A duration in seconds as `1h 02m 03s`."""
-    if seconds is None:
+    """A duration in seconds as `1h 02m 03s`; a negative one is none: the clock was set back."""
+    if seconds is None or seconds < 0:
         return ""
     if seconds < 10:
         return f"{seconds:.1f}s"

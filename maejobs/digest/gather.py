@@ -19,6 +19,7 @@ from maejobs.notify.judge import read_told
 from maejobs.notify.outbox import waiting
 from maejobs.rundb.database import hurried_database
 from maejobs.rundb.queries import artifacts_of, job_rows, runs_since
+from maejobs.rundb.run import CLOCKS_DIFFER
 from maejobs.watch.outlook import outlook_of
 from maejobs.watch.plan import Firing
 
@@ -130,8 +131,14 @@ def _fact(row: Any) -> RunFact:
 
 
 def _runs_since(engine: Engine, since: datetime) -> list[Any]:
-    """Newest first. Job by job: what runs each minute must not hide what runs each night."""
-    found = [row for job in job_rows(engine) for row in runs_since(engine, job, since, MOST_RUNS)]
+    """Newest first. Job by job: what runs each minute must not hide what runs each night.
+
+    Nor must what a clock noted that was ahead, which would be the newest for years.
+    """
+    until = clock.now() + CLOCKS_DIFFER
+    found = [
+        row for job in job_rows(engine) for row in runs_since(engine, job, since, until, MOST_RUNS)
+    ]
     return sorted(found, key=lambda row: (row.queued, row.attempt, row.id), reverse=True)
 
 

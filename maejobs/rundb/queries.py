@@ -51,9 +51,13 @@ def newest_runs(
     return _all(engine, query)
 
 
-def runs_since(engine: Engine, job: str, since: datetime, limit: int) -> Rows:
-    """The job's runs that have ended since then or go on, newest first, `limit` at the most."""
-    lately = (runs.c.queued >= since - LONGEST_RUN) & (runs.c.finished >= since)
+def runs_since(engine: Engine, job: str, since: datetime, until: datetime, limit: int) -> Rows:
+    """The job's runs that have ended since then or go on, newest first, `limit` at the most.
+
+    Of those that have ended only what was queued by `until`.
+    """
+    queued = (runs.c.queued >= since - LONGEST_RUN) & (runs.c.queued <= until)
+    lately = queued & (runs.c.finished >= since)
     query = (
         select(runs)
         .where(runs.c.job == job, lately | runs.c.finished.is_(None))
@@ -149,7 +153,7 @@ def measured_runs(engine: Engine, each: int = 50) -> Rows:
         runs.c.job == jobs.c.name,
         runs.c.state.in_((SUCCEEDED, TIMED_OUT)),
         runs.c.started.is_not(None),
-        runs.c.finished.is_not(None),
+        runs.c.finished >= runs.c.started,  # the clock may have been set back
     )
     # Found by the index on (job, queued); a window function would read all of history.
     oldest = (
@@ -186,7 +190,7 @@ def lengths_of_successes(engine: Engine, job: str, count: int, among: int = 200)
     successes = (
         newest.c.state == SUCCEEDED,
         newest.c.started.is_not(None),
-        newest.c.finished.is_not(None),
+        newest.c.finished >= newest.c.started,
     )
     query = select(newest.c.started, newest.c.finished).where(*successes)
     found = _all(engine, query.order_by(newest.c.queued.desc()).limit(count))

@@ -83,8 +83,8 @@ class Run:
 
     @property
     def duration(self) -> float | None:
-        """Seconds from start to finish, if both are known."""
-        if self.started is None or self.finished is None:
+        """Seconds from start to finish, if both are known, by a clock that nobody set back."""
+        if self.started is None or self.finished is None or self.finished < self.started:
             return None
         return (self.finished - self.started).total_seconds()
 

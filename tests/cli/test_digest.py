@@ -49,6 +49,22 @@ def lived_in(home, write_job, inside):
     inside("run", "fails")
 
 
+def test_what_a_clock_noted_that_was_ahead_hides_no_night(home, inside):
+    with open_database(home) as engine:
+        for days, state in ((3650, "failed"), (0, "succeeded")):
+            at = clock.now() + timedelta(days=days, hours=-1)
+            times = {"queued": at, "started": at, "finished": at}
+            write_run(engine, a_run(night=days, state=state, **times))
+        ahead = clock.now() + timedelta(days=365)  # the clock was set while it ran
+        write_run(engine, a_run("other", state="running", queued=ahead, started=ahead))
+    told = json.loads(inside("digest", "--json").stdout)
+    assert {run["job"]: run["state"] for run in told["runs"]} == {
+        "pretrain": "succeeded",
+        "other": "running",
+    }
+    assert told["to_do"] == []
+
+
 @pytest.mark.both_databases
 def test_it_tells_what_ran_and_what_is_to_be_done(lived_in, inside, tmp_path):
     done = inside("digest", "--html", str(tmp_path / "morning.html"))

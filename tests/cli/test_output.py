@@ -89,5 +89,6 @@ def test_distances_are_short(distance, text):
 
 def test_lengths_and_progress():
     assert [length(s) for s in (None, 0.04, 59.6, 3723)] == ["", "0.0s", "1m 00s", "1h 02m 03s"]
+    assert length(-3600) == ""  # the clock was set back
     assert progress(1200, 4000) == "1,200 / 4,000 (30 %)"
     assert [share(1200, 4000), share(1200, None), share(None, 9)] == ["30 % of 4,000", "1,200", ""]

@@ -204,6 +204,7 @@ def test_only_runs_that_tell_a_length_are_measured_and_of_each_job_the_newest(ho
     record("pretrain", 1, 2, 3, 4)
     record("evaluate", 5, state=TIMED_OUT)
     record("backup", 6, state=FAILED)
+    record("back", -7)  # the clock was set back
     with open_database(home) as engine:
         found = measured_runs(engine, each=3)
     lengths = [(run.job, run.state, (run.finished - run.started).seconds // 60) for run in found]

@@ -1,7 +1,7 @@
 """A run as a record: there and back, and what is no record."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -88,4 +88,5 @@ def test_nothing_follows_success():
 
 def test_a_duration_needs_both_ends():
     assert a_run().duration is None
-    assert a_run(finished=a_run().queued).duration == -1
+    assert a_run(finished=a_run().started + timedelta(seconds=2)).duration == 2
+    assert a_run(finished=a_run().queued).duration is None  # the clock was set back
