@@ -46,16 +46,17 @@ def remove(home: Home, message: Message) -> None:
 
 
 def put_with(home: Home, message: Message, suffix: str, content: bytes) -> Message:
-    """`put`, and keep `content` as a file that goes along; the message that was put.
+    """Keep `message`, and `content` as a file that goes along; the message that was kept.
 
-    Raises OSError; nothing is kept then.
+    It replaces one of its name that waits: they would share the file. Raises OSError; nothing is
+    kept then.
     """
     directory = make_private_directory(_directory(home))
     attachment = directory / f"{message.name}{suffix}"
     write_atomically(attachment, content)
     message = dataclasses.replace(message, attachment=str(attachment))
     try:
-        put(home, message)
+        replace(home, message)
     except OSError:
         attachment.unlink(missing_ok=True)
         raise

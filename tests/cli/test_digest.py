@@ -3,7 +3,9 @@
 import json
 import re
 from base64 import b64decode
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from databases import configure, take_away, told_of_absence
@@ -13,6 +15,8 @@ from running import python
 from sqlalchemy import insert, select
 
 from maejobs import clock
+from maejobs.digest.gather import gather
+from maejobs.digest.mail import put
 from maejobs.notify.outbox import waiting
 from maejobs.rundb.database import open_database
 from maejobs.rundb.record import write_run
@@ -97,6 +101,18 @@ def test_it_is_sent_with_its_html(home, lived_in, inside, monkeypatch):
     assert attached["filename"] == f"{message.name}.html"
     assert b"data:image/png" in b64decode(attached["base64"])
     assert list((home.notify_dir / "outbox").iterdir()) == []
+
+
+def test_a_later_one_of_the_day_replaces_one_that_waits(home):
+    def said(text: str) -> tuple[str, bytes]:
+        digest = gather(home, clock.now() - timedelta(days=1))
+        message = put(home, replace(digest, trouble=(text,)))
+        (waits,) = waiting(home)
+        assert waits == message
+        return waits.body, Path(waits.attachment).read_bytes()
+
+    for text in ("at night", "in the morning"):
+        assert [text in part for part in map(str, said(text))] == [True, True]
 
 
 def test_a_job_of_each_minute_hides_no_failure_of_the_night(home, inside):
