@@ -21,7 +21,13 @@ from maejobs.cli.options import (
     table_options,
 )
 from maejobs.cli.output import print_json
-from maejobs.cli.scheduler_check import NONE_RUNS, kept_out, schedulers, stale_heartbeat
+from maejobs.cli.scheduler_check import (
+    NONE_RUNS,
+    gone_homes,
+    kept_out,
+    schedulers,
+    stale_heartbeat,
+)
 from maejobs.cli.text import one_line
 from maejobs.cli.zone import whose_clock
 from maejobs.cron.block import read_entries
@@ -176,6 +182,9 @@ def _crontab(home: Home) -> Iterator[Finding]:
     if jobs and not lines:
         why = "lost and missed runs are found late; `maejobs watch install` mends that"
         yield Finding("watch", WARNING, why)
+    for job, root in gone_homes(found):
+        why = f"its home {root} is not there, so it starts nothing; `maejobs edit` takes it out"
+        yield Finding(f"entry {job}", WARNING, why)
     for entry in [*entries, *lines]:
         try:
             parse_expression(entry.expression, dialect)

@@ -89,6 +89,7 @@ def cancel_command(run: str, dry_run: bool) -> None:
       maejobs cancel pretrain
     """
     from maejobs.cli.settled import settled
+    from maejobs.launch.process import host_name
     from maejobs.privilege import caller
     from maejobs.rundb.run import UNFINISHED
     from maejobs.supervise.cancel import awaits_retry, find_record, stop_run
@@ -102,6 +103,10 @@ def cancel_command(run: str, dry_run: bool) -> None:
         click.echo(f"would stop {visible(record.id)}")
     elif stop_run(record, f"`maejobs cancel`, called by {caller()}"):
         click.echo(f"told {visible(record.id)} to stop")
+    elif record.host != host_name():
+        raise UserError(
+            f"{record.id} runs on {record.host}, whose processes cannot be seen from here"
+        )
     else:
         raise UserError(f"{record.id} has no process on this host; `maejobs reconcile` settles it")
 

@@ -2,10 +2,13 @@
 
 import grp
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
+from maejobs.cron.block import Entry
+from maejobs.cron.schedule import OPTION, command_words
 from maejobs.cron.target import Target
 from maejobs.daemon.alone import is_served, running_cron
 from maejobs.daemon.marks import heartbeat_file, read_heartbeat
@@ -52,6 +55,17 @@ def kept_out(user: str, allow: Path = ALLOW, deny: Path = DENY) -> str | None:
     if listed == allow and user not in names and _readable(listed):
         return f"{listed} does not name {user}"
     return None
+
+
+def gone_homes(entries: Iterable[Entry]) -> Iterator[tuple[str, str]]:
+    """Of each entry that calls us for a home that is not there: its job, and that home.
+
+    A home that was moved leaves such lines: they belong to no home any more, and start nothing.
+    """
+    for entry in entries:
+        for word, named in pairwise(command_words(entry)):
+            if word == OPTION and not Path(named).is_dir():
+                yield entry.job, named
 
 
 def _names(path: Path) -> Iterator[str]:

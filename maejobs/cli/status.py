@@ -37,6 +37,8 @@ from maejobs.cron.target import open_target
 from maejobs.cron.zone import schedule_zone, zone_of_slots
 from maejobs.errors import EXIT_FAILED, MaejobsError, UserError
 from maejobs.home import Home
+from maejobs.launch.process import host_name
+from maejobs.rundb.run import UNFINISHED
 
 REBOOT = "@reboot"
 GONE = "its file is gone"
@@ -220,6 +222,7 @@ def _job_status(
         "outcome": recorded.get("last_outcome"),
         "failure_class": run.failure_class if run is not None else None,
         "pace": run.pace if run is not None else None,
+        "host": run.host if run is not None else None,
         "last_run": recorded.get("last_run"),
         "last_slot": recorded.get("last_slot"),
         "last_queued": run.queued if run is not None else None,
@@ -263,6 +266,8 @@ def _notes(row: dict[str, Any]) -> str:
     notes = []
     if row["late_seconds"] is not None:
         notes.append(f"late by {length(row['late_seconds'])}")
+    if row["state"] in UNFINISHED and row["host"] != host_name():
+        notes.append(f"on {row['host']}")
     if row["paused"]:
         notes.append("on pause" + (f": {row['pause_reason']}" if row["pause_reason"] else ""))
     if not row["schedule"]:

@@ -46,6 +46,15 @@ def test_the_doctor_names_what_lacks_and_no_value(home, write_job, maejobs) -> N
     assert "warning  SHELL in the crontab: line 1" in told
 
 
+def test_the_doctor_tells_of_lines_of_a_home_that_was_moved(home, write_job, inside):
+    write_job("quick", 'command = ["true"]\n')
+    inside("schedule", "quick", "0 2 * * *")
+    assert "is not there" not in inside("doctor").stdout
+    table, moved = Path(home.crontab), str(home.root.with_name("before"))
+    table.write_bytes(table.read_bytes().replace(bytes(home.root), moved.encode()))
+    assert f"warning  entry quick: its home {moved} is not there, so" in inside("doctor").stdout
+
+
 @pytest.mark.parametrize(
     ("runs", "told"),
     [

@@ -252,6 +252,19 @@ def test_the_last_lines_of_a_log(home, inside, text, count, expected):
     assert inside("logs", "prints", "-n", count).stdout == expected
 
 
+def test_what_runs_on_another_host_is_said_to(home, inside):
+    run = a_run(job="quick", state="running", host="another")
+    run.directory = str(home.runs_dir / "quick" / run.id)
+    Path(run.directory).mkdir(parents=True)
+    keep_record(Path(run.directory), run)
+    with open_database(home) as engine:
+        write_run(engine, run)
+    assert re.search("quick .* running .* on another", inside("status").stdout)
+    assert status_of(inside, "quick")["host"] == "another"
+    done = inside("cancel", "quick")
+    assert (done.returncode, "runs on another, whose" in done.stderr) == (2, True)
+
+
 def test_a_home_that_was_moved_has_its_logs_still(home, inside, write_job):
     write_job("quick", 'command = ["echo", "hello"]\n')
     inside("run", "quick")
