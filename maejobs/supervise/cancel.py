@@ -8,7 +8,7 @@ from pathlib import Path
 from maejobs import clock
 from maejobs.errors import UserError, quoted
 from maejobs.home import Home
-from maejobs.launch.process import boot_id, host_name, is_alive, signal_group
+from maejobs.launch.process import boot_id, is_alive, signal_group
 from maejobs.privilege import acting_as, owner_of
 from maejobs.rundb.directory import RECORD_NAME, keep_stopped_by, read_record, stopped_by
 from maejobs.rundb.run import CLOCKS_DIFFER, FAILED, NAME, RUNNING, SKIPPED, Run
@@ -19,10 +19,10 @@ def stop_run(run: Run, who: str) -> bool:
     """TERM to the run's supervisor, which hands it on; to the command if that is all there is.
 
     Word of `who` is left in the run's directory, if there is room: the supervisor, or where that
-    is gone `reconcile`, gives it as the reason. Returns False where neither lives on this host and
-    boot: there is nothing to stop.
+    is gone `reconcile`, gives it as the reason. Returns False where neither lives on this boot,
+    whatever name the host had: there is nothing to stop.
     """
-    if run.host != host_name() or run.boot_id != boot_id():
+    if run.boot_id != boot_id():
         return False
     if run.supervisor_pid and is_alive(run.supervisor_pid, run.supervisor_started):
         _leave_word(run, who)

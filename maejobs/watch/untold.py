@@ -8,6 +8,7 @@ from maejobs.notify import unpinged
 from maejobs.rundb.directory import read_record
 from maejobs.rundb.queries import runs_by_id
 from maejobs.rundb.run import FINISHED, Run, run_of
+from maejobs.watch.renamed import was_here
 
 
 def untold_runs(home: Home, engine: Engine | None) -> list[Run]:
@@ -23,12 +24,12 @@ def untold_runs(home: Home, engine: Engine | None) -> list[Run]:
         if run is None:
             if engine:
                 unpinged.forget(home, name)
-        elif run.state in FINISHED and not _is_seen_to(run):
+        elif run.state in FINISHED and not _is_seen_to(home, run):
             found.append(run)
     return found
 
 
-def _is_seen_to(run: Run) -> bool:
-    if run.host != host_name():
+def _is_seen_to(home: Home, run: Run) -> bool:
+    if run.host != host_name() and not was_here(home, run):
         return True
     return run.boot_id == boot_id() and is_alive(run.supervisor_pid, run.supervisor_started)

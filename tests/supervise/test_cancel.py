@@ -93,11 +93,12 @@ def test_what_runs_elsewhere_or_ran_before_the_last_boot_cannot_be_stopped(home,
     wait_until_ready(home, "night")
     record = find_record(home, "night")
 
-    for change in ({"host": "elsewhere"}, {"boot_id": "earlier"}):
+    elsewhere = {"host": "elsewhere", "boot_id": "theirs"}
+    for change in (elsewhere, {"boot_id": "earlier"}):
         assert not stop_run(type(record)(**vars(record) | change), "us")
     assert process.poll() is None
-
-    process.send_signal(signal.SIGTERM)
+    # What began before the host was given another name is there all the same.
+    assert stop_run(type(record)(**vars(record) | {"host": "before"}), "us")
     end_of(process)
 
 

@@ -27,6 +27,7 @@ from maejobs.daemon.alone import only_daemon
 from maejobs.daemon.marks import heartbeat_file, write_heartbeat
 from maejobs.home import Home
 from maejobs.launch.process import boot_id, host_name, start_time
+from maejobs.notify import unpinged
 from maejobs.rundb.database import DatabaseUnavailable, open_database
 from maejobs.rundb.directory import keep_record, keep_stopped_by
 from maejobs.rundb.events import EVENTS_NAME
@@ -49,6 +50,7 @@ from maejobs.supervise.locks import acquire
 from maejobs.supervise.slot import scheduled_expressions, slot_of
 from maejobs.watch import renamed
 from maejobs.watch.reconcile import Findings, reconcile
+from maejobs.watch.untold import untold_runs
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -196,6 +198,14 @@ def test_a_run_of_a_container_beside_this_one_is_left_alone(home):
     of_a_container_before(home)
     with acquire(home.locks_dir / "job-pretrain.lock", "the one beside"):
         assert reconcile(home).lost == []
+
+
+def test_its_end_is_told_if_nobody_has_told_it(home):
+    run = of_a_container_before(home, state=FAILED)
+    unpinged.note(home, run)
+    with acquire(home.locks_dir / "job-pretrain.lock", "the one beside"):
+        assert untold_runs(home, None) == []
+    assert untold_runs(home, None) == [run]
 
 
 def test_a_run_on_a_disk_that_other_hosts_write_to_is_left_alone(home, monkeypatch):
