@@ -319,7 +319,6 @@ def test_progress_is_in_the_database_although_somebody_watches_the_run(home, wri
 def test_a_record_kept_back_at_the_start_arrives_while_the_run_goes_on(
     home, write_job, monkeypatch
 ):
-    monkeypatch.setattr(recorder, "SAVE_PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr(recorder, "BACK_OFF_SECONDS", 0.3)
     write_job("night", CHATTY + 'timeout = "4s"\n')
     states, is_away = [], True
