@@ -26,7 +26,7 @@ from maejobs.cli.output import (
     short_local,
 )
 from maejobs.cli.samples import size
-from maejobs.cli.text import on_one_line
+from maejobs.cli.text import in_short, on_one_line
 from maejobs.rundb.database import open_database
 from maejobs.rundb.queries import checkpoints_of, events_of, find_run, last_metrics, newest_runs
 from maejobs.rundb.run import FINISHED, NAME, UNFINISHED
@@ -82,7 +82,7 @@ def runs_command(job: str | None, limit: int, state: str | None, as_json: bool) 
                 row.state,
                 _told_length(row),
                 share(row.step, row.total_steps),
-                _why(row),
+                in_short(_why(row)),
             ]
             for row in rows
         ],

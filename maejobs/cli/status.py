@@ -26,7 +26,7 @@ from maejobs.cli.output import (
     share,
     short_local,
 )
-from maejobs.cli.text import visible
+from maejobs.cli.text import in_short, visible
 from maejobs.cli.zone import take_the_daemons_zone, tell_zone
 from maejobs.cron.block import Entry
 from maejobs.cron.dialect import Dialect, dialect_of
@@ -278,6 +278,6 @@ def _notes(row: dict[str, Any]) -> str:
     if row["pace"]:
         notes.append(f"suspiciously {row['pace']}")
     if not row["paused"]:  # while it is, how the last run ended is not what matters
-        notes += [row["outcome"]] if row["outcome"] else []
-        notes += [row["reason"]] if row["reason"] and not row["problem"] else []
+        notes += [in_short(row["outcome"])] if row["outcome"] else []
+        notes += [in_short(row["reason"])] if row["reason"] and not row["problem"] else []
     return "; ".join(notes)

@@ -1,5 +1,7 @@
 """Text that is safe to print. Imports next to nothing, since every command may need it."""
 
+LONGEST_SAID = 500  # characters
+
 
 def visible(text: str) -> str:
     """`text` with control characters shown, so that a name or log cannot drive the terminal."""
@@ -19,6 +21,11 @@ def on_one_line(text: str) -> str:
 def one_line(text: str) -> str:
     """`text` as it may stand in a table's cell."""
     return visible(" ".join(text.split()))
+
+
+def in_short(text: str) -> str:
+    """What a command said of itself, cut to what a list can hold; `show` and --json tell all."""
+    return text if len(text) <= LONGEST_SAID else f"{text[:LONGEST_SAID]}…"
 
 
 def _shown(character: str) -> str:

@@ -9,13 +9,15 @@ from maejobs.notify.message import FAIL, LOG, SUCCESS, Message
 from maejobs.rundb.run import SKIPPED, SUCCEEDED, Run
 
 LONGEST_BODY = 10_000  # bytes, which every switch takes
+LONGEST_HEAD = 2_000  # of them; a command may give its outcome any reason
 
 
 def ping(kind: str, url: str, run: Run, now: datetime, log: str = "") -> Message:
     """The ping of `kind` for the run to the check at `url`, with `log` below what it came to."""
-    head = f"{run.id} on {run.host}: {_told(run)}\n"
+    told = f"{run.id} on {run.host}: {_told(run)}".encode()[:LONGEST_HEAD]
+    head = f"{told.decode(errors='ignore')}\n"
     room = LONGEST_BODY - len(head.encode())
-    end = log.encode()[-room:].decode(errors="ignore") if room > 0 else ""
+    end = log.encode()[-room:].decode(errors="ignore")
     return Message(
         name=f"{kind}-{run.id}",
         kind=kind,

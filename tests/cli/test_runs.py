@@ -14,6 +14,7 @@ from conftest import MAEJOBS
 from databases import configure
 from recorded_runs import a_run, at_home
 
+from maejobs import clock
 from maejobs.launch.process import boot_id, host_name
 from maejobs.rundb.database import open_database
 from maejobs.rundb.directory import keep_record
@@ -263,6 +264,18 @@ def test_what_runs_on_another_host_is_said_to(home, inside):
     assert status_of(inside, "quick")["host"] == "another"
     done = inside("cancel", "quick")
     assert (done.returncode, "runs on another, whose" in done.stderr) == (2, True)
+
+
+def test_a_reason_of_any_length_leaves_lists_readable(home, inside, write_job):
+    write_job("pretrain", FAILS)
+    at = clock.now()
+    with open_database(home) as engine:
+        write_run(engine, a_run(state=SUCCEEDED, queued=at, finished=at, reason="why " * 9999))
+    for command in ("status", "runs"):
+        longest = max(inside(command).stdout.splitlines(), key=len)
+        assert 500 < len(longest) < 700
+        assert longest.endswith("why …")
+    assert len(inside("show", "pretrain").stdout) > 39_000
 
 
 def test_a_home_that_was_moved_has_its_logs_still(home, inside, write_job):

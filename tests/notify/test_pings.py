@@ -42,8 +42,9 @@ def test_a_body_is_bounded_whatever_the_log():
     body = ping("fail", URL, a_run(reason="x"), NIGHT, "é" * 99_999).body
     assert len(body.encode()) <= LONGEST_BODY
     assert body.startswith("pretrain-")
-    huge = ping("fail", URL, a_run(reason="x" * 99_999), NIGHT, "log").body
-    assert huge.encode()
+    huge = ping("fail", URL, a_run(reason="é" * 99_999), NIGHT, "log").body
+    assert len(huge.encode()) < LONGEST_BODY
+    assert huge.endswith("é\nlog")
 
 
 def test_the_last_lines_hold_no_secret_nor_the_rest_of_one():
