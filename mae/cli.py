@@ -15,10 +15,15 @@ from mae.cli_evaluate import evaluate, features_command
 from mae.cli_pack import pack
 from mae.errors import told
 from mae.exchange.commands import export_command, import_command
+from mae.streams import be_patient, refuse_lost_output
 
 
 class Commands(click.Group):
     """Turns what a user can mend into one line on stderr, unless --debug asks for all of it."""
+
+    def __call__(self, *arguments: Any, **extra: Any) -> Any:
+        be_patient()  # of the process itself: whoever calls `main.main` has streams of its own
+        return super().__call__(*arguments, **extra)
 
     def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
         with usage_in_one_line():
@@ -27,7 +32,11 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             with usage_in_one_line():
-                return super().invoke(ctx)
+                result = super().invoke(ctx)
+            # A night is good without its last line, and a supervisor has been told by events.
+            if ctx.invoked_subcommand != "pretrain" and "MAEJOBS_EVENTS" not in os.environ:
+                refuse_lost_output()
+            return result
         except Exception as error:
             known = told(error)
             if known is None or ctx.params["debug"]:

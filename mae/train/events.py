@@ -12,12 +12,16 @@ METRIC_SECONDS = 5.0
 
 
 class Events:
-    """The event stream. Without a file nothing is written; a file that fails stops nothing."""
+    """The event stream. Without a file nothing is written; a file that fails stops nothing.
+
+    Each event tries it anew: there may be room again for how the night ended.
+    """
 
     def __init__(self, path: Path | None, aloud: bool = True) -> None:
         self._path = path
         self._aloud = aloud
         self._last: dict[str, float] = {}
+        self._losing = self._torn = False  # events; amid a line
 
     @classmethod
     def from_environment(cls) -> "Events":
@@ -69,13 +73,24 @@ class Events:
         if self._path is None:
             return
         line = json.dumps({"event": event, "time": time.time(), **fields}) + "\n"
+        content = ("\n" * self._torn + line).encode()
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             try:
                 # One write a line, so that lines of several writers never mix.
-                os.write(descriptor, line.encode())
+                written = os.write(descriptor, content)
             finally:
                 os.close(descriptor)
         except OSError as error:
-            print(f"mae: events are lost from here: {error}", file=sys.stderr, flush=True)
-            self._path = None
+            self._lose(str(error))
+            return
+        self._torn = written < len(content)
+        if self._torn:
+            self._lose(f"{self._path} takes no whole line")
+        else:
+            self._losing = False
+
+    def _lose(self, why: str) -> None:
+        if not self._losing:
+            print(f"mae: events are lost from here: {why}", file=sys.stderr, flush=True)
+        self._losing = True

@@ -45,10 +45,9 @@ class Forked:
         if not self.pid:
             if start_new_session:
                 os.setsid()
-            preexec_fn()
-            self._become(dict(os.environ if env is None else env))
+            self._become(dict(os.environ if env is None else env), preexec_fn)
 
-    def _become(self, environment: dict[str, str]) -> NoReturn:
+    def _become(self, environment: dict[str, str], preexec_fn: Callable[[], object]) -> NoReturn:
         code: object = 1
         try:
             faulthandler.disable()  # pytest's
@@ -61,6 +60,7 @@ class Forked:
             for descriptor, output in enumerate(self._outputs, 1):
                 if output is not None:
                     os.dup2(output.fileno(), descriptor)
+            preexec_fn()
             sys.stdin, sys.stdout, sys.stderr = (_stream(0), _stream(1), _stream(2))
             sys.argv = ["mae", *self.args[3:]]
             main()
@@ -129,5 +129,8 @@ def _text_of(output: IO[bytes] | None) -> str:
         return output.read().decode(errors="replace")
 
 
-def _stream(descriptor: int) -> io.TextIOWrapper:
-    return io.TextIOWrapper(open(descriptor, "rb" if descriptor == 0 else "wb", closefd=False))
+def _stream(descriptor: int) -> io.TextIOWrapper | None:
+    try:
+        return io.TextIOWrapper(open(descriptor, "rb" if descriptor == 0 else "wb", closefd=False))
+    except OSError:  # closed: then Python has none
+        return None

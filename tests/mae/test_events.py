@@ -1,6 +1,7 @@
 """The event stream: well-formed lines where it is asked for, and never a reason to fail."""
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -71,6 +72,28 @@ def test_an_events_file_that_cannot_be_written_stops_nothing(tmp_path, capsys):
     events.metric("a", 1, 2.0)
     events.metric("a", 2, 2.0)
     assert capsys.readouterr().err.count("events are lost") == 1
+
+
+def test_events_go_on_where_there_is_room_again(tmp_path, capsys):
+    place = tmp_path / "events"
+    events = Events(place / "e")
+    events.metric("a", 1, 2.0)
+    place.mkdir()
+    events.outcome("paused", "deadline")
+    assert [e["event"] for e in lines(place / "e")] == ["outcome"]
+    place.rename(tmp_path / "away")
+    events.metric("a", 2, 2.0)
+    assert capsys.readouterr().err.count("events are lost") == 2
+
+
+def test_a_line_that_was_torn_spoils_no_other(tmp_path, monkeypatch):
+    events, write = Events(tmp_path / "e"), os.write
+    monkeypatch.setattr(os, "write", lambda file, content: write(file, content[:9]))
+    events.metric("a", 1, 2.0)
+    monkeypatch.undo()
+    events.outcome("paused", "deadline")
+    torn, whole = (tmp_path / "e").read_text().splitlines()
+    assert (len(torn), json.loads(whole)["event"]) == (9, "outcome")
 
 
 def test_without_the_variable_nothing_is_written(tmp_path, monkeypatch):
