@@ -31,7 +31,8 @@ class Stop:
     """Remembers that a signal came, and knows the deadline (Unix seconds)."""
 
     def __init__(self, deadline: float | None = None, alone: bool = True) -> None:
-        self.deadline = deadline
+        # A clock that is set right in the night moves no deadline.
+        self._ends = None if deadline is None else _steady() + deadline - time.time()
         self._alone = alone
         self._signal: str | None = None
 
@@ -52,7 +53,7 @@ class Stop:
         """Why to stop now, if so; `margin` seconds are still needed before the deadline."""
         if self._signal:
             return self._signal
-        if self.deadline is not None and time.time() + margin >= self.deadline:
+        if self._ends is not None and _steady() + margin >= self._ends:
             return "deadline"
         return None
 
@@ -74,3 +75,8 @@ class Stop:
         if self._alone:
             for each in SIGNALS:
                 signal.signal(each, signal.SIG_DFL)
+
+
+def _steady() -> float:
+    """Seconds of a clock that nobody sets, and that goes on while the host sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

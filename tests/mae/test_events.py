@@ -111,6 +111,13 @@ def test_a_deadline_counts_what_is_still_to_do():
         stop.check(margin=10)
 
 
+def test_a_clock_that_is_set_moves_no_deadline(monkeypatch):
+    stop, now = Stop(deadline=time.time() + 60), time.time()
+    for jump in (7200, -7200):
+        monkeypatch.setattr(time, "time", lambda jump=jump: now + jump)
+        assert (stop.reason(), stop.reason(margin=61)) == (None, "deadline")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_first_signal_is_remembered_and_the_second_kills(number, handlers, monkeypatch):
     monkeypatch.delenv("MAEJOBS_DEADLINE", raising=False)
