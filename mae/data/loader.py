@@ -39,8 +39,9 @@ def check_channels(images: Images, view: View) -> None:
 
 
 def training_batches(
-    images: Images, view: View, seed: int, course: Course, steps: range, device: torch.device,
-    workers: int, share: slice = slice(None), parts: int = 1, augment: Augment | None = None,
+    images: Images, view: View, seed: int, course: Course, steps: Iterable[int],
+    device: torch.device, workers: int, share: slice = slice(None), parts: int = 1,
+    augment: Augment | None = None,
 ) -> Iterator[Batch]:  # fmt: skip
     """The batches of these steps, or a share of each: a pure function, whatever the workers.
 

@@ -3,7 +3,7 @@
 import time
 from contextlib import ExitStack
 from functools import partial
-from itertools import chain
+from itertools import chain, filterfalse
 from math import ceil
 from pathlib import Path
 
@@ -157,12 +157,15 @@ def _train(
         events.training_metrics(trainer.step, told | {"data_wait": data_wait})
         show(trainer.step, loss)
 
+    def left_out(step: int) -> bool:
+        return any(divergence.meets(trainer.course, step) for divergence in skipped)
+
     batches = training_batches(
         trainer.images,
         view_of(config),
         config.recipe.seed,
         trainer.course,
-        range(trainer.step, last),
+        filterfalse(left_out, range(trainer.step, last)),
         trainer.device,
         config.run.workers,
         ranks.share(config.recipe.batch_size),
@@ -181,12 +184,12 @@ def _train(
     rate = 0.0
     with progress(trainer.total, trainer.step, ranks.first) as show:
         while trainer.step < last and not reason:
+            if left_out(trainer.step):
+                trainer.step += 1
+                continue
             begun = time.monotonic()
             batch = next(batches)
             window.waited += time.monotonic() - begun
-            if any(divergence.meets(trainer.course, trainer.step) for divergence in skipped):
-                trainer.step += 1
-                continue
             window.first = window.first if window.steps else trainer.step
             agreed = begin_agreeing(trainer.step + 1)
             loss, rate = trainer.train_on(batch)
@@ -201,7 +204,7 @@ def _train(
                 note_history(rate, show)
                 keeper.begin()
         note_history(rate, show)
-        if trainer.step >= trainer.total and not losses:
+        if trainer.step >= trainer.total and not trainer.learnt:
             raise TrainingFailed(
                 f"no step has taught anything: {campaign.skipped} says why each was left out"
             )

@@ -57,6 +57,11 @@ class Trainer:
         """Steps of the whole campaign."""
         return max(1, self.course.steps(self.epochs))
 
+    @property
+    def learnt(self) -> bool:
+        """Whether any step has been taken: each leaves moments in the optimiser."""
+        return bool(self.optimiser.state)
+
     def train_on(self, batch: Batch) -> tuple[Tensor, float]:
         """One optimiser step: the loss, still on the device, and the learning rate.
 
@@ -72,16 +77,14 @@ class Trainer:
         )
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        noise = training_noise(recipe.seed, batch.epoch, batch.samples, self.config.model.patches)
-        size = self.config.run.micro_batch or len(batch.imgs)
         self.optimiser.zero_grad()
         loss = torch.zeros((), device=self.device)
-        parts = list(zip(batch.imgs.split(size), sent(noise, self.device).split(size), strict=True))
-        for number, (imgs, part) in enumerate(parts, start=1):
+        parts = self._parts(batch)
+        for number, (imgs, noise, weight) in enumerate(parts, start=1):
             with self.spread.micro(number == len(parts)):
                 with autocast(self.device, self.precision):
-                    share = self.spread.loss(imgs, recipe.mask_ratio, part)
-                share = share * (len(imgs) / len(batch.imgs))
+                    share = self.spread.loss(imgs, recipe.mask_ratio, noise)
+                share = share * weight
                 share.backward()
             loss += share.detach()
         if recipe.clip_grad is not None:
@@ -93,10 +96,20 @@ class Trainer:
     @torch.no_grad()
     def loss_of(self, batch: Batch) -> float:
         """The loss of a batch, from which nothing is learnt."""
-        recipe = self.config.recipe
-        noise = training_noise(recipe.seed, batch.epoch, batch.samples, self.config.model.patches)
-        with autocast(self.device, self.precision):
-            return float(self.spread.loss(batch.imgs, recipe.mask_ratio, noise.to(self.device)))
+        loss = torch.zeros((), device=self.device)
+        for imgs, noise, weight in self._parts(batch):
+            with autocast(self.device, self.precision):
+                loss += self.spread.loss(imgs, self.config.recipe.mask_ratio, noise) * weight
+        return float(loss)
+
+    def _parts(self, batch: Batch) -> list[tuple[Tensor, Tensor, float]]:
+        """Of the images that go through the network at once: pixels, noise, share of the batch."""
+        seed, patches = self.config.recipe.seed, self.config.model.patches
+        noise = sent(training_noise(seed, batch.epoch, batch.samples, patches), self.device)
+        whole = len(batch.imgs)
+        size = self.config.run.micro_batch or whole
+        parts = zip(batch.imgs.split(size), noise.split(size), strict=True)
+        return [(imgs, part, len(imgs) / whole) for imgs, part in parts]
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Continue where a checkpoint left off."""

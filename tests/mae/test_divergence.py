@@ -12,6 +12,7 @@ from test_resume import changed, files_of, night
 
 from mae.data.course import Course
 from mae.errors import BadInput, TrainingFailed
+from mae.train import loop
 from mae.train.checkpoint import load_weights, read
 from mae.train.divergence import Divergence, read_skipped, why_diverged
 from mae.train.trainer import Trainer
@@ -82,6 +83,23 @@ def test_it_goes_back_and_leaves_the_window_out(tmp_path, watchful, poisoned):
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [2, 4, 6, 10, 12]
     assert {row["night"] for row in rows} == {1}
+
+
+def test_what_is_left_out_is_not_even_read(tmp_path, watchful, poisoned, monkeypatch):
+    """Reading may take long, and no signal or deadline is looked at meanwhile."""
+    poisoned(6)
+    night(tmp_path, watchful, until=8)
+    read: list[int] = []
+    steps_of = loop.training_batches
+
+    def told(images, view, seed, course, steps, *more):
+        read.extend(steps := list(steps))
+        return steps_of(images, view, seed, course, steps, *more)
+
+    monkeypatch.setattr(loop, "training_batches", told)
+    shutil.rmtree(tmp_path / "checkpoints/step-000000008")
+    assert night(tmp_path, watchful)[0] == "completed"
+    assert read == [4, 5, 8, 9, 10, 11]
 
 
 def test_before_there_is_a_checkpoint_it_starts_anew(tmp_path, watchful, poisoned):

@@ -5,11 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny import TINY
+from tiny import TINY, batches_of
 
+from mae.build import view_of
 from mae.cli import main as mae
 from mae.config import Config
 from mae.config_file import read_config
@@ -18,7 +20,9 @@ from mae.files import held
 from mae.train import loop
 from mae.train.campaign import Campaign, read_history
 from mae.train.events import Events
+from mae.train.spread import Spread
 from mae.train.stopping import Stop
+from mae.train.trainer import Trainer
 
 STEPS = 12
 
@@ -133,6 +137,8 @@ def test_a_campaign_that_is_complete_says_so_at_once(tmp_path, tiny):
     before = (tmp_path / "metrics.jsonl").read_text()
     assert night(tmp_path, tiny) == ("completed", "all 12 steps are done")
     assert (tmp_path / "metrics.jsonl").read_text() == before
+    (tmp_path / "metrics.jsonl").unlink()  # what it learnt is in the weights
+    assert night(tmp_path, tiny) == ("completed", "all 12 steps are done")
 
 
 def test_history_beyond_the_resumed_step_is_forgotten(tmp_path, tiny):
@@ -155,6 +161,22 @@ def test_micro_batches_learn_the_same(tmp_path, tiny):
     night(tmp_path / "parts", changed(tiny, "run", micro_batch=5))
     whole, parts = (read_history(Campaign(tmp_path / n))[-1]["loss"] for n in ("whole", "parts"))
     assert whole == pytest.approx(parts, rel=1e-4)
+
+
+def test_a_look_at_a_loss_takes_no_more_memory_than_a_step(tmp_path, tiny, sample):
+    seen = []
+    trainer = Trainer(changed(tiny, "run", micro_batch=5), sample, torch.device("cpu"))
+    (batch,) = batches_of(sample, view_of(tiny), 0, 16, range(1))
+    whole = trainer.loss_of(batch)
+    loss = trainer.spread.loss
+
+    def watched(imgs, ratio, noise):
+        seen.append(len(imgs))
+        return loss(imgs, ratio, noise)
+
+    trainer.spread = Spread(watched, trainer.spread.micro)
+    assert trainer.loss_of(batch) == whole == pytest.approx(float(trainer.train_on(batch)[0]))
+    assert seen == [5, 5, 5, 1] * 2
 
 
 def test_images_that_came_or_went_are_noticed(tmp_path, tiny, folder):
