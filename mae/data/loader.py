@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mae.data.ahead import ahead
+from mae.data.ahead import ahead, pieces_of, results_ahead
 from mae.data.course import Course
 from mae.data.pieces import read_ahead
 from mae.data.readers import Augment, Cutter, Decoder, Plan, crops
@@ -134,14 +135,31 @@ def _cut_ahead(
     """Batches that threads cut ahead of time, as bytes; normalised on the device.
 
     Nothing of a cut holds Python's lock for long, and what processes would have to hand over stays
-    where it is.
+    where it is. All threads are at work on the next batch, each on a piece of it.
     """
+    todo = iter(plan)
+    first = list(islice(todo, 1))
+    shape = (cutter.images.channels, *cutter.view.size)
 
-    def cut(epoch: int | None, samples: np.ndarray) -> tuple[int, np.ndarray, Tensor]:
-        pixels = cutter.batch(epoch, samples)
-        return epoch or 0, samples, pixels.pin_memory() if device.type == "cuda" else pixels
+    def pieces() -> Iterator[tuple[int | None, np.ndarray, Tensor, slice]]:
+        for epoch, samples in chain(first, todo):
+            whole = torch.empty(
+                len(samples), *shape, dtype=torch.uint8, pin_memory=device.type == "cuda"
+            )
+            yield from ((epoch, samples, whole, part) for part in pieces_of(len(samples)))
 
-    for epoch, samples, pixels in ahead(cut, plan, workers):
+    def cut(
+        epoch: int | None, samples: np.ndarray, whole: Tensor, part: slice
+    ) -> tuple[int, np.ndarray, Tensor] | None:
+        cutter.cut(epoch, samples[part], whole[part])
+        return (epoch or 0, samples, whole) if part.stop == len(samples) else None
+
+    lying = results_ahead(max((len(samples) for _, samples in first), default=1), workers)
+    for done in ahead(cut, pieces(), workers, lying):
+        if done is None:
+            continue
+        epoch, samples, pixels = done
+        del done  # what is done with must not lie beside what is being cut
         if augment is not None:
             # Not in the threads: timm draws from generators that all of them would share.
             pixels = _augmented(augment, epoch, samples, pixels)

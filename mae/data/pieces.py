@@ -18,10 +18,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mae.data.ahead import AHEAD
+from mae.data.ahead import pieces_of, results_ahead
 from mae.data.readers import Decoder, Place, Plan, Seen
-
-SIZE = 256  # images
 
 
 class Piece(NamedTuple):
@@ -45,11 +43,11 @@ def read_ahead(
 
     def pieces() -> Iterator[list[Place]]:
         for epoch, samples in chain(first, todo):
-            parts = np.split(samples, range(SIZE, len(samples), SIZE))
+            parts = pieces_of(len(samples))
             under_way.append((epoch, len(parts)))
-            yield from ([Place(epoch, int(s)) for s in part] for part in parts)
+            yield from ([Place(epoch, s) for s in samples[part].tolist()] for part in parts)
 
-    in_a_batch = max((ceil(len(samples) / SIZE) for _, samples in first), default=1)
+    in_a_batch = max((len(samples) for _, samples in first), default=1)
     loader = DataLoader(
         decoder,
         batch_sampler=pieces(),
@@ -57,7 +55,7 @@ def read_ahead(
         collate_fn=_collate,
         worker_init_fn=_ignore_signals,
         pin_memory=pinned,
-        prefetch_factor=max(AHEAD, ceil(AHEAD * in_a_batch / workers)) if workers else None,
+        prefetch_factor=ceil(results_ahead(in_a_batch, workers) / workers) if workers else None,
     )
     with _ended(iter(loader)) as read:
         for one in read:

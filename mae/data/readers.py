@@ -98,19 +98,17 @@ class Cutter:
         view.check_channels(images.channels)
         self.images, self.view, self.seed = images, view, seed
 
-    def batch(self, epoch: int | None, samples: NDArray[np.int64]) -> Tensor:
+    def cut(self, epoch: int | None, samples: NDArray[np.int64], into: Tensor) -> None:
         """The samples (N,) as (N, C, h, w) uint8 with the store's channels."""
         sizes = self.images.sizes[samples]
         boxes, flips = crops(self.view, self.seed, epoch, samples, sizes)
-        pixels = np.empty((len(samples), self.images.channels, *self.view.size), np.uint8)
         for place, sample, box, flip in zip(
-            pixels, samples.tolist(), boxes.tolist(), flips.tolist(), strict=True
+            into.numpy(), samples.tolist(), boxes.tolist(), flips.tolist(), strict=True
         ):
             top, left, height, width = box
             part = self.images.image(sample)[top : top + height, left : left + width]
             seen = resize(torch.from_numpy(part), self.view.size).numpy()
             place[:] = seen[..., ::-1] if flip else seen
-        return torch.from_numpy(pixels)
 
 
 def _augmented(seen: list[Seen], augment: Augment | None) -> list[Seen]:

@@ -15,7 +15,7 @@ from tiny import batches_of
 
 from mae.build import view_of
 from mae.config_file import read_config
-from mae.data import pieces, sources
+from mae.data import ahead, pieces, sources
 from mae.data.course import course_of
 from mae.data.folders import is_held_out
 from mae.data.idx import read_idx, write_idx
@@ -231,7 +231,7 @@ def test_a_batch_in_pieces_is_the_same_batch(folder, tiny, monkeypatch, workers)
         ]
 
     whole = batches()
-    monkeypatch.setattr(pieces, "SIZE", 4)
+    monkeypatch.setattr(ahead, "SIZE", 4)
     for ours, theirs in zip(batches(), whole, strict=True):
         np.testing.assert_array_equal(ours.samples, theirs.samples)
         assert torch.equal(ours.imgs, theirs.imgs)
@@ -239,9 +239,9 @@ def test_a_batch_in_pieces_is_the_same_batch(folder, tiny, monkeypatch, workers)
     assert len(whole[0].unreadable) == 4
 
 
-@pytest.mark.parametrize(("size", "ahead"), [(4, 2), (16, 4)])  # two batches, or two a process
-def test_no_more_is_read_ahead_than_is_needed(folder, tiny, monkeypatch, size, ahead):
-    monkeypatch.setattr(pieces, "SIZE", size)
+@pytest.mark.parametrize(("size", "most"), [(4, 2), (16, 4)])  # two batches, or two a process
+def test_no_more_is_read_ahead_than_is_needed(folder, tiny, monkeypatch, size, most):
+    monkeypatch.setattr(ahead, "SIZE", size)
     begun = 0
 
     def plan() -> Iterator[tuple[int | None, np.ndarray]]:
@@ -252,10 +252,10 @@ def test_no_more_is_read_ahead_than_is_needed(folder, tiny, monkeypatch, size, a
 
     decoder = Decoder(open_source(str(folder)).train, view_of(tiny), 0)
     for taken, _ in enumerate(pieces.read_ahead(decoder, plan(), 2, pinned=False), start=1):
-        assert begun - taken <= ahead
+        assert begun - taken <= most
         if taken == 5:
             break
-    assert begun - taken == ahead
+    assert begun - taken == most
 
 
 def test_images_of_which_none_can_be_read_are_refused(folder, tiny):

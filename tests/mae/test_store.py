@@ -1,6 +1,7 @@
 """Reading a packed store: checked when opened, and batches that depend on their step alone."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from tiny import batches_of
 
 from mae.build import view_of
 from mae.cli import main
-from mae.data.loader import plain_batches
+from mae.data import ahead
+from mae.data.course import course_of
+from mae.data.loader import plain_batches, training_batches
 from mae.data.sources import Arrays, Splits, open_source
 from mae.data.store import FIELDS, Packed
 from mae.errors import BadInput
@@ -65,6 +68,26 @@ def test_images_of_any_shape_give_the_same_batches_whatever_the_workers(store, t
         np.testing.assert_array_equal(whole.samples, part.samples)
         assert torch.equal(whole.imgs, part.imgs)
     assert not torch.equal(everything[0].imgs, everything[-1].imgs)
+
+
+@pytest.mark.parametrize(("size", "most"), [(4, 2), (16, 4)])  # two batches, or two a thread
+def test_a_batch_is_cut_in_pieces_and_no_more_than_two_are_begun(
+    store, tiny, monkeypatch, size, most
+):
+    images, view = open_source(str(store)).train, in_colour(tiny)
+    course, begun = course_of(images, 16), 0
+    whole = [batch.imgs for batch in batches_of(images, view, 0, 16, range(12))]
+
+    def steps() -> Iterator[int]:
+        nonlocal begun
+        for begun in range(1, 13):
+            yield begun - 1
+
+    monkeypatch.setattr(ahead, "SIZE", size)
+    batches = training_batches(images, view, 0, course, steps(), CPU, 2)
+    for taken, batch in enumerate(batches, start=1):
+        assert begun - taken == min(most, 12 - taken)
+        assert torch.equal(batch.imgs, whole[taken - 1])
 
 
 def test_a_store_shows_the_crops_and_flips_that_the_folder_shows(photos, store, tiny):
