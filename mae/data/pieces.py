@@ -5,6 +5,7 @@ next batch, which is there sooner, and no process holds a large one of its own.
 """
 
 import atexit
+import gc
 import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -53,7 +54,7 @@ def read_ahead(
         batch_sampler=pieces(),
         num_workers=workers,
         collate_fn=_collate,
-        worker_init_fn=_ignore_signals,
+        worker_init_fn=_begin_work,
         pin_memory=pinned,
         prefetch_factor=ceil(results_ahead(in_a_batch, workers) / workers) if workers else None,
     )
@@ -90,7 +91,8 @@ def _collate(items: Sequence[Seen]) -> Piece:
     return Piece(np.array([sample for sample, _ in good], dtype=np.int64), pixels, bad)
 
 
-def _ignore_signals(_worker: int) -> None:
+def _begin_work(_worker: int) -> None:
     # A supervisor signals the whole process group; the parent alone decides when to stop.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()  # what the parent made is not looked through, which would copy it: see Decoder

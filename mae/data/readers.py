@@ -1,8 +1,8 @@
 """Training images a batch at a time, ahead of their use: decoded files, and cuts of a store."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -54,6 +54,9 @@ class Decoder(Dataset[list[Seen]]):
     ) -> None:
         view.check_files()
         self.images, self.view, self.seed, self.augment = images, view, seed, augment
+        # Not the paths: to look at one is to write to its page, and each process that reads ahead
+        # would come to have a copy of them all.
+        self.names = np.array([os.fsencode(path) for path in images.paths])
         self.mode = "L" if view.channels == 1 else "RGB"
 
     def __getitems__(self, places: list[Place]) -> list[Seen]:
@@ -64,7 +67,7 @@ class Decoder(Dataset[list[Seen]]):
     def _decoded(self, places: list[Place]) -> Iterator[Seen]:
         with ExitStack() as files:
             # Opening reads sizes only. Then all crops are drawn at once: one alone takes as long.
-            opened = [_opened(self.images.paths[place.sample], files) for place in places]
+            opened = [_opened(self.names[place.sample], files) for place in places]
             sizes = np.array([image.size[::-1] if image else (1, 1) for image in opened])
             samples = np.array([place.sample for place in places])
             boxes, flips = crops(self.view, self.seed, places[0].epoch, samples, sizes)
@@ -84,9 +87,9 @@ class Decoder(Dataset[list[Seen]]):
         return pixels.flip(2) if flip else pixels
 
 
-def _opened(path: Path, files: ExitStack) -> Image.Image | None:
+def _opened(name: bytes, files: ExitStack) -> Image.Image | None:
     try:
-        return files.enter_context(Image.open(path))
+        return files.enter_context(Image.open(os.fsdecode(name)))
     except UNREADABLE:
         return None
 

@@ -1,8 +1,10 @@
 """Images from idx files and folders, in batches that depend on nothing but their step."""
 
 import errno
+import gc
 import gzip
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +23,7 @@ from mae.data.folders import is_held_out
 from mae.data.idx import read_idx, write_idx
 from mae.data.loader import Batch, plain_batches, reporting, sent, training_batches
 from mae.data.make_sample import balanced
-from mae.data.readers import Decoder
+from mae.data.readers import Decoder, Place
 from mae.data.sources import FASHION_MNIST, Arrays, Files, locate, open_source
 from mae.draws import order
 from mae.errors import BadInput
@@ -438,3 +440,26 @@ def test_small_images_reach_a_gpu_without_its_being_waited_for(sample, tiny):
         # A sum in another order rounds to another level here and there, along either axis.
         assert off.max() < 2.01
         assert (off > 0.5).float().mean() < 0.002
+
+
+def test_a_process_that_reads_ahead_does_not_come_to_have_a_copy_of_all_paths(tiny):
+    paths = tuple(Path(f"/nowhere/{n:0200d}") for n in range(20_000))
+    decoder = Decoder(Files(paths, None), view_of(tiny), 0)
+    places = [Place(0, n) for n in range(0, len(paths), 10)]
+    if not (pid := os.fork()):
+        grown = 99.0
+        try:
+            pieces._begin_work(0)
+            decoder.__getitems__(places[:1])
+            before = _own_megabytes()
+            assert len(decoder.__getitems__(places)) == len(places)
+            gc.collect()
+            grown = _own_megabytes() - before
+        finally:
+            os._exit(min(99, int(grown)))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) < 3
+
+
+def _own_megabytes() -> float:
+    told = Path("/proc/self/smaps_rollup").read_text()
+    return int(re.search(r"Private_Dirty: +(\d+)", told)[1]) / 1e3
