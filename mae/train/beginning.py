@@ -63,6 +63,13 @@ def _newest(campaign: Campaign, events: Events) -> Checkpoint | None:
             f"{campaign.checkpoints}: none of {len(there)} checkpoints is valid; bring one back "
             "from a backup, or take them away to begin anew"
         )
+    # Only from a checkpoint is there a second night: a disk may not be mounted, or a link be wrong.
+    nights = max((row["night"] for row in read_history(campaign)), default=1)
+    if newest is None and nights > 1:
+        raise TrainingFailed(
+            f"{campaign.checkpoints}: no checkpoint, though there were {nights} nights; bring one "
+            f"back from a backup, or take {campaign.history} away to begin anew"
+        )
     return newest
 
 

@@ -225,6 +225,21 @@ def test_a_campaign_none_of_whose_checkpoints_is_valid_does_not_begin_anew(tmp_p
     assert (tmp_path / "metrics.jsonl").read_text() == history
 
 
+def test_a_campaign_whose_checkpoints_are_gone_does_not_begin_anew(tmp_path, tiny):
+    """A disk that is not mounted, say. In its first night it may have had none yet."""
+    night(tmp_path, tiny, until=2)
+    (tmp_path / "checkpoints").rename(tmp_path / "elsewhere")
+    night(tmp_path, tiny, until=4)
+    night(tmp_path, tiny, until=6)
+    (tmp_path / "checkpoints").rename(tmp_path / "elsewhere too")
+    history = (tmp_path / "metrics.jsonl").read_text()
+    with pytest.raises(TrainingFailed, match=r"no checkpoint, though there were 2 nights; bring"):
+        night(tmp_path, tiny)
+    assert (tmp_path / "metrics.jsonl").read_text() == history
+    (tmp_path / "metrics.jsonl").unlink()
+    assert night(tmp_path, tiny, until=2) == ("paused", "step 2")
+
+
 @pytest.mark.parametrize("row", [b'{"step": 1}', b"\xff\xfe", b"[1]", b'{"step": 1, "loss": "x"}'])
 def test_a_line_of_the_history_that_makes_no_sense_is_passed_over(tmp_path, tiny, row):
     night(tmp_path, tiny, until=2)
