@@ -180,10 +180,11 @@ class Config(Section):
                 raise ValueError(
                     f"data.{name} has {given} numbers for model.channels = {self.model.channels}"
                 )
-        if int(self.model.patches * (1 - self.recipe.mask_ratio)) < 1:
+        visible = int(self.model.patches * (1 - self.recipe.mask_ratio))
+        if not 0 < visible < self.model.patches:
             raise ValueError(
                 f"recipe.mask_ratio {self.recipe.mask_ratio} leaves none of "
-                f"{self.model.patches} patches visible"
+                f"{self.model.patches} patches {'masked' if visible else 'visible'}"
             )
         return self
 

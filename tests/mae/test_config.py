@@ -93,6 +93,7 @@ def test_published_presets_have_the_published_recipe(name):
         ("data.mean=['grey']", r"^--set data\.mean: .*not 'grey'"),
         ("recipe.mask_ratio=1", r"recipe\.mask_ratio: .*less than 1, not 1"),
         ("recipe.mask_ratio=0.99", "leaves none of 49 patches visible"),
+        ("recipe.mask_ratio=1e-17", "leaves none of 49 patches masked"),
         ("recipe.batch_size=many", r"recipe\.batch_size: .*not 'many'"),
         (
             "recipe.warmup_epochs=900",

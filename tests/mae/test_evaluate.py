@@ -16,7 +16,7 @@ from tiny import TINY
 from mae.build import build_model, view_of
 from mae.config_file import read_config
 from mae.data.loader import plain_batches
-from mae.data.sources import Arrays
+from mae.data.sources import Arrays, Splits
 from mae.errors import BadInput
 from mae.evaluate import run
 from mae.evaluate.knn import knn_top1
@@ -47,8 +47,6 @@ def campaign(tmp_path_factory) -> Path:
 @pytest.fixture
 def small_set(monkeypatch, sample) -> None:
     """A few hundred images instead of thousands."""
-    from mae.data.sources import Splits
-
     few = Splits(
         Arrays(sample.pixels[:300], sample.labels[:300]),
         Arrays(sample.pixels[300:400], sample.labels[300:400]),
@@ -350,13 +348,25 @@ def test_rows_of_the_history_without_a_loss_are_not_drawn(campaign, small_set):
 
 
 def test_images_without_labels_are_only_reconstructed(campaign, small_set, monkeypatch, sample):
-    from mae.data.sources import Splits
-
     bare = Splits(Arrays(sample.pixels[:30], None), Arrays(sample.pixels[30:40], None))
     monkeypatch.setattr(run, "open_source", lambda _source: bare)
     metrics = run.evaluate(campaign, Stop(), Events(None))["metrics"]
     assert not [name for name in metrics if "top1" in name]
     assert "reconstruction_mse" in metrics
+
+
+def test_classes_may_be_numbered_with_gaps(campaign, sample):
+    """Identifiers, say: a layer and a vote for each number up to them would take 100 GB."""
+    _, config = open_campaign(campaign)
+    scores = []
+    for factor in (1, 200_000_000):
+        parts = [
+            Arrays(sample.pixels[n : n + 100], sample.labels[n : n + 100] * factor)
+            for n in (0, 100)
+        ]
+        bench = run.Bench(config, Splits(*parts), Stop(), print)
+        scores.append(bench.classification(bench.model(None)))
+    assert scores[0] == scores[1]
 
 
 def test_a_deadline_stops_an_evaluation(campaign, small_set):
