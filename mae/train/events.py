@@ -75,7 +75,9 @@ class Events:
         line = json.dumps({"event": event, "time": time.time(), **fields}) + "\n"
         content = ("\n" * self._torn + line).encode()
         try:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            # A pipe that nobody reads must keep no step waiting.
+            how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
+            descriptor = os.open(self._path, how, 0o600)
             try:
                 # One write a line, so that lines of several writers never mix.
                 written = os.write(descriptor, content)

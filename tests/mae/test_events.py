@@ -96,6 +96,18 @@ def test_a_line_that_was_torn_spoils_no_other(tmp_path, monkeypatch):
     assert (len(torn), json.loads(whole)["event"]) == (9, "outcome")
 
 
+@pytest.mark.timeout(10)
+def test_a_pipe_that_nobody_reads_keeps_nobody_waiting(tmp_path, capsys):
+    os.mkfifo(tmp_path / "e")
+    events = Events(tmp_path / "e")
+    events.metric("a", 1, 2.0)
+    assert "events are lost" in capsys.readouterr().err
+    reader = os.open(tmp_path / "e", os.O_RDONLY | os.O_NONBLOCK)
+    events.outcome("paused", "deadline")
+    assert json.loads(os.read(reader, 999))["status"] == "paused"
+    os.close(reader)
+
+
 def test_without_the_variable_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.delenv("MAEJOBS_EVENTS", raising=False)
     monkeypatch.chdir(tmp_path)
