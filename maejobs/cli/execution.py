@@ -93,6 +93,7 @@ def cancel_command(run: str, dry_run: bool) -> None:
     from maejobs.privilege import caller
     from maejobs.rundb.run import UNFINISHED
     from maejobs.supervise.cancel import awaits_retry, find_record, stop_run
+    from maejobs.watch.renamed import was_here
 
     home = existing_home()
     with looking_up(home, run):
@@ -103,7 +104,7 @@ def cancel_command(run: str, dry_run: bool) -> None:
         click.echo(f"would stop {visible(record.id)}")
     elif stop_run(record, f"`maejobs cancel`, called by {caller()}"):
         click.echo(f"told {visible(record.id)} to stop")
-    elif record.host != host_name():
+    elif record.host != host_name() and not was_here(home, record):
         raise UserError(
             f"{record.id} runs on {record.host}, whose processes cannot be seen from here"
         )

@@ -1,5 +1,6 @@
 """Runs as a user starts, stops and looks at them."""
 
+import fcntl
 import json
 import os
 import pwd
@@ -262,8 +263,13 @@ def test_what_runs_on_another_host_is_said_to(home, inside):
         write_run(engine, run)
     assert re.search("quick .* running .* on another", inside("status").stdout)
     assert status_of(inside, "quick")["host"] == "another"
-    done = inside("cancel", "quick")
-    assert (done.returncode, "runs on another, whose" in done.stderr) == (2, True)
+    with (home.locks_dir / "job-quick.lock").open("w") as lock:  # as seen from beside a container
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = inside("cancel", "quick")
+        assert (done.returncode, "runs on another, whose" in done.stderr) == (2, True)
+    assert "`maejobs reconcile` settles it" in inside("cancel", "quick").stderr  # it was this host
+    inside("reconcile")
+    assert "is not running: lost" in inside("cancel", "quick").stderr
 
 
 def test_a_reason_of_any_length_leaves_lists_readable(home, inside, write_job):
