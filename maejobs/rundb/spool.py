@@ -39,7 +39,7 @@ def take_up(engine: Engine, spool_dir: Path) -> list[str]:
 
     Writing a run is an upsert by its id and events go by byte offset: a take-up that dies half way
     is simply done again, and two at once do no harm. A record that cannot be read is set aside,
-    not deleted.
+    not deleted; one whose events cannot be read waits, and keeps no other from being taken up.
     """
     with suppress(OSError):
         remove_leftovers(spool_dir)
@@ -66,7 +66,11 @@ def _take(engine: Engine, path: Path) -> str | None:
         _set_aside(path, ".duplicate", error)
         return None
     give_up = time.monotonic() + LONGEST_SECONDS
-    ingest_directory(engine, run.id, Path(run.directory), give_up)
+    try:
+        ingest_directory(engine, run.id, Path(run.directory), give_up)
+    except OSError as error:
+        _log.warning("events of %s cannot be read: %s", run.id, error)
+        return None
     if time.monotonic() >= give_up:
         return None  # the rest is taken up next time
     return run.id if _remove(engine, path, text) else None

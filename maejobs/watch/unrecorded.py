@@ -72,13 +72,12 @@ def _told_by_name(directory: Path) -> Run | None:
     if somebody_has(f"MAEJOBS_RUN_ID={directory.name}"):
         return None
     job = directory.parent.name
-    named = _OF_A_SLOT.fullmatch(directory.name.removeprefix(job))
-    slot = datetime.strptime(named["slot"], SLOT_FORMAT).replace(tzinfo=UTC) if named else None
+    slot, attempt = _slot_and_attempt(directory.name.removeprefix(job))
     return Run(
         id=directory.name,
         job=job,
-        trigger="cron" if named else "manual",
-        attempt=int(named["attempt"]) if named else 1,
+        trigger="cron" if slot else "manual",
+        attempt=attempt,
         slot=slot,
         state=RUNNING,
         queued=slot or datetime.fromtimestamp(changed, UTC) + clock.shift(),
@@ -86,3 +85,12 @@ def _told_by_name(directory: Path) -> Run | None:
         boot_id=boot_id(),
         directory=str(directory),
     )
+
+
+def _slot_and_attempt(name: str) -> tuple[datetime | None, int]:
+    """What the end of a run's name says; no slot: it was started by hand, or that is no date."""
+    if found := _OF_A_SLOT.fullmatch(name):
+        with suppress(ValueError):
+            at = datetime.strptime(found["slot"], SLOT_FORMAT).replace(tzinfo=UTC)
+            return at, int(found["attempt"])
+    return None, 1

@@ -151,6 +151,19 @@ def test_an_unreadable_record_is_set_aside_and_the_others_taken_up(engine, home,
     assert take_up(engine, home.spool_dir) == []
 
 
+def test_events_that_cannot_be_read_keep_no_other_run_from_being_taken_up(engine, home, caplog):
+    spooled(home, 0, 1)
+    events = at_home(home, "pretrain-20260301T0200Z-1") / EVENTS_NAME
+    events.unlink()
+    events.symlink_to("/proc/self/mem")  # which fails at the first byte, for root too
+    assert take_up(engine, home.spool_dir) == ["pretrain-20260302T0200Z-1"]
+    assert "events of pretrain-20260301T0200Z-1 cannot be read" in caplog.text
+    assert len(rows(home, "SELECT id FROM runs")) == 2
+    events.unlink()
+    assert take_up(engine, home.spool_dir) == ["pretrain-20260301T0200Z-1"]
+    assert left_in(home) == []
+
+
 def test_a_second_run_of_a_slot_is_set_aside_as_a_duplicate(engine, home, caplog):
     write_run(engine, a_run(id="the-first"))
     spooled(home, 0, 1)

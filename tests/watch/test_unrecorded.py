@@ -72,6 +72,13 @@ def test_one_by_hand_has_no_slot(home):
     assert (run.slot, run.trigger) == (None, "manual")
 
 
+@pytest.mark.parametrize("name", ["20261399T0200Z-1", "20260230T0200Z-1", "00000101T0200Z-1"])
+def test_a_date_that_is_none_is_no_slot_and_hides_no_other_run(home, name):
+    started(directory_of(home, f"pretrain-{name}"))
+    started(directory_of(home))
+    assert {run.id: run.slot for run in found(home)} == {f"pretrain-{name}": None, NAME: NIGHT}
+
+
 def test_one_that_is_being_started_or_still_runs_is_let_be(home, monkeypatch):
     started(directory_of(home), seconds_ago=0)
     started(directory_of(home, "pretrain-20260302T0200Z-1"))
