@@ -58,7 +58,8 @@ def read_ahead(
         pin_memory=pinned,
         prefetch_factor=ceil(results_ahead(in_a_batch, workers) / workers) if workers else None,
     )
-    with _ended(iter(loader)) as read:
+    with _ended(iter(loader)) as batches:
+        read = _naming_the_dead(batches)
         for one in read:
             epoch, count = under_way.popleft()
             yield epoch, [one, *islice(read, count - 1)]
@@ -81,6 +82,22 @@ def _ended(batches: Any) -> Iterator[Any]:
     finally:
         shut_down()
         atexit.unregister(shut_down)
+
+
+def _naming_the_dead(batches: Any) -> Iterator[Piece]:
+    """The same pieces. Raises RuntimeError in torch's words if a process is killed.
+
+    Also while it hands a piece over: torch tells then what became of that.
+    """
+    try:
+        yield from batches
+    except (ConnectionError, EOFError, FileNotFoundError):
+        for process in getattr(batches, "_workers", ()):
+            process.join(1)
+            if process.exitcode and process.exitcode < 0:
+                how = f"is killed by signal: {signal.strsignal(-process.exitcode)}."
+                raise RuntimeError(f"DataLoader worker (pid {process.pid}) {how}") from None
+        raise
 
 
 def _collate(items: Sequence[Seen]) -> Piece:

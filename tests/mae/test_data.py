@@ -3,8 +3,10 @@
 import errno
 import gc
 import gzip
+import multiprocessing
 import os
 import re
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +28,7 @@ from mae.data.make_sample import balanced
 from mae.data.readers import Decoder, Place
 from mae.data.sources import FASHION_MNIST, Arrays, Files, locate, open_source
 from mae.draws import order
-from mae.errors import BadInput
+from mae.errors import BadInput, told
 from mae.train.campaign import Campaign, keep_config, settle_source
 
 CPU = torch.device("cpu")
@@ -440,6 +442,27 @@ def test_small_images_reach_a_gpu_without_its_being_waited_for(sample, tiny):
         # A sum in another order rounds to another level here and there, along either axis.
         assert off.max() < 2.01
         assert (off > 0.5).float().mean() < 0.002
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(), EOFError(), FileNotFoundError()])
+def test_a_process_killed_while_it_hands_over_is_told_of_as_one(error):
+    class Broken(list):
+        _workers = (multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,)),)
+
+        def __iter__(self):
+            raise error
+
+    (process,) = Broken._workers
+    process.start()
+    process.kill()
+    with pytest.raises(RuntimeError) as told_of:
+        next(pieces._naming_the_dead(Broken()))
+    line, code = told(told_of.value)
+    assert code == 1
+    how = "is killed by signal: Killed: for want of memory"  # which the supervisor knows
+    assert line.startswith(f"DataLoader worker (pid {process.pid}) {how}")
+    with pytest.raises(type(error)):  # nobody is dead
+        next(pieces._naming_the_dead(type("Alive", (Broken,), {"_workers": ()})()))
 
 
 def test_a_process_that_reads_ahead_does_not_come_to_have_a_copy_of_all_paths(tiny):
