@@ -83,9 +83,9 @@ def sound_lines(journal: bytes, size: int) -> list[dict[str, Any]]:
     for line in journal.splitlines(keepends=True):
         try:
             chunk = json.loads(line)
-        except ValueError:
+            size -= chunk["bytes"]
+        except (ValueError, KeyError, TypeError):
             break
-        size -= chunk["bytes"]
         if size < 0 or not line.endswith(b"\n"):
             break
         found.append(chunk)

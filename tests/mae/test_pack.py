@@ -348,6 +348,12 @@ def test_a_journal_cut_anywhere_tells_of_whole_chunks_only(sizes, data):
     assert sound_lines(text[:cut], size) == lines[:fitting]
 
 
+@pytest.mark.parametrize("line", [b"5", b"{}", b'{"bytes": "9"}', b"\0\0\0"])
+def test_a_line_of_the_journal_that_makes_no_sense_ends_what_is_kept(line):
+    whole = b'{"bytes": 3}\n'
+    assert sound_lines(whole + line + b"\n" + whole, 99) == [{"bytes": 3}]
+
+
 def test_a_pause_keeps_whole_chunks_and_going_on_redoes_none(folder, tmp_path, small_chunks):
     task = Task(list_source(str(folder)), tmp_path / "store", 20, 3)
     seen: list[int] = []
