@@ -1,14 +1,19 @@
 """Cut and resize one image, decoding a JPEG no larger than the crop needs it."""
 
 import math
+import struct
 import warnings
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-# What Pillow raises for files that are no images, or not whole ones.
-UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+# What Pillow raises for files that are no images, or not whole ones; its decoders of rarer forms,
+# whatever their code meets. Which of them decodes is up to the content, not to the name.
+UNREADABLE = (
+    *(OSError, ValueError, SyntaxError, Image.DecompressionBombError),
+    *(ArithmeticError, EOFError, LookupError, NotImplementedError, TypeError, struct.error),
+)
 # Pillow refuses more than 179 million pixels, and such an image is unreadable here; of half as many
 # on it warns, though it reads them. Those are scans and panoramas, which a machine that trains has
 # the memory for, and the warning is Python's, in two lines that name no image: nobody is helped.

@@ -6,6 +6,7 @@ import gzip
 import multiprocessing
 import os
 import re
+import struct
 import time
 import warnings
 from collections.abc import Iterator
@@ -190,10 +191,17 @@ def test_colour_folders_become_three_channels(folder, tiny):
     assert batch.imgs.shape == (4, 3, 28, 28)
 
 
-@pytest.mark.parametrize("keep", [300, 0], ids=["cut short", "no image"])
-def test_an_unreadable_image_is_named_and_stood_in_for(folder, tiny, keep):
+DDS = struct.pack("<4s7I44x2I4s40x", b"DDS ", 124, 0x1007, 4, 4, 0, 0, 0, 32, 4, b"????")
+
+
+@pytest.mark.parametrize(
+    ("keep", "other"),
+    [(300, b""), (0, b"\xff\xd8 not a jpeg"), (0, DDS)],
+    ids=["cut short", "no image", "a form that is not implemented"],
+)
+def test_an_unreadable_image_is_named_and_stood_in_for(folder, tiny, keep, other):
     images = open_source(str(folder)).train
-    images.paths[3].write_bytes(images.paths[3].read_bytes()[:keep] or b"\xff\xd8 not a jpeg")
+    images.paths[3].write_bytes(images.paths[3].read_bytes()[:keep] + other)
     per_epoch = course_of(images, 16).per_epoch
     batches = list(batches_of(images, view_of(tiny), 0, 16, range(per_epoch), 0))
     assert all(len(batch.imgs) == 16 for batch in batches)
