@@ -101,6 +101,7 @@ def firings(
     record.touch()
     settings = {
         "TZ": zone,
+        "LD_BIND_NOW": "1",
         "VIRTUAL_START": f"{start.timestamp():.0f}",
         "VIRTUAL_LENGTH": f"{length.total_seconds():.0f}",
         "VIRTUAL_JUMPS": " ".join(
