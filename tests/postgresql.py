@@ -79,7 +79,11 @@ class Server:
     def new_database(self, template: str | None = TEMPLATE) -> str:
         """The URL of a new database; of an empty one without a template."""
         name = f"test_{next(self._numbers)}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template0'}")
+        # Where nothing has to outlive a power cut, copied files take half the time of a log of
+        # their pages; before PostgreSQL 15 there is no other way.
+        version = int((self._place / "data" / "PG_VERSION").read_text())
+        how = " STRATEGY FILE_COPY" if version >= 15 else ""
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template0'}{how}")
         return self.url(name)
 
     def url(self, name: str, user: str = "postgres") -> str:
