@@ -1,11 +1,14 @@
 """Several processes train as one does; the first of them writes, and none outlives another."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +22,7 @@ from test_resume import STEPS, night
 from tiny import TINY
 
 import mae.train.processes
+from mae.cli import main
 from mae.config import Config
 from mae.config_file import read_config
 from mae.data.sources import open_source
@@ -75,9 +79,16 @@ def run(words: list[str], **environment: str) -> subprocess.CompletedProcess:
 
 def run_copies(words: list[str], **environment: str) -> subprocess.CompletedProcess:
     """As `run`, of mae; it and those that it starts are copies of this process."""
+    with copied_ranks():
+        return forked.run(words, env={**os.environ, **environment})
+
+
+@contextmanager
+def copied_ranks() -> Iterator[None]:
+    """What is started within has copies of itself for its ranks, instead of fresh processes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mae.train.processes, "subprocess", SimpleNamespace(Popen=forked.Forked))
-        return forked.run(words, env={**os.environ, **environment})
+        yield
 
 
 def told_by_mae(stderr: str) -> list[str]:
@@ -203,13 +214,15 @@ def started(words: list[str], tmp_path: Path) -> tuple[subprocess.Popen, list[ps
     process = start(words, tmp_path)
     wait_for(lambda: newest(root, []) > 4, process)
     children = psutil.Process(process.pid).children()
-    return process, sorted(children, key=lambda child: child.environ()["RANK"])
+    # Started one after the other; what a copy has in its environment cannot be seen from outside.
+    return process, sorted(children, key=lambda child: (child.create_time(), child.pid))
 
 
 @pytest.mark.slow
 @pytest.mark.fault
 def test_a_signal_that_one_process_sees_pauses_all_at_the_same_step(tmp_path):
-    process, ranks = started(processes(tmp_path / "campaign", "--steps", "100000"), tmp_path)
+    with copied_ranks():
+        process, ranks = started(processes(tmp_path / "campaign", "--steps", "100000"), tmp_path)
     ranks[1].send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, "paused: SIGTERM\n"), err
@@ -226,7 +239,8 @@ def test_term_to_the_group_pauses_at_a_checkpoint(tmp_path, words):
     """In steps so slow that the signal comes again, passed on, before they are done."""
     settings = ("recipe.batch_size=1600", "run.micro_batch=800", "run.checkpoint_every_steps=1")
     slow = [word for setting in settings for word in ("--set", setting)]
-    process, _ = started(words(tmp_path / "campaign", "--steps", "100000", *slow), tmp_path)
+    with copied_ranks():  # torchrun's are fresh all the same
+        process, _ = started(words(tmp_path / "campaign", "--steps", "100000", *slow), tmp_path)
     os.killpg(process.pid, signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert out == "paused: SIGTERM\n", err
@@ -263,7 +277,8 @@ def test_a_process_that_is_killed_ends_the_run_with_one_line(tmp_path, words, vi
 @pytest.mark.slow
 @pytest.mark.fault
 def test_processes_whose_starter_is_killed_pause_at_a_checkpoint(tmp_path):
-    process, ranks = started(processes(tmp_path / "campaign", "--steps", "100000"), tmp_path)
+    with copied_ranks():
+        process, ranks = started(processes(tmp_path / "campaign", "--steps", "100000"), tmp_path)
     process.kill()
     process.communicate(timeout=60)  # until the last of them has closed its output
     assert psutil.wait_procs(ranks, timeout=30)[1] == []
@@ -337,12 +352,12 @@ def test_processes_are_not_started_within_torchruns(monkeypatch):
 
 
 def test_one_process_knows_nothing_of_others(tmp_path):
-    code = (
-        "import sys; from mae.cli import main\n"
-        f"main({command(tmp_path, '--until-step', '1')[2:]}, standalone_mode=False)\n"
-        "import torch.distributed as dist\n"
-        "assert not dist.is_initialized()\n"
-    )
-    done = run([sys.executable, "-c", code])
-    assert done.returncode == 0, done.stderr
+    def train() -> None:
+        main(command(tmp_path, "--until-step", "1")[2:], standalone_mode=False)
+        sys.exit(torch.distributed.is_initialized())
+
+    child = multiprocessing.get_context("fork").Process(target=train)
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
     assert json.loads((tmp_path / "metrics.jsonl").read_text())["step"] == 1
