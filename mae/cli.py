@@ -15,6 +15,7 @@ from mae.cli_evaluate import evaluate, features_command
 from mae.cli_pack import pack
 from mae.errors import told
 from mae.exchange.commands import export_command, import_command
+from mae.loading import loading
 from mae.streams import be_patient, refuse_lost_output
 
 
@@ -133,7 +134,8 @@ def pretrain(
     options = {"--data": data, "--steps": steps, "--seed": seed}
     with joined(ranks, context.find_root().params["debug"]) as ranks:
         config = ranks.decided(partial(read_config, name, settings, options))
-        from mae.train.loop import pretrain as train
+        with loading():
+            from mae.train.loop import pretrain as train
 
         events = Events.from_environment() if ranks.first else Events(None, aloud=False)
         status, reason = train(output, config, stop, events, until_step, ranks)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mae.loading import loading
+
 if TYPE_CHECKING:
     from mae.evaluate.head_request import Request
     from mae.train.events import Events
@@ -68,11 +70,13 @@ def evaluate(
             return
     try:
         if recipe is not None:
-            from mae.evaluate.head import train_head
+            with loading():
+                from mae.evaluate.head import train_head
 
             result = train_head(request, stop, events)
         else:
-            from mae.evaluate.run import evaluate as score
+            with loading():
+                from mae.evaluate.run import evaluate as score
 
             result = score(campaign, stop, events, checkpoint, data)
     except Paused as reason:
@@ -158,7 +162,8 @@ def features_command(
     from mae.train.stopping import Paused, Stop
 
     stop = Stop.listen()
-    from mae.evaluate.extract import Wanted, extract
+    with loading():
+        from mae.evaluate.extract import Wanted, extract
     from mae.train.events import Events
 
     events = Events.from_environment()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mae.loading import loading
+
 if TYPE_CHECKING:
     from mae.exchange.export import Exchanged
 
@@ -44,7 +46,8 @@ def export_command(source: Path, form: Any, output: Path, dry_run: bool, as_json
     mae export campaigns/tiny --to transformers --output tiny-hf
     mae export campaigns/tiny/checkpoints/step-000001500 --to published --output mae.pth
     """
-    from mae.exchange.export import export
+    with loading():
+        from mae.exchange.export import export
 
     tell(export(source, form, output, dry_run), as_json)
 
@@ -83,7 +86,8 @@ def import_command(
     mae import mae_visualize_vit_base.pth --from published --output campaigns/base \\
         --config vit_base
     """
-    from mae.exchange.importing import import_weights
+    with loading():
+        from mae.exchange.importing import import_weights
 
     tell(import_weights(source, form, output, name, settings, dry_run), as_json)
 

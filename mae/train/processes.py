@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 from mae.errors import BadInput
+from mae.loading import loading
 from mae.train.stopping import SIGNALS
 
 LOOK_SECONDS = 0.1
@@ -55,7 +56,8 @@ def run_all(count: int, arguments: list[str]) -> int:
     signals: list[int] = []
     for number in SIGNALS:
         signal.signal(number, lambda number, _frame: signals.append(number))
-    from torch.distributed import TCPStore
+    with loading():
+        from torch.distributed import TCPStore
 
     # Here, and not in the first process, so that the others can still tell each other of its end.
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)

@@ -18,6 +18,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from mae.errors import BadInput
+from mae.loading import loading
 
 T = TypeVar("T")
 Agreed = Callable[[], tuple[str | None, bool]]
@@ -119,10 +120,11 @@ def joined(ranks: Ranks, debug: bool = False) -> Iterator[Ranks]:
     if ranks.world == 1:
         yield ranks
         return
-    import torch
-    import torch.distributed as dist
+    with loading():
+        import torch
+        import torch.distributed as dist
 
-    from mae.train.lost import end_of_all, meet
+        from mae.train.lost import end_of_all, meet
 
     others = meet(ranks, PATIENCE)
     try:
