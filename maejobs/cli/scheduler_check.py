@@ -64,8 +64,18 @@ def gone_homes(entries: Iterable[Entry]) -> Iterator[tuple[str, str]]:
     """
     for entry in entries:
         for word, named in pairwise(command_words(entry)):
-            if word == OPTION and not Path(named).is_dir():
+            if word == OPTION and _is_gone(Path(named)):
                 yield entry.job, named
+
+
+def _is_gone(directory: Path) -> bool:
+    """Whether no such directory is there; who may not look cannot tell."""
+    try:
+        return not stat.S_ISDIR(directory.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
 
 
 def _names(path: Path) -> Iterator[str]:

@@ -53,6 +53,11 @@ def test_the_doctor_tells_of_lines_of_a_home_that_was_moved(home, write_job, ins
     table, moved = Path(home.crontab), str(home.root.with_name("before"))
     table.write_bytes(table.read_bytes().replace(bytes(home.root), moved.encode()))
     assert f"warning  entry quick: its home {moved} is not there, so" in inside("doctor").stdout
+    # As one in a directory that may not be looked into, which there is none of for root.
+    table.write_bytes(table.read_bytes().replace(moved.encode(), b"/" + 300 * b"h"))
+    told = inside("doctor")
+    assert "schedules no job of this home" in told.stdout, told.stderr
+    assert "is not there, so" not in told.stdout
 
 
 @pytest.mark.parametrize(
