@@ -8,7 +8,7 @@ from maejobs.cron.editor import BadEntry, Decision, check_text, edit_table
 from maejobs.cron.file_target import FileTarget
 from maejobs.cron.install import TableChanged
 from maejobs.cron.target import TableRejected, TargetError
-from maejobs.errors import UserError
+from maejobs.errors import MaejobsError, UserError
 
 OLD, NEW = b"0 5 * * 1 tar\n", b"0 6 * * 1 tar\n"
 BAD = b"# c\n0 25 * * 1 tar\n"
@@ -127,7 +127,7 @@ def test_where_there_is_no_room_the_text_stays_where_it_is(target, edit, monkeyp
 
     monkeypatch.setattr("maejobs.cron.editor.write_atomically", full)
     monkeypatch.setattr("maejobs.cron.backups.write_atomically", full)
-    with pytest.raises(OSError, match="No space") as caught:
+    with pytest.raises(MaejobsError, match="No space") as caught:
         edit(NEW)
     place = Path(caught.value.__notes__[0].rpartition(" ")[2])
     assert place.read_bytes() == NEW
