@@ -102,7 +102,7 @@ class Cutter:
         self.images, self.view, self.seed = images, view, seed
 
     def cut(self, epoch: int | None, samples: NDArray[np.int64], into: Tensor) -> None:
-        """The samples (N,) as (N, C, h, w) uint8 with the store's channels."""
+        """Write the samples (N,) to `into`: (N, C, h, w) uint8 with the store's channels."""
         sizes = self.images.sizes[samples]
         boxes, flips = crops(self.view, self.seed, epoch, samples, sizes)
         for place, sample, box, flip in zip(
