@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import BigInteger, TypeDecorator
 
-REVISION = "0003"
+REVISION = "0004"
 COARSEST_STEP = 3600  # seconds that a sample stands for once no thinning is left to do
 
 metadata = MetaData(

@@ -58,7 +58,7 @@ INSERT INTO metrics VALUES ('old', 0, 'loss', 7, 0.25, 2.5);
 INSERT INTO checkpoints VALUES ('old', 9, '/c', 7, 5, 'ab', 3.5);
 INSERT INTO events VALUES ('old', 18, 'note', '{}', 4.5);
 """
-LATER = ["0002", "0003"]  # revisions with a way down
+LATER = ["0002", "0003", "0004"]  # revisions with a way down
 
 
 def differences(home: Home, schema: MetaData) -> list:

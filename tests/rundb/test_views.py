@@ -117,6 +117,16 @@ def test_durations_are_seconds(full):
     assert rows(full, "SELECT last_duration FROM v_jobs") == [{"last_duration": 3597}]
 
 
+@pytest.mark.both_databases
+def test_no_duration_is_negative_where_the_clock_was_set_back(home):
+    run = a_run(state=SUCCEEDED)
+    run.finished = run.started - timedelta(hours=1)
+    with open_database(home) as engine:
+        write_run(engine, run)
+    assert rows(home, "SELECT duration FROM v_runs") == [{"duration": None}]
+    assert rows(home, "SELECT last_duration FROM v_jobs") == [{"last_duration": None}]
+
+
 def test_views_show_a_run_only_once_and_all_of_it(full):
     counts = {view: len(rows(full, f"SELECT * FROM {view}")) for view in SECTIONS}
     assert counts == {
