@@ -25,7 +25,7 @@ SECTIONS = {
         "pause": ("pausing", "Keep JOB from starting until `resume`."),
         "resume": ("pausing", "Let a paused JOB run again, from its next slot on."),
         "check": ("check", "Check a schedule EXPRESSION and show when it fires."),
-        "next": ("status", "Show the coming slots of all jobs, or of JOB, in order."),
+        "next": ("next", "Show the coming slots of all jobs, or of JOB, in order."),
         "plan": ("plan", "Draw the coming runs, how long they take, what collides."),
     },
     "Run": {

@@ -70,11 +70,14 @@ def plan_command(job: str | None, days: int, strict: bool, as_json: bool) -> int
     outlook, trouble = outlook_of(home, days, PATIENCE_SECONDS)
     for line in trouble:
         click.echo(f"maejobs: {visible(line)}", err=True)
-    if job is not None and job not in (planned.name for planned in outlook.jobs):
+    is_known = outlook.schedule_known
+    if job is not None and is_known and job not in (planned.name for planned in outlook.jobs):
         raise _not_scheduled(home, job)
     shown = outlook if job is None else only(outlook, job)
     if as_json:
         print_json(as_json_object(shown))
+    elif not shown.jobs and not is_known:
+        click.echo("what is scheduled is not known")
     elif not shown.jobs:
         click.echo('nothing is scheduled; try `maejobs schedule pretrain "0 2 * * *"`')
     else:

@@ -1,47 +1,39 @@
-"""`maejobs status` and `next`: one screen of how things stand, and what comes."""
+"""`maejobs status`: one screen of how things stand."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta, tzinfo
-from heapq import merge
-from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from maejobs import clock
-from maejobs.cli.options import (
-    PATIENCE_SECONDS,
-    HomeCommand,
-    home_to_show,
-    json_option,
-    optional_job_argument,
-    table_options,
-)
-from maejobs.cli.output import (
-    length,
-    local,
-    print_json,
-    print_table,
-    relative,
-    share,
-    short_local,
-)
+from maejobs.cli.options import PATIENCE_SECONDS, HomeCommand, home_to_show, json_option
+from maejobs.cli.output import length, print_json, print_table, relative, share, short_local
 from maejobs.cli.text import in_short, visible
 from maejobs.cli.zone import take_the_daemons_zone, tell_zone
 from maejobs.cron.block import Entry
 from maejobs.cron.dialect import Dialect, dialect_of
-from maejobs.cron.fires import fires, next_fire, previous_fire
+from maejobs.cron.fires import next_fire, previous_fire
 from maejobs.cron.grammar import BadExpression, Expression, parse_expression
 from maejobs.cron.schedule import entries_of
 from maejobs.cron.target import open_target
-from maejobs.cron.zone import schedule_zone, zone_of_slots
-from maejobs.errors import EXIT_FAILED, MaejobsError, UserError
+from maejobs.cron.zone import zone_of_slots
+from maejobs.errors import EXIT_FAILED, MaejobsError
 from maejobs.home import Home
 from maejobs.launch.process import host_name
 from maejobs.rundb.run import UNFINISHED
 
-REBOOT = "@reboot"
 GONE = "its file is gone"
+GONE_FOR = timedelta(days=30)  # after that a job without file and schedule is no news
+
+
+class _Seen(NamedTuple):
+    """A row for each job, cron's zone, what could not be read, and whether these two were."""
+
+    rows: list[dict[str, Any]]
+    zone: tzinfo
+    trouble: list[str]
+    runs_known: bool
+    schedule_known: bool
 
 
 @click.command("status", cls=HomeCommand)
@@ -50,7 +42,8 @@ def status_command(as_json: bool) -> int:
     """Show every job: last state, when next, how late.
 
     What cannot be read (crontab, database) is said, and all else is shown; the exit code is 1 then.
-    Slots are told on cron's clock.
+    Slots are told on cron's clock. A job that has neither a file nor a line in the crontab any more
+    is shown until its last run is 30 days old.
 
     \b
     Example:
@@ -58,21 +51,22 @@ def status_command(as_json: bool) -> int:
     """
     home = home_to_show()
     take_the_daemons_zone(home)
-    rows, zone, trouble, are_known = _status(home)
-    for line in trouble:
+    seen = _status(home)
+    for line in seen.trouble:
         click.echo(f"maejobs: {visible(line)}", err=True)
     if as_json:
-        print_json(rows)
-    elif not rows:
+        print_json(seen.rows)
+    elif not seen.rows:
         click.echo(f"no jobs in {home.jobs_dir}; `maejobs init` puts ours there")
     else:
-        _print_status(rows, zone, are_known)
-        tell_zone(zone, (row["next"] for row in rows if row["next"]))
-    return EXIT_FAILED if trouble else 0
+        _print_status(seen)
+        tell_zone(seen.zone, (row["next"] for row in seen.rows if row["next"]))
+    return EXIT_FAILED if seen.trouble else 0
 
 
-def _print_status(rows: list[dict[str, Any]], zone: tzinfo, are_known: bool) -> None:
-    stateless = "never ran" if are_known else "?"
+def _print_status(seen: _Seen) -> None:
+    stateless = "never ran" if seen.runs_known else "?"
+    slotless = "" if seen.schedule_known else "?"
     print_table(
         ["job", "last run", "state", "progress", "took", "next", "notes"],
         [
@@ -82,10 +76,12 @@ def _print_status(rows: list[dict[str, Any]], zone: tzinfo, are_known: bool) -> 
                 row["state"] or stateless,
                 share(row["step"], row["total_steps"]),
                 length(row["duration_seconds"]),
-                f"{short_local(row['next'], zone)}, {relative(row['next'])}" if row["next"] else "",
-                _notes(row),
+                f"{short_local(row['next'], seen.zone)}, {relative(row['next'])}"
+                if row["next"]
+                else slotless,
+                _notes(row, seen.schedule_known),
             ]
-            for row in rows
+            for row in seen.rows
         ],
     )
 
@@ -96,79 +92,19 @@ def _last_known(row: dict[str, Any]) -> datetime | None:
     return next((row[key] for key in keys if row[key] is not None), None)
 
 
-@click.command("next", cls=HomeCommand)
-@optional_job_argument
-@click.option(
-    "-n",
-    "--count",
-    default=10,
-    show_default=True,
-    type=click.IntRange(1, 10_000),
-    help="How many slots.",
-)
-@table_options
-@json_option
-def next_command(job: str | None, count: int, as_json: bool) -> None:
-    """Show the coming slots of all jobs, or of JOB, in order.
-
-    On cron's clock; a line says so where yours shows another time.
-
-    \b
-    Example:
-      maejobs next -n 5
-    """
-    home = home_to_show()
-    take_the_daemons_zone(home)
-    table = open_target(home.crontab).read() or b""
-    entries = entries_of(table, home)
-    if job is not None and not (entries := [entry for entry in entries if entry.job == job]):
-        from maejobs.jobs.load import job_names, load_job
-
-        if job not in job_names(home.jobs_dir):
-            load_job(home.jobs_dir, job)  # a misspelt name is told as such
-        raise UserError(f'{job} is not scheduled; `maejobs schedule {job} "0 2 * * *"` does it')
-    at_boot = sorted({entry.job for entry in entries if entry.expression == REBOOT})
-    dialect, zone = dialect_of(home), schedule_zone(home, table)
-    slots = (_slots(entry, dialect, zone) for entry in entries)
-    coming = list(islice(merge(*slots), count))
-    if as_json:
-        print_json([{"at": at, "job": name, "expression": text} for at, name, text in coming])
-    elif not (coming or at_boot):
-        click.echo('nothing is scheduled; try `maejobs schedule pretrain "0 2 * * *"`')
-    elif coming:
-        print_table(
-            ["when", "", "job", "expression"],
-            [[local(at, zone), relative(at), name, text] for at, name, text in coming],
-        )
-        tell_zone(zone, (at for at, _, _ in coming))
-    if at_boot and not as_json:
-        click.echo(f"when the host starts: {', '.join(at_boot)}")
-
-
-def _slots(entry: Entry, dialect: Dialect, zone: tzinfo) -> Iterator[tuple[datetime, str, str]]:
-    try:
-        expression = parse_expression(entry.expression, dialect)
-    except BadExpression as error:
-        click.echo(f"maejobs: {entry.job}: {error}", err=True)
-        return
-    for fire in fires(expression, clock.now(), zone):
-        yield fire, entry.job, entry.expression
-
-
-def _status(home: Home) -> tuple[list[dict[str, Any]], tzinfo, list[str], bool]:
-    """A row for each job that has a file, a schedule or a past; cron's zone; what is unread.
-
-    And whether the database told of the runs.
-    """
+def _status(home: Home) -> _Seen:
+    """How every job stands that has a file, a schedule, or a past that is not long ago."""
     from maejobs.jobs.load import job_names
 
     trouble: list[str] = []
     entries: list[Entry] = []
     table: bytes | None = None
+    schedule_known = True
     try:
         table = open_target(home.crontab).read() or b""
         entries = entries_of(table, home)
     except MaejobsError as error:
+        schedule_known = False
         trouble.append(str(error))
     # Before `init` there is no database to miss.
     recorded = _recorded(home, trouble) if home.exists else {}
@@ -176,7 +112,17 @@ def _status(home: Home) -> tuple[list[dict[str, Any]], tzinfo, list[str], bool]:
     names = sorted({*job_names(home.jobs_dir), *past, *(entry.job for entry in entries)})
     zone = zone_of_slots(home, table)
     rows = [_job_status(home, name, entries, zone, past.get(name, {})) for name in names]
-    return rows, zone, trouble, recorded is not None
+    if schedule_known:
+        rows = [row for row in rows if not _is_past(row)]
+    return _Seen(rows, zone, trouble, recorded is not None, schedule_known)
+
+
+def _is_past(row: dict[str, Any]) -> bool:
+    """Whether the job was deleted, and ran so long ago that nobody asks how it is."""
+    if row["problem"] != GONE or row["schedule"] or row["state"] in UNFINISHED:
+        return False
+    dates = [row[key] for key in ("last_queued", "last_finished") if row[key] is not None]
+    return not dates or max(dates) < clock.now() - GONE_FOR
 
 
 def _recorded(home: Home, trouble: list[str]) -> dict[str, dict[str, Any]] | None:
@@ -210,7 +156,9 @@ def _job_status(
     due = [fire for e in expressions if (fire := previous_fire(e, now, zone))]
     run = recorded.get("run")
     started, finished = recorded.get("last_started"), recorded.get("last_finished")
-    took = (finished - started).total_seconds() if started and finished else None
+    took = None
+    if started and finished and started <= finished:  # the clock may have been set back
+        took = (finished - started).total_seconds()
     late_after, problem = _late_after(home, name)
     since, last_slot = recorded.get("scheduled_since"), recorded.get("last_slot")
     late = late_by(now, max(due, default=None), late_after, since, last_slot)
@@ -262,7 +210,7 @@ def _late_after(home: Home, name: str) -> tuple[timedelta, str | None]:
         return LATE_AFTER, GONE if is_gone else str(error)
 
 
-def _notes(row: dict[str, Any]) -> str:
+def _notes(row: dict[str, Any], schedule_known: bool) -> str:
     notes = []
     if row["late_seconds"] is not None:
         notes.append(f"late by {length(row['late_seconds'])}")
@@ -271,7 +219,7 @@ def _notes(row: dict[str, Any]) -> str:
     if row["paused"]:
         notes.append("on pause" + (f": {row['pause_reason']}" if row["pause_reason"] else ""))
     if not row["schedule"]:
-        notes.append("not scheduled")
+        notes.append("not scheduled" if schedule_known else "its schedule is not known")
     if row["problem"]:
         is_gone = row["problem"] == GONE
         notes.append(GONE if is_gone else "has an error: see `maejobs doctor`")

@@ -69,7 +69,8 @@ class Digest:
     """From `since` to `now`, on `host`, where clocks show `zone`. `problems` are sentences.
 
     `alerts` are the jobs that somebody was told are bad; `unsent` so many messages wait;
-    `trouble` is what could not be read; `runs_known`: the database was none of it.
+    `trouble` is what could not be read; `runs_known`, `schedule_known`: neither the database nor
+    the crontab was among it.
     """
 
     host: str
@@ -85,6 +86,7 @@ class Digest:
     trouble: tuple[str, ...]
     pictures: tuple[Picture, ...] = ()
     runs_known: bool = True
+    schedule_known: bool = True
 
 
 def to_do(digest: Digest) -> list[str]:

@@ -72,6 +72,7 @@ def gather(home: Home, since: datetime, told: Told | None = None) -> Digest:
         tuple(dict.fromkeys(trouble + unread)),
         tuple(pictures),
         runs_known,
+        outlook.schedule_known,
     )
 
 

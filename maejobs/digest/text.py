@@ -26,6 +26,8 @@ def sections(digest: Digest) -> list[Section]:
 
 def _sections(digest: Digest) -> list[Section]:
     unknown = None if digest.runs_known else "not known"
+    unscheduled = "nothing is scheduled" if digest.schedule_known else "not known"
+    unproblematic = "nothing" if digest.schedule_known else "not known"
     return [
         Section("What must I do?", [[line] for line in to_do(digest)] or [["nothing"]]),
         Section("Did it run?", list(_runs(digest)) or [[unknown or "nothing ran"]]),
@@ -33,10 +35,10 @@ def _sections(digest: Digest) -> list[Section]:
             "Is it safe?",
             [_safety(one) for one in digest.safety] or [[unknown or "no run wrote a checkpoint"]],
         ),
-        Section("What comes?", list(_coming(digest)) or [["nothing is scheduled"]]),
+        Section("What comes?", list(_coming(digest)) or [[unscheduled]]),
         Section(
             "What is in another's way?",
-            [[problem] for problem in digest.problems] or [["nothing"]],
+            [[problem] for problem in digest.problems] or [[unproblematic]],
         ),
         Section(
             "Who was told?",

@@ -1,7 +1,7 @@
 """The plan of a home: its entries and job files, what its past lets expect, and what follows."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
@@ -27,7 +27,10 @@ from maejobs.watch.problems import Problem, problems
 
 @dataclass(frozen=True)
 class Outlook:
-    """What `jobs` will do after `after`, up to and with `until` (UTC), as cron's `zone` has it."""
+    """What `jobs` will do after `after`, up to and with `until` (UTC), as cron's `zone` has it.
+
+    Not `schedule_known`: the crontab could not be read, so there may be other jobs.
+    """
 
     jobs: tuple[PlannedJob, ...]
     after: datetime
@@ -35,6 +38,7 @@ class Outlook:
     zone: tzinfo
     firings: list[Firing]
     problems: list[Problem]
+    schedule_known: bool = True
 
 
 def look_ahead(jobs: Iterable[PlannedJob], after: datetime, days: int, zone: tzinfo) -> Outlook:
@@ -53,11 +57,13 @@ def outlook_of(home: Home, days: int, patience: float) -> tuple[Outlook, list[st
     trouble: list[str] = []
     entries: list[Entry] = []
     table: bytes | None = None
+    schedule_known = True
     expected: dict[str, Expectation] = {}
     try:
         table = open_target(home.crontab).read() or b""
         entries = entries_of(table, home)
     except MaejobsError as error:
+        schedule_known = False
         trouble.append(str(error))
     try:
         if home.exists:  # before `init` there is no database to miss
@@ -66,7 +72,8 @@ def outlook_of(home: Home, days: int, patience: float) -> tuple[Outlook, list[st
         trouble.append(f"how long runs take is not known: {error}")
     jobs, unread = planned_jobs(entries, home.jobs_dir, expected, dialect_of(home))
     zone = zone_of_slots(home, table)
-    return look_ahead(jobs, clock.now(), days, zone), trouble + unread
+    outlook = look_ahead(jobs, clock.now(), days, zone)
+    return replace(outlook, schedule_known=schedule_known), trouble + unread
 
 
 def _host_gpus(jobs: Iterable[PlannedJob]) -> int:

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from databases import take_away
@@ -74,6 +75,67 @@ def test_a_job_whose_file_is_gone_is_told_as_such(home, write_job, inside):
     assert "its file is gone" in shown
     assert shown.count("has an error: see `maejobs doctor`") == 1
     assert row(inside)["problem"] == "its file is gone"
+
+
+@pytest.mark.parametrize(
+    ("days", "state", "is_shown"),
+    [(29, SUCCEEDED, True), (31, SUCCEEDED, False), (31, QUEUED, True)],
+)
+def test_a_deleted_job_is_shown_for_thirty_days(home, inside, days, state, is_shown):
+    at = datetime.now(UTC) - timedelta(days=days)
+    ended = None if state == QUEUED else at
+    run = Run(
+        id="old-m", job="old", trigger="manual", attempt=1, queued=at, started=ended,
+        finished=ended, state=state, host="elsewhere", directory="/none",
+    )  # fmt: skip
+    with open_database(home) as engine:
+        write_run(engine, run)
+    jobs = [row["job"] for row in json.loads(inside("status", "--json").stdout)]
+    assert jobs == ["old"] * is_shown
+    assert "old-m" in inside("runs", "old").stdout
+
+
+def test_a_job_of_old_that_has_a_file_or_a_line_stays(home, write_job, inside):
+    at = datetime.now(UTC) - timedelta(days=400)
+    for job in ("with-file", "with-line"):
+        write_job(job, QUICK)
+        run = Run(
+            id=f"{job}-m", job=job, trigger="manual", attempt=1, queued=at, started=at,
+            finished=at, state=SUCCEEDED, host="elsewhere", directory="/none",
+        )  # fmt: skip
+        with open_database(home) as engine:
+            write_run(engine, run)
+    inside("schedule", "with-line", "0 2 * * *")
+    (home.jobs_dir / "with-line.toml").unlink()
+    jobs = [row["job"] for row in json.loads(inside("status", "--json").stdout)]
+    assert jobs == ["with-file", "with-line"]
+
+
+def test_a_crontab_that_cannot_be_read_is_not_taken_for_an_empty_one(home, write_job, inside):
+    write_job("quick", QUICK)
+    assert "not scheduled" in inside("status").stdout
+    Path(home.crontab).unlink(missing_ok=True)
+    Path(home.crontab).mkdir()
+    for command in ("status", "plan", "digest"):
+        told = inside(command)
+        assert told.returncode == 1
+        assert "scheduled" not in told.stdout.replace("what is scheduled is not known", ""), command
+        assert "not known" in told.stdout
+    asked = inside("plan", "quick")
+    assert "is not scheduled" not in asked.stdout + asked.stderr
+    assert json.loads(inside("digest", "--json").stdout)["schedule_known"] is False
+
+
+def test_a_length_is_never_negative(home, inside, write_job):
+    write_job("quick", QUICK)
+    now = datetime.now(UTC)
+    run = Run(
+        id="quick-m", job="quick", trigger="manual", attempt=1, queued=now, started=now,
+        finished=now - timedelta(hours=1), state=SUCCEEDED, host="here", directory="/none",
+    )  # fmt: skip
+    with open_database(home) as engine:
+        write_run(engine, run)
+    assert row(inside)["duration_seconds"] is None
 
 
 @pytest.mark.parametrize(
