@@ -99,6 +99,7 @@ def examine(home: Home) -> Iterator[Finding]:
         yield Finding("clock", WARNING, f"clock_shift is set: this home rehearses, {clock.shift()}")
     yield from _jobs(home)
     yield _database(home)
+    yield from _records_set_aside(home)
     yield from _alerts(home)
     yield from _crontab(home)
     yield from _environment(home)
@@ -150,6 +151,16 @@ def _database(home: Home) -> Finding:
     if spooled:
         return Finding("database", WARNING, f"{spooled} spooled records; run `maejobs reconcile`")
     return Finding("database", GOOD, place_of(home))
+
+
+def _records_set_aside(home: Home) -> Iterator[Finding]:
+    from maejobs.rundb.spool import set_aside
+
+    if names := set_aside(home.spool_dir):
+        shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+        why = f"{len(names)} set aside in {home.spool_dir} ({shown}): unreadable, or their slot has"
+        why += f" another run; {home.runs_dir} has what their runs wrote. Delete them once you know"
+        yield Finding("records", WARNING, why)
 
 
 def _alerts(home: Home) -> Iterator[Finding]:

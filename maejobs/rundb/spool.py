@@ -14,6 +14,8 @@ from maejobs.rundb.run import Run
 
 LONGEST_SECONDS = 60.0  # for the events of one run: a command may have written any number
 TAKING = ".taking"  # the suffix of a record that is in the database and about to go
+UNREADABLE = ".unreadable"  # that of one that is no record
+DUPLICATE = ".duplicate"  # that of one whose slot has another run
 _log = logging.getLogger(__name__)
 
 
@@ -32,6 +34,11 @@ def spooled_runs(spool_dir: Path) -> list[str]:
     """The runs that wait to be taken up."""
     waiting = [*spool_dir.glob("*.json"), *spool_dir.glob(f"*{TAKING}")]
     return sorted({path.stem for path in waiting})
+
+
+def set_aside(spool_dir: Path) -> list[str]:
+    """The names of the records that no `take_up` will look at again: a person has to."""
+    return sorted(path.name for end in (UNREADABLE, DUPLICATE) for path in spool_dir.glob(f"*{end}"))
 
 
 def take_up(engine: Engine, spool_dir: Path) -> list[str]:
@@ -60,10 +67,10 @@ def _take(engine: Engine, path: Path) -> str | None:
         _log.warning("spooled record %s cannot be read: %s", path, error)
         return None
     except (ValueError, RecursionError) as error:
-        _set_aside(path, ".unreadable", error)
+        _set_aside(path, UNREADABLE, error)
         return None
     except SlotTaken as error:
-        _set_aside(path, ".duplicate", error)
+        _set_aside(path, DUPLICATE, error)
         return None
     give_up = time.monotonic() + LONGEST_SECONDS
     try:

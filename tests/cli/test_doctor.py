@@ -60,6 +60,18 @@ def test_the_doctor_tells_of_lines_of_a_home_that_was_moved(home, write_job, ins
     assert "is not there, so" not in told.stdout
 
 
+def test_the_doctor_tells_of_records_that_were_set_aside(home, inside):
+    def told() -> list[str]:
+        return [line for line in inside("doctor").stdout.splitlines() if "  records: " in line]
+
+    assert told() == []
+    for name in ("a.unreadable", "b.duplicate", "c.json", "d.unreadable", "e.unreadable"):
+        (home.spool_dir / name).write_text("?")
+    (line,) = told()
+    assert f"4 set aside in {home.spool_dir} (a.unreadable, b.duplicate, d.unreadable, …)" in line
+    assert line.startswith("warning")
+
+
 @pytest.mark.parametrize(
     ("runs", "told"),
     [
