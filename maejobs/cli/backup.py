@@ -21,14 +21,22 @@ _campaign = click.argument("campaign", type=_directory)
 @click.argument("destination", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--keep", default=2, show_default=True, type=click.IntRange(1), help="The newest N.")
 @click.option("--verify", is_flag=True, help="Read what was backed up before, too.")
+@click.option("--afresh", is_flag=True, help="Begin anew where copies were and are gone.")
 @dry_run_option
 @json_option
 def backup_command(
-    campaign: Path, destination: Path, keep: int, verify: bool, dry_run: bool, as_json: bool
+    campaign: Path,
+    destination: Path,
+    keep: int,
+    verify: bool,
+    afresh: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> int:
     """Copy valid checkpoints to DESTINATION, and verify them.
 
-    The newest of CAMPAIGN, and pinned ones, are compared with their SHA-256 before and after.
+    The newest of CAMPAIGN, and pinned ones, are compared with their SHA-256 before and after. Where
+    DESTINATION held copies of it before and holds none, its disk is not mounted: nothing is copied.
     Exit code 1 if one that ought to be in the backup is not, or what made way cannot be deleted.
 
     \b
@@ -39,7 +47,7 @@ def backup_command(
 
     become_owner_of(campaign)
     with copying() as on_progress:
-        report = back_up(campaign, destination, keep, dry_run, on_progress, verify)
+        report = back_up(campaign, destination, keep, dry_run, on_progress, verify, afresh)
     status = EXIT_FAILED if report.skipped or report.undeleted else 0
     tell_undeleted(report.undeleted)
     if as_json:

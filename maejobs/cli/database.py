@@ -111,13 +111,17 @@ def check_command(quick: bool, as_json: bool) -> int:
 @db_command.command("backup", cls=HomeCommand)
 @click.argument("destination", required=False, type=click.Path(path_type=Path))
 @click.option("--keep", default=7, show_default=True, type=click.IntRange(1), help="The newest N.")
+@click.option("--afresh", is_flag=True, help="Begin anew where copies were and are gone.")
 @dry_run_option
 @json_option
-def backup_command(destination: Path | None, keep: int, dry_run: bool, as_json: bool) -> None:
+def backup_command(
+    destination: Path | None, keep: int, afresh: bool, dry_run: bool, as_json: bool
+) -> None:
     """Copy the database to DESTINATION while it is in use.
 
     Nobody who writes is kept waiting. The copy is checked before it gets its name, and only then do
     older ones make way. DESTINATION is a directory, `database-backups` in the home by default.
+    Where it held copies before and holds none, its disk is not mounted: nothing is copied.
 
     \b
     Example:
@@ -130,7 +134,7 @@ def backup_command(destination: Path | None, keep: int, dry_run: bool, as_json: 
 
     home = existing_home()
     place = (destination or home.database_backups_dir).absolute()
-    done = back_up_database(home, place, keep, clock.now(), dry_run)
+    done = back_up_database(home, place, keep, clock.now(), dry_run, afresh)
     if as_json:
         print_json(asdict(done))
         return

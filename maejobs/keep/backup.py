@@ -22,6 +22,7 @@ from maejobs.keep.checkpoint import (
     verified,
 )
 from maejobs.keep.copy import Progress, copy_checkpoint, copy_small_files, require_room
+from maejobs.keep.destinations import NOTE_NAME, note_place, require_mounted
 from maejobs.keep.lock import hold
 from maejobs.keep.manifest import MANIFEST
 from maejobs.keep.retention import Policy
@@ -59,22 +60,26 @@ def back_up(
     dry_run: bool = False,
     on_progress: Progress | None = None,
     verify: bool = False,
+    afresh: bool = False,
 ) -> BackupReport:
     """Have the newest `keep` valid checkpoints, and pinned ones, in `destination` too.
 
     Sources are compared with their SHA-256 before they are copied, copies after; what is there
     already is checked by size, with `verify` by SHA-256. config.toml and evaluations go along.
     Older backups make way only after a backup without a hitch; the newest proven one and pinned
-    ones never do.
+    ones never do. A destination that has held copies and holds none is refused, unless `afresh`.
 
-    Raises UserError for a destination that cannot be meant, MaejobsError where there is no room
-    or a copy fails, NotNow while another keeper is at work.
+    Raises UserError for a destination that cannot be meant, MaejobsError where its disk is not
+    mounted, there is no room or a copy fails, NotNow while another keeper is at work.
     """
     if keep < 1:
         raise UserError(f"keep = {keep}: a backup keeps at least one checkpoint")
     checkpoints_directory(campaign)
     campaign = campaign.resolve()
     target = _target(campaign, destination)
+    note = campaign / NOTE_NAME
+    if not afresh:
+        require_mounted(note, target, (target / CHECKPOINTS).is_dir())
     if dry_run:
         plan = _plan(campaign, target, keep, verify)
         return _report(plan, target, [], dry_run=True)
@@ -91,6 +96,8 @@ def back_up(
             for checkpoint in plan.present:
                 if checkpoint.pinned:
                     pin(target / CHECKPOINTS / checkpoint.name)
+            if plan.missing or plan.present:
+                note_place(note, target)
             removed = _make_way(plan, target, keep, undeleted)
             return _report(plan, target, removed, undeleted=undeleted)
 

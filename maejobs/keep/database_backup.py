@@ -22,6 +22,7 @@ from maejobs.errors import MaejobsError, UserError
 from maejobs.files import make_private_directory, replacing, write_atomically
 from maejobs.home import Home
 from maejobs.keep.backup import ORIGIN
+from maejobs.keep.destinations import NOTE_NAME, note_place, require_mounted
 from maejobs.keep.lock import hold
 from maejobs.rundb.database import (
     DatabaseUnavailable,
@@ -45,20 +46,30 @@ class DatabaseBackup:
 
 
 def back_up_database(
-    home: Home, destination: Path, keep: int, now: datetime, dry_run: bool = False
+    home: Home,
+    destination: Path,
+    keep: int,
+    now: datetime,
+    dry_run: bool = False,
+    afresh: bool = False,
 ) -> DatabaseBackup:
     """Have a copy of the home's database in `destination`, and at most `keep` of them in all.
 
     Whoever writes meanwhile is not kept waiting. Older ones make way only after the new one has
-    been proven. A database of another version is copied too: before an upgrade, say.
+    been proven. A database of another version is copied too: before an upgrade, say. A destination
+    that has held copies and holds none is refused, unless `afresh`.
 
     Raises DatabaseUnavailable, UserError for a destination that cannot be meant, MaejobsError where
-    there is no room or the copy fails, NotNow while another backup is at work there.
+    its disk is not mounted, there is no room or the copy fails, NotNow while another backup is at
+    work there.
     """
     revision = found_revision(home)
     if revision is None:
         raise DatabaseUnavailable(f"run database {place_of(home)}: there is nothing in it to keep")
     _refuse_anothers(home, destination)
+    note = home.root / NOTE_NAME
+    if not afresh:
+        require_mounted(note, destination, bool(_copies(destination)))
     engine = engine_of(home)
     is_sqlite = engine.dialect.name == "sqlite"
     suffix = "db" if is_sqlite else "dump"
@@ -76,6 +87,7 @@ def back_up_database(
                     _copy_sqlite(engine, temporary, revision)
                 else:
                     _dump_postgresql(engine, temporary)
+            note_place(note, destination)
             removed = _too_many(destination, keep - 1, path.name)
             for name in removed:
                 (destination / name).unlink()
@@ -100,12 +112,16 @@ def _refuse_anothers(home: Home, destination: Path) -> None:
 def _too_many(destination: Path, keep: int, made: str) -> list[str]:
     """The names of backups beyond the newest `keep`, oldest first, and beside `made`.
 
-    That stays even where others have later names: the host's clock was ahead then.
+    Those with later names are of a clock that was ahead: they go first, or they would always stay.
     """
+    names = sorted(_copies(destination) - {made}, key=lambda name: (name < made, name))
+    return names[: max(len(names) - keep, 0)]
+
+
+def _copies(destination: Path) -> set[str]:
     if not destination.is_dir():
-        return []
-    names = {path.name for path in destination.iterdir() if NAME.fullmatch(path.name)} - {made}
-    return sorted(names)[: max(len(names) - keep, 0)]
+        return set()
+    return {path.name for path in destination.iterdir() if NAME.fullmatch(path.name)}
 
 
 def _copy_sqlite(engine: Engine, target: Path, revision: str) -> None:

@@ -38,7 +38,9 @@ def spooled_runs(spool_dir: Path) -> list[str]:
 
 def set_aside(spool_dir: Path) -> list[str]:
     """The names of the records that no `take_up` will look at again: a person has to."""
-    return sorted(path.name for end in (UNREADABLE, DUPLICATE) for path in spool_dir.glob(f"*{end}"))
+    return sorted(
+        path.name for end in (UNREADABLE, DUPLICATE) for path in spool_dir.glob(f"*{end}")
+    )
 
 
 def take_up(engine: Engine, spool_dir: Path) -> list[str]:

@@ -54,6 +54,34 @@ def test_the_newest_two_are_copied_byte_for_byte(campaign, disk):
         assert snapshot(copied) == snapshot(checkpoint_path(campaign, step))
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_disk_that_is_not_mounted_is_not_stood_in_for_by_what_lies_below(
+    campaign, disk, tmp_path, dry_run
+):
+    back_up(campaign, disk)
+    disk.rename(tmp_path / "unplugged")
+    before = snapshot(tmp_path)
+    for is_there in (False, True):  # a mount point may go with its disk
+        with pytest.raises(MaejobsError, match=r"is the disk mounted.* --afresh") as error:
+            back_up(campaign, disk, dry_run=dry_run)
+        assert str(disk / "campaign") in str(error.value)
+        assert snapshot(tmp_path) == before
+        if not is_there:
+            disk.mkdir()
+            before = snapshot(tmp_path)
+    assert back_up(campaign, tmp_path / "other").copied  # a first one is as it was
+    assert back_up(campaign, disk, dry_run=dry_run, afresh=True).copied == [name_of(3), name_of(2)]
+
+
+def test_a_backup_whose_campaign_was_moved_needs_no_more_than_that_its_origin_goes(campaign, disk):
+    back_up(campaign, disk)
+    moved = campaign.parent / "elsewhere" / campaign.name
+    moved.parent.mkdir()
+    campaign.rename(moved)
+    (disk / "campaign" / "origin").unlink()
+    assert back_up(moved, disk).verified == [name_of(3), name_of(2)]
+
+
 def test_a_second_backup_copies_nothing_and_checks_what_is_there(campaign, disk):
     back_up(campaign, disk)
     before = snapshot(disk)

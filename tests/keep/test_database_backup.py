@@ -96,6 +96,19 @@ def test_one_made_after_the_clock_was_ahead_is_not_the_first_to_go(home, tmp_pat
     made = back_up_database(home, tmp_path, 2, NOW)
     assert made.removed == foretold.removed == [ahead[0].name]
     assert [path.exists() for path in (made.path, *ahead)] == [True, False, True]
+    assert back_up_database(home, tmp_path, 2, NOW + timedelta(days=1)).removed == [ahead[1].name]
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_disk_that_is_not_mounted_gets_no_copy_beneath_it(home, tmp_path, dry_run):
+    disk = tmp_path / "disk"
+    back_up_database(home, disk, 2, NOW)
+    disk.rename(tmp_path / "unplugged")
+    disk.mkdir()
+    with pytest.raises(MaejobsError, match=f"{disk}: held copies before.* is the disk mounted"):
+        back_up_database(home, disk, 2, NOW, dry_run)
+    assert list(disk.iterdir()) == []
+    assert back_up_database(home, disk, 2, NOW, dry_run, afresh=True).path.parent == disk
 
 
 def test_an_origin_that_is_no_text_is_another_databases(home, tmp_path):
