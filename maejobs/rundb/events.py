@@ -2,8 +2,9 @@
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,11 @@ PAUSED = "paused"  # the outcome of a campaign's night that stopped at its deadl
 GOOD_ENDINGS = frozenset({"completed", PAUSED})  # outcomes of a command that did its work
 LONGEST_LINE = 1_000_000  # bytes; a longer line is broken, so a runaway child cannot eat memory
 CHUNK = 4_000_000  # bytes read at once
+# Of a stream no more is kept on the disk, or read by who comes late: its beginning and its end. The
+# supervisor drops the middle as that of a log.
+MOST_BYTES = 64_000_000
+HEAD_BYTES = MOST_BYTES // 4
+TAIL_BYTES = MOST_BYTES - HEAD_BYTES
 DEEPEST = 50  # nested braces and brackets; what nests deeper is broken
 _LARGEST_INTEGER = 2**63 - 1
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC).timestamp()  # a later `time` is in the wrong unit
@@ -103,19 +109,29 @@ def parse_events(
 def read_events(
     path: Path, offset: int, now: datetime, wanted: Callable[[bytes], bool] = lambda line: True
 ) -> Iterator[Batch]:
-    """The stream in `path` from byte `offset` on, in batches of bounded size; none if no file."""
+    """The stream in `path` from byte `offset` on, in batches of bounded size; none if no file.
+
+    What lies between its head and its tail when we come there is passed over, as one broken line.
+    """
     if not path.is_file():  # a pipe would block
         return
     with path.open("rb") as file:
         while True:
+            begin = _past_the_middle(offset, os.fstat(file.fileno()).st_size)
+            passed_over, offset = int(begin > offset), begin
             file.seek(max(offset - 1, 0))
             # Only a line too long to be kept is ever left in its midst.
             within_line = offset > 0 and file.read(1) not in (b"\n", b"")
             batch = parse_events(file.read(CHUNK), offset, now, within_line, wanted)
-            if batch.offset == offset:
+            if batch.offset == offset and not passed_over:
                 return
-            yield batch
+            yield replace(batch, broken=batch.broken + passed_over)
             offset = batch.offset
+
+
+def _past_the_middle(offset: int, size: int) -> int:
+    """Where to read on in a stream of `size` bytes. A hole never reaches beyond that."""
+    return max(offset, size - TAIL_BYTES) if offset >= HEAD_BYTES else offset
 
 
 def last_outcome(stream: Path) -> str | None:

@@ -1,6 +1,7 @@
 """Records that could not reach the database: kept whole beside it, taken up later, once each."""
 
 import logging
+import math
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,6 @@ from maejobs.rundb.ingest import ingest_directory
 from maejobs.rundb.record import SlotTaken, write_run
 from maejobs.rundb.run import Run
 
-LONGEST_SECONDS = 60.0  # for the events of one run: a command may have written any number
 TAKING = ".taking"  # the suffix of a record that is in the database and about to go
 UNREADABLE = ".unreadable"  # that of one that is no record
 DUPLICATE = ".duplicate"  # that of one whose slot has another run
@@ -43,8 +43,11 @@ def set_aside(spool_dir: Path) -> list[str]:
     )
 
 
-def take_up(engine: Engine, spool_dir: Path) -> list[str]:
+def take_up(engine: Engine, spool_dir: Path, give_up: float = math.inf) -> list[str]:
     """Bring every spooled run and its events into the database; the runs taken up.
+
+    Where the steady clock (`time.monotonic`) shows `give_up` before, the rest of the events waits
+    for the next time, and the record with them.
 
     Writing a run is an upsert by its id and events go by byte offset: a take-up that dies half way
     is simply done again, and two at once do no harm. A record that cannot be read is set aside,
@@ -54,10 +57,10 @@ def take_up(engine: Engine, spool_dir: Path) -> list[str]:
         remove_leftovers(spool_dir)
     left_half_way = sorted(spool_dir.glob(f"*{TAKING}"))
     paths = [*left_half_way, *sorted(spool_dir.glob("*.json"))]
-    return [name for path in paths if (name := _take(engine, path))]
+    return [name for path in paths if (name := _take(engine, path, give_up))]
 
 
-def _take(engine: Engine, path: Path) -> str | None:
+def _take(engine: Engine, path: Path, give_up: float) -> str | None:
     """Take one record up; its run's id, or None where it was set aside or somebody else did."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -74,7 +77,6 @@ def _take(engine: Engine, path: Path) -> str | None:
     except SlotTaken as error:
         _set_aside(path, DUPLICATE, error)
         return None
-    give_up = time.monotonic() + LONGEST_SECONDS
     try:
         ingest_directory(engine, run.id, Path(run.directory), give_up)
     except OSError as error:
@@ -82,17 +84,17 @@ def _take(engine: Engine, path: Path) -> str | None:
         return None
     if time.monotonic() >= give_up:
         return None  # the rest is taken up next time
-    return run.id if _remove(engine, path, text) else None
+    return run.id if _remove(engine, path, text, give_up) else None
 
 
-def _remove(engine: Engine, path: Path, text: str) -> bool:
+def _remove(engine: Engine, path: Path, text: str, give_up: float) -> bool:
     """Remove the record that said `text`, and take up the one that has replaced it meanwhile."""
     claimed = path.with_suffix(TAKING)
     try:
         if path != claimed:
             path.rename(claimed)
             if claimed.read_text(encoding="utf-8") != text:
-                return _take(engine, claimed) is not None
+                return _take(engine, claimed, give_up) is not None
         claimed.unlink()
     except FileNotFoundError:
         return False

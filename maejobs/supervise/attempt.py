@@ -26,7 +26,14 @@ from maejobs.launch.tree import Tree
 from maejobs.notify.hooks import Herald
 from maejobs.rundb import run as states
 from maejobs.rundb.directory import LOG_NAME, stopped_by
-from maejobs.rundb.events import EVENTS_NAME, GOOD_ENDINGS, PAUSED, Event, last_outcome
+from maejobs.rundb.events import (
+    EVENTS_NAME,
+    GOOD_ENDINGS,
+    MOST_BYTES,
+    PAUSED,
+    Event,
+    last_outcome,
+)
 from maejobs.rundb.run import Run
 from maejobs.supervise.child import Ending, Signals, supervise
 from maejobs.supervise.disk_gate import check_disk, existing
@@ -202,6 +209,7 @@ def _look_after(
     run, directory = recorder.run, Path(recorder.run.directory)
     log_clock = LogClock(directory / LOG_NAME, directory / TIMES_NAME)
     log_limit = LogLimit(directory / LOG_NAME, job.log_limit)
+    events_limit = LogLimit(directory / EVENTS_NAME, MOST_BYTES)
     redaction = Redaction(directory / LOG_NAME, herald.secrets)
 
     def show() -> None:
@@ -216,6 +224,7 @@ def _look_after(
     def on_tick() -> None:
         log_clock.tick()
         log_limit.tick()
+        events_limit.tick()
         redaction.tick()
         recorder.tick()
         herald.tick()
@@ -227,6 +236,7 @@ def _look_after(
     finally:
         log_clock.close()
         log_limit.tick()
+        events_limit.tick()
         redaction.close()
         show()
 

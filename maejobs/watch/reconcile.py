@@ -4,6 +4,7 @@ And the newest slot that nobody started is made up for, if its job asks for that
 """
 
 import logging
+import math
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -33,7 +34,7 @@ from maejobs.rundb.run import (
     Run,
     run_of,
 )
-from maejobs.rundb.spool import LONGEST_SECONDS, spooled_runs, take_up
+from maejobs.rundb.spool import spool_run, spooled_runs, take_up
 from maejobs.watch.away import tell_of_database
 from maejobs.watch.heartbeat import beat
 from maejobs.watch.morning import digest_is_due
@@ -43,6 +44,7 @@ from maejobs.watch.unrecorded import unrecorded_runs
 from maejobs.watch.untold import untold_runs
 
 EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)  # maejobs is younger
+LONGEST_SECONDS = 60.0  # for the events of all runs: commands may have written any number
 SECOND_LOOK = timedelta(days=7)  # how long a lost run may still turn out to have ended well
 _log = logging.getLogger(__name__)
 
@@ -96,15 +98,16 @@ def _reconcile(
     home: Home, findings: Findings, dry_run: bool, busy_timeout: float, catch_up: bool
 ) -> list[Run]:
     """Fill `findings`; the runs whose end nobody else will tell. Raises DatabaseUnavailable."""
+    give_up = math.inf if dry_run else time.monotonic() + LONGEST_SECONDS
     signs = beat(home, clock.now(), LOOK_BACK, dry_run)
     with hurried_database(home, busy_timeout) as engine:
         findings.taken_up = (
-            spooled_runs(home.spool_dir) if dry_run else take_up(engine, home.spool_dir)
+            spooled_runs(home.spool_dir) if dry_run else take_up(engine, home.spool_dir, give_up)
         )
-        _take_up_unrecorded(home, engine, findings, dry_run)
+        _take_up_unrecorded(home, engine, findings, dry_run, give_up)
         lost = lost_runs(engine, clock.now() - SECOND_LOOK)
         for row in [*lost, *unfinished_runs(engine)]:
-            _settle(home, engine, row, findings, dry_run)
+            _settle(home, engine, row, findings, dry_run, give_up)
         settled = [*findings.lost, *findings.ended_well, *findings.cancelled]
         if not dry_run:
             _forget_what_lies_ahead(engine)
@@ -126,7 +129,9 @@ def _forget_what_lies_ahead(engine: Engine) -> None:
             sum_up_again(engine, job)
 
 
-def _take_up_unrecorded(home: Home, engine: Engine, findings: Findings, dry_run: bool) -> None:
+def _take_up_unrecorded(
+    home: Home, engine: Engine, findings: Findings, dry_run: bool, give_up: float
+) -> None:
     """Give a row to each run that has but its directory; it is judged like any other then."""
     for run in unrecorded_runs(home, engine):
         if run.id in findings.taken_up:
@@ -135,12 +140,15 @@ def _take_up_unrecorded(home: Home, engine: Engine, findings: Findings, dry_run:
             if dry_run or write_run(engine, run):
                 findings.taken_up.append(run.id)
             if not dry_run:
-                ingest_directory(engine, run.id, Path(run.directory))
+                ingest_directory(engine, run.id, Path(run.directory), give_up)
+                _leave_the_rest(home, run, give_up)
         except (OSError, SlotTaken) as error:
             _log.warning("%s is not taken up: %s", run.id, error)
 
 
-def _settle(home: Home, engine: Engine, row: Row[Any], findings: Findings, dry_run: bool) -> None:
+def _settle(
+    home: Home, engine: Engine, row: Row[Any], findings: Findings, dry_run: bool, give_up: float
+) -> None:
     """Judge one unfinished run: alive, ended as itself says, stopped by somebody, or lost.
 
     One that was held to be lost is looked at again: its command may have lived on unseen. A run on
@@ -154,7 +162,7 @@ def _settle(home: Home, engine: Engine, row: Row[Any], findings: Findings, dry_r
     stream = Path(row.directory) / EVENTS_NAME
     try:
         if not dry_run:
-            ingest_directory(engine, row.id, stream.parent, time.monotonic() + LONGEST_SECONDS)
+            ingest_directory(engine, row.id, stream.parent, give_up)
     except OSError as error:
         _log.warning("events of %s cannot be read: %s", row.id, error)
     if same_boot and is_alive(row.pid, row.pid_started):
@@ -163,6 +171,7 @@ def _settle(home: Home, engine: Engine, row: Row[Any], findings: Findings, dry_r
     if told and told.id == row.id and told.state in FINISHED:
         if dry_run or write_run(engine, told):
             findings.taken_up.append(told.id)
+            _leave_the_rest(home, told, give_up)
         return
     run = run_of(row)
     run.finished = clock.now()
@@ -182,3 +191,13 @@ def _settle(home: Home, engine: Engine, row: Row[Any], findings: Findings, dry_r
         names = findings.lost
     if dry_run or write_run(engine, run):
         names.append(run.id)
+        _leave_the_rest(home, run, give_up)
+
+
+def _leave_the_rest(home: Home, run: Run, give_up: float) -> None:
+    """Where the time was up before all its events were taken up, the next call goes on."""
+    if time.monotonic() >= give_up:
+        try:
+            spool_run(home.spool_dir, run)
+        except OSError as error:
+            _log.warning("events of %s are not taken up to the end: %s", run.id, error)

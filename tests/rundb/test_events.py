@@ -180,6 +180,25 @@ def test_any_bytes_at_all_are_events_broken_lines_or_a_rest(data, offset):
         event.words("path")
 
 
+def test_of_a_stream_without_end_its_head_and_its_tail_are_read(tmp_path, monkeypatch):
+    for name, value in (("CHUNK", 1000), ("LONGEST_LINE", 500), ("HEAD_BYTES", 2500)):
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(module, "TAIL_BYTES", 7500)
+    path = tmp_path / "events"
+    lines = [b'{"event": "note", "number": %06d}\n' % (n + 100_000) for n in range(3000)]
+    path.write_bytes(b"".join(lines))
+    batches = list(read_events(path, 0, NOW))
+    numbers = [event.integer("number") - 100_000 for batch in batches for event in batch.events]
+    head, tail = 3000 // len(lines[0]), 7500 // len(lines[0])
+    assert numbers[: head - 30] == list(range(head - 30))
+    assert numbers[-tail:] == list(range(3000 - tail, 3000))
+    assert len(numbers) < head + tail + 30
+    assert (sum(batch.broken for batch in batches), batches[-1].offset) == (1, path.stat().st_size)
+    with path.open("ab") as file:  # who keeps up passes nothing over
+        file.write(lines[0])
+    assert [batch.broken for batch in read_events(path, batches[-1].offset, NOW)] == [0]
+
+
 def test_no_stream_is_no_events(tmp_path):
     assert list(read_events(tmp_path / "none", 0, NOW)) == []
 

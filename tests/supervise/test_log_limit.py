@@ -8,10 +8,12 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from recorded_runs import rows
 from running import only_run, python
 from small_disk import fill, needs_root, small_disk
 
-from maejobs.supervise import log_limit
+from maejobs.rundb import events
+from maejobs.supervise import attempt, log_limit
 from maejobs.supervise.execute import execute
 from maejobs.supervise.log_limit import LogLimit, middle, punch_hole
 from maejobs.supervise.log_reader import read_lines
@@ -22,6 +24,15 @@ import sys
 line = "x" * 990
 for number in range(100_000):
     sys.stdout.write(f"{number:08} {line}\\n")
+"""
+
+
+TELLS_WITHOUT_END = """
+import os
+with open(os.environ["MAEJOBS_EVENTS"], "a") as events:
+    for step in range(40_000):
+        events.write('{"event": "metric", "name": "loss", "value": 0.5, "step": %d}\\n' % step)
+    events.write('{"event": "outcome", "status": "completed"}\\n')
 """
 
 
@@ -157,6 +168,23 @@ def test_the_log_of_a_command_that_floods_it_is_bounded_and_can_be_read(home, wr
     assert numbers[-1] == 99_999
     assert "[maejobs: 98.0 MB dropped here, see log_limit]\n" in done.stdout
     assert len(done.stdout) < 2_100_000
+
+
+def test_events_without_end_are_bounded_and_their_outcome_is_found(home, write_job, monkeypatch):
+    monkeypatch.setattr(attempt, "MOST_BYTES", 400_000)
+    for name, value in (("HEAD_BYTES", 100_000), ("TAIL_BYTES", 300_000)):
+        monkeypatch.setattr(events, name, value)
+    for name, value in (("CHUNK", 50_000), ("LONGEST_LINE", 20_000)):
+        monkeypatch.setattr(events, name, value)
+    write_job("night", python(TELLS_WITHOUT_END))
+    assert execute(home, "night", "manual").exit_code == 0
+    run = only_run(home, "night")
+    stream = Path(run.directory, "events.jsonl")
+    assert stream.stat().st_size > 2_500_000
+    assert bytes_taken(stream) < 500_000
+    assert run.outcome == "completed"
+    (steps,) = rows(home, "SELECT min(step) AS first, max(step) AS last FROM metrics")
+    assert steps == {"first": 0, "last": 39_999}
 
 
 @needs_root

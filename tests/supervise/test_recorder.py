@@ -29,7 +29,6 @@ from running import (
     wait_until_ready,
 )
 
-from maejobs.rundb import spool
 from maejobs.rundb.directory import read_record
 from maejobs.rundb.events import Batch
 from maejobs.rundb.run import Run
@@ -417,10 +416,10 @@ def test_a_command_that_floods_its_events_keeps_nobody_taking_them_up(home, writ
         for room in ("rundb.ingest", "supervise.recorder"):
             patched.setattr(f"maejobs.{room}.read_events", without_end)
         assert execute(home, "night", "manual", watch=lambda *_: None).run.state == "succeeded"
-        monkeypatch.setattr(spool, "LONGEST_SECONDS", 0.1)
+        monkeypatch.setattr("maejobs.watch.reconcile.LONGEST_SECONDS", 0.1)
         assert reconcile(home).taken_up == []
     (record,) = spooled(home)
-    monkeypatch.setattr(spool, "LONGEST_SECONDS", 60.0)
+    monkeypatch.setattr("maejobs.watch.reconcile.LONGEST_SECONDS", 60.0)
     assert reconcile(home).taken_up == [record.stem]
     assert (len(metrics_of(home)), spooled(home)) == (1, [])
 

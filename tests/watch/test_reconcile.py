@@ -28,6 +28,7 @@ from maejobs.daemon.marks import heartbeat_file, write_heartbeat
 from maejobs.home import Home
 from maejobs.launch.process import boot_id, host_name, start_time
 from maejobs.notify import unpinged
+from maejobs.rundb import events
 from maejobs.rundb.database import DatabaseUnavailable, open_database
 from maejobs.rundb.directory import keep_record, keep_stopped_by
 from maejobs.rundb.events import EVENTS_NAME
@@ -44,7 +45,7 @@ from maejobs.rundb.run import (
     SUCCEEDED,
     UNKNOWN,
 )
-from maejobs.rundb.spool import spool_run
+from maejobs.rundb.spool import spool_run, spooled_runs
 from maejobs.supervise.cancel import find_record
 from maejobs.supervise.locks import acquire
 from maejobs.supervise.slot import scheduled_expressions, slot_of
@@ -250,6 +251,24 @@ def test_a_run_that_told_of_a_good_end_has_succeeded(home, process, status, stat
 
 
 @pytest.mark.fault
+def test_what_there_was_no_time_for_is_taken_up_by_the_next_call(home, monkeypatch):
+    runs = [record(home, night=night, **NOBODY) for night in range(2)]
+    line = '{"event": "metric", "name": "loss", "value": 1}'
+    for run in runs:
+        tell(run, *3 * [line], '{"event": "outcome", "status": "completed"}')
+    monkeypatch.setattr(events, "CHUNK", len(line) + 5)
+    monkeypatch.setattr("maejobs.watch.reconcile.LONGEST_SECONDS", 0.0)
+    before = rows(home, "SELECT * FROM runs")
+    assert reconcile(home, dry_run=True).ended_well == [run.id for run in runs]
+    assert (rows(home, "SELECT * FROM runs"), spooled_runs(home.spool_dir)) == (before, [])
+    assert reconcile(home).ended_well == [run.id for run in runs]
+    assert row(home, "SELECT count(*) AS n FROM metrics") == {"n": 2}
+    monkeypatch.setattr("maejobs.watch.reconcile.LONGEST_SECONDS", 60.0)
+    assert reconcile(home).taken_up == [run.id for run in runs]
+    assert row(home, "SELECT count(*) AS n FROM metrics") == {"n": 6}
+    assert rows(home, "SELECT state FROM runs") == 2 * [{"state": SUCCEEDED}]
+
+
 def test_a_run_that_told_of_a_bad_end_is_lost_but_what_it_told_is_kept(home):
     run = record(home)
     tell(run, '{"event": "outcome", "status": "diverged"}', '{"event": "note", "text": "bye"}')
