@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from maejobs.cron.block import BEGIN
+from maejobs.cron.block import begins_block
 from maejobs.cron.lines import Kind, Line
 
 MATTER = (
@@ -28,7 +28,7 @@ def lines_above(lines: Sequence[Line]) -> list[Line]:
     """The environment lines that stand above our block; none where there is no block."""
     above: list[Line] = []
     for line in lines:
-        if line.raw.lstrip().startswith(BEGIN):
+        if begins_block(line.raw):
             return above
         if line.kind is Kind.ENVIRONMENT:
             above.append(line)

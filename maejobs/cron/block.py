@@ -107,6 +107,16 @@ def parse_entry(raw: bytes) -> Entry | None:
     return Entry(match["job"], BLANKS.sub(" ", match["expression"]), match["command"], raw)
 
 
+def begins_block(line: bytes) -> bool:
+    """Whether a line is our opening marker, blanks around it or not; no other comment is."""
+    return BEGIN_LINE.fullmatch(line.strip()) is not None
+
+
+def is_marker(line: bytes) -> bool:
+    """Whether a line is one of our two markers, blanks around it or not."""
+    return begins_block(line) or END_LINE.fullmatch(line.strip()) is not None
+
+
 def read_entries(table: bytes) -> list[Entry]:
     """The entries of our block, none if there is no block.
 
@@ -145,7 +155,7 @@ class _Found(NamedTuple):
 
 def _find(table: bytes) -> _Found | None:
     lines = table.split(b"\n")
-    marks = [n for n, line in enumerate(lines) if line.strip().startswith((BEGIN, END))]
+    marks = [n for n, line in enumerate(lines) if is_marker(line)]
     if not marks:
         return None
     for mark in marks:

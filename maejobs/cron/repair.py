@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from maejobs.cron.block import (
-    BEGIN,
     BEGIN_LINE,
-    END,
     END_LINE,
     Entry,
+    begins_block,
+    is_marker,
     may_have_lacked_newline,
     parse_entry,
     render_block,
@@ -69,7 +69,7 @@ def lay_out(table: bytes, fetch: Callable[[Entry], bool] = lambda entry: False) 
     can tell where it ended; from outside a whole one, if `fetch` says so.
     """
     raws = table.split(b"\n")
-    markers = [n for n, raw in enumerate(raws) if raw.strip().startswith((BEGIN, END))]
+    markers = [n for n, raw in enumerate(raws) if is_marker(raw)]
     troubles = _troubles(raws, markers)
     within = range(markers[0] + 1, markers[-1]) if markers else range(0)
     head: list[bytes] = []
@@ -113,7 +113,7 @@ def _troubles(raws: Sequence[bytes], markers: Sequence[int]) -> list[Trouble]:
         number, raw = n + 1, raws[n]
         if not (BEGIN_LINE.fullmatch(raw) or END_LINE.fullmatch(raw)):
             found.append(Trouble(number, "this marker of maejobs was changed by hand"))
-        if raw.strip().startswith(BEGIN):
+        if begins_block(raw):
             if opened is not None:
                 found.append(
                     Trouble(number, f"a second maejobs block; the first begins at line {opened}")

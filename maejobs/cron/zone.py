@@ -2,7 +2,7 @@
 
 from datetime import tzinfo
 
-from maejobs.cron.block import BEGIN
+from maejobs.cron.block import begins_block
 from maejobs.cron.dialect import Dialect, dialect_of
 from maejobs.cron.fires import scheduling_zone, zone_named
 from maejobs.cron.lines import Kind, parse_lines
@@ -25,7 +25,7 @@ def schedule_zone(home: Home, table: bytes | None = None) -> tzinfo:
         table = open_target(home.crontab).read() or b""
     told = None
     for line in parse_lines(table, dialect=Dialect.CRONIE):
-        if line.raw.startswith(BEGIN):
+        if begins_block(line.raw):
             break
         if line.kind is Kind.ENVIRONMENT and line.name == VARIABLE:
             told = line.value

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from maejobs.cron.block import BEGIN, END
+from maejobs.cron.block import is_marker
 from maejobs.cron.grammar import SPANS
 
 
@@ -30,9 +30,14 @@ expressions = st.tuples(
 lines = st.one_of(
     st.binary(max_size=20),
     st.sampled_from(
-        [b"", b"# a=b", b"FOO = bar", b"0 5 * * 1 tar x", b"*  *\t* * * a \\% b", b"#\xe4", b"a\r"]
+        [
+            *(b"", b"# a=b", b"FOO = bar", b"0 5 * * 1 tar x", b"*  *\t* * * a \\% b", b"#\xe4"),
+            *(b"a\r", b"# >>> maejobs: notes", b"# <<< maejobs", b"#\t>>> maejobs >>>"),
+        ]
     ),
 )
 tables = (
-    st.lists(lines, max_size=8).map(b"\n".join).filter(lambda t: BEGIN not in t and END not in t)
+    st.lists(lines, max_size=8)
+    .map(b"\n".join)
+    .filter(lambda table: not any(map(is_marker, table.split(b"\n"))))
 )

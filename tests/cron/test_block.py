@@ -82,7 +82,7 @@ def test_lines_written_after_the_block_keep_the_newline_that_was_added():
         (ENDING + BEGIN, 1, "never began"),
         (BEGIN.replace(b"\n", b"\r\n") + LINE + ENDING, 1, "changed by hand"),
         (b"  " + BEGIN + LINE + ENDING, 1, "changed by hand"),
-        (b"# >>> maejobs\n" + LINE + ENDING, 1, "changed by hand"),
+        (b"# >>> maejobs\n" + LINE + ENDING, 3, "never began"),
         (BEGIN + b"# mine\n" + LINE + ENDING, 2, "not one of ours"),
         (BEGIN + b"#" + LINE + ENDING, 2, "not one of ours"),
         (BEGIN + LINE + b"\n" + ENDING, 3, "not one of ours"),
@@ -99,6 +99,21 @@ def test_a_broken_block_is_refused_by_line_and_not_repaired(table, line, reason)
             attempt(table)
         assert caught.value.line == line
         assert f"line {line} " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "comment", [b"# >>> maejobs: see the wiki\n", b"# <<< maejobs ends here\n", b"# >>> maejobs\n"]
+)
+def test_a_comment_that_only_begins_as_a_marker_does_is_somebodys(comment):
+    table = replace_entries(comment, [PRETRAIN]) + comment
+    assert read_entries(table) == [PRETRAIN]
+    assert replace_entries(table, []) == comment + comment
+
+
+@pytest.mark.parametrize("hint", [b"", b" (managed)", b" +newline", b" +newline (by maejobs)"])
+def test_a_block_with_another_hint_in_its_marker_is_ours(hint):
+    table = b"# >>> maejobs" + hint + b" >>>\n" + LINE + ENDING
+    assert read_entries(table) == [PRETRAIN]
 
 
 def test_blanks_put_into_a_line_of_the_block_by_hand_mean_nothing_and_stay():

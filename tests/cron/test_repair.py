@@ -6,8 +6,6 @@ from hypothesis import strategies as st
 
 from cron.strategies import lines as some_lines
 from maejobs.cron.block import (
-    BEGIN,
-    END,
     BrokenBlock,
     Entry,
     read_entries,
@@ -38,7 +36,7 @@ def test_what_is_whole_is_left_as_it_is(table):
         (ENDING + LINE + BEGINNING, WHOLE),
         (WHOLE.replace(b"\n", b"\r\n"), WHOLE),
         (b"  " + WHOLE, WHOLE),
-        (b"# >>> maejobs: my jobs\n" + LINE + ENDING, WHOLE),
+        (b"# >>> maejobs: my jobs\n" + LINE + ENDING, b"# >>> maejobs: my jobs\n" + WHOLE),
         (BEGINNING + b"# mine\n" + LINE + b"\n" + MINE + ENDING, WHOLE + b"# mine\n\n" + MINE),
         (BEGINNING + b"#" + LINE + ENDING, b"#" + LINE),
         (MINE + BEGINNING, MINE),
@@ -70,7 +68,7 @@ def test_the_newline_that_was_added_is_remembered():
 
 
 def test_every_trouble_is_told_with_its_line():
-    table = WHOLE + BEGINNING + MINE + b"# <<< maejobs\n"
+    table = WHOLE + BEGINNING + MINE + b"\t" + ENDING
     assert [(t.line, t.reason.split(";")[0]) for t in lay_out(table).troubles] == [
         (4, "a second maejobs block"),
         (5, "this line inside the maejobs block is not one of ours"),
@@ -85,6 +83,7 @@ damaged = st.lists(
             [
                 BEGINNING, ENDING, LINE, ROTATE_LINE, b"  " + LINE, b"#" + LINE,
                 ENDING.replace(b"\n", b"\r\n"), b"# >>> maejobs\n", b"# >>> maejobs +newline >>>\n",
+                b"# <<< maejobs here\n",
                 b"0 4 * * * /bin/mine # maejobs:rotate\n", BEGINNING + LINE + ENDING,
             ]
         ),
@@ -103,7 +102,8 @@ def foreign(table: bytes) -> list[bytes]:
         calls = b"maejobs exec pretrain" in text or b"maejobs exec rotate" in text
         tagged = text.endswith((b"# maejobs:pretrain", b"# maejobs:rotate"))
         ours = calls and tagged and not text.startswith(b"#")
-        if not (ours or text.startswith((BEGIN, END))):
+        opens = text.startswith(b"# >>> maejobs") and text.endswith(b" >>>")
+        if not (ours or opens or text == b"# <<< maejobs <<<"):
             kept.append(line)
     return kept
 

@@ -34,6 +34,7 @@ def berlin(monkeypatch):
         ("cronie", b"TZ=Asia/Tokyo\n", BERLIN),
         ("cronie", b"# CRON_TZ=Asia/Tokyo\n", BERLIN),
         ("cronie", b"CRON_TZ=Asia/Tokyo\n", TOKYO),
+        ("cronie", b"# >>> maejobs: in Tokyo\nCRON_TZ=Asia/Tokyo\n", TOKYO),
         ("cronie", b"CRON_TZ=Europe/Rome\n@daily x\nCRON_TZ = 'Asia/Tokyo'\n", TOKYO),
     ],
 )
