@@ -14,7 +14,7 @@ from maejobs.cli.options import HomeGroup
 SECTIONS = {
     "Schedule": {
         "schedule": ("scheduling", "Put JOB into the crontab, or change when it runs."),
-        "unschedule": ("scheduling", "Take JOB out of the crontab."),
+        "unschedule": ("unscheduling", "Take JOB out of the crontab."),
         "list": ("table", "Print the crontab, byte for byte as `crontab -l` does."),
         "diff": ("drift", "Show where the crontab differs from jobs.d."),
         "apply": ("drift", "Bring the crontab in line with jobs.d, after showing the change."),

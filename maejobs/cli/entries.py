@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -9,13 +10,16 @@ import click
 from maejobs import clock
 from maejobs.cli.options import PATIENCE_SECONDS
 from maejobs.cli.text import visible
-from maejobs.cron.block import Entry, exec_command, read_entries
+from maejobs.cron.block import Entry, exec_command, read_entries, replace_entries
 from maejobs.cron.dialect import Dialect, dialect_of
+from maejobs.cron.install import Change, change_table
 from maejobs.cron.schedule import belongs_to
 from maejobs.cron.target import OTHER_USER, SYSTEM, open_target
 from maejobs.errors import MaejobsError, UserError
 from maejobs.home import Home
 from maejobs.privilege import acting_as, ourselves, owner_of
+
+Build = Callable[[Sequence[Entry]], list[Entry]]
 
 
 def command_of(home: Home, job: str) -> str:
@@ -69,6 +73,44 @@ def refuse_anothers_home(home: Home) -> None:
 def entries_in(table: bytes | None, home: Home, job: str) -> list[Entry]:
     """The job's entries in `table` that are this home's. Raises BrokenBlock."""
     return [e for e in read_entries(table or b"") if e.job == job and belongs_to(e, home)]
+
+
+def change_entries(home: Home, build: Build, dry_run: bool) -> Change:
+    """Put `build(entries)` in the place of our block's entries, those of other homes included.
+
+    Raises what `change_table` raises.
+    """
+    return change_table(
+        open_target(home.crontab),
+        lambda table: replace_entries(table, build(read_entries(table))),
+        backups_of(home),
+        dry_run,
+    )
+
+
+def print_dry_run(change: Change) -> None:
+    """What would have been written."""
+    click.echo(visible(change.diff()), nl=False)
+    click.echo("(dry run: nothing was written)")
+
+
+def backups_of(home: Home) -> Path:
+    """Where the table from before a change is kept: in the home, which is not made anew for that.
+
+    Where it was deleted, in the user's directory for what is to outlast a program's run.
+    """
+    if home.root.is_dir():
+        return home.crontab_backups_dir
+    from platformdirs import user_state_path
+
+    return user_state_path("maejobs") / home.crontab_backups_dir.name
+
+
+def tell_backup_elsewhere(home: Home) -> None:
+    """Name the place of the backup where `maejobs backups` shows none, for want of a home."""
+    if not home.root.is_dir():
+        told = f"{home.root} is not there; the crontab from before is below {backups_of(home)}"
+        click.echo(f"maejobs: {visible(told)}", err=True)
 
 
 def _executable() -> Path:

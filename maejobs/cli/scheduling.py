@@ -1,14 +1,16 @@
-"""`maejobs schedule` and `unschedule`: a job's lines in the crontab."""
+"""`maejobs schedule`: a job's lines in the crontab."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from maejobs.cli.entries import (
+    change_entries,
     command_of,
     entries_in,
+    print_dry_run,
     refuse_anothers_home,
     remember_schedule,
 )
@@ -22,19 +24,16 @@ from maejobs.cli.options import (
     table_options,
 )
 from maejobs.cli.text import visible
-from maejobs.cron.block import Entry, read_entries, replace_entries
+from maejobs.cron.block import Entry
 from maejobs.cron.dialect import dialect_of
 from maejobs.cron.grammar import parse_expression
-from maejobs.cron.install import Change, change_table
 from maejobs.cron.schedule import belongs_to
 from maejobs.cron.target import open_target
-from maejobs.errors import UserError, quoted
+from maejobs.errors import UserError
 from maejobs.home import Home
 
 if TYPE_CHECKING:
     from maejobs.jobs.model import Job
-
-Build = Callable[[Sequence[Entry]], list[Entry]]
 
 
 @click.command("schedule", cls=HomeCommand, context_settings={"allow_extra_args": True})
@@ -59,7 +58,7 @@ def schedule_command(
       maejobs schedule pretrain "0 2 * * *"
       maejobs schedule evaluate "30 6 * * 1-5" --dry-run --strict
     """
-    from maejobs.cli import foresight  # late: `unschedule` looks at no plan
+    from maejobs.cli import foresight
     from maejobs.cli.zone import take_the_daemons_zone, tell_zone
     from maejobs.cron.zone import zone_of_slots
 
@@ -81,7 +80,9 @@ def schedule_command(
             foresight.refuse_collisions(outlook)
         return wanted
 
-    change = _change(home, build, dry_run=True)  # a crontab that refuses leaves no home behind
+    change = change_entries(
+        home, build, dry_run=True
+    )  # a crontab that refuses leaves no home behind
     outlook, unread = foresight.try_to_foresee(home, change, job, lengths, zone)
     for line in trouble + unread:
         click.echo(f"maejobs: {visible(line)}", err=True)
@@ -95,7 +96,7 @@ def schedule_command(
 
             make_home(home)
             click.echo(f"made the home {home.root}", err=True)
-        change = _change(home, build, dry_run=False)
+        change = change_entries(home, build, dry_run=False)
         if not change.is_empty:
             remember_schedule(home, job)
         _warn_without_daemon(home)
@@ -119,47 +120,7 @@ def schedule_command(
     would = "(dry run) " if dry_run else ""
     click.echo(would + _told(job, before, after, parsed.text))
     if dry_run:
-        _print_dry(change)
-
-
-@click.command("unschedule", cls=HomeCommand)
-@job_argument
-@table_options
-@dry_run_option
-@json_option
-def unschedule_command(job: str, dry_run: bool, as_json: bool) -> None:
-    """Take JOB out of the crontab.
-
-    Its file, runs and checkpoints stay.
-
-    \b
-    Example:
-      maejobs unschedule pretrain
-    """
-    home = current_home()
-
-    def without(entries: Sequence[Entry]) -> list[Entry]:
-        rest = [e for e in entries if e.job != job or not belongs_to(e, home)]
-        if len(rest) == len(entries):
-            shown = quoted(job)[1:-1]  # whatever was typed, on one short line
-            raise UserError(f"{shown} is not scheduled in the {open_target(home.crontab).name}")
-        return rest
-
-    # Asked before anything is locked, so that a misspelt home is not half made.
-    without(read_entries(open_target(home.crontab).read() or b""))
-    change = _change(home, without, dry_run)
-    if not dry_run:
-        remember_schedule(home, job)
-    removed = [old.expression for old in entries_in(change.before, home, job)]
-    if as_json:
-        from maejobs.cli.output import print_json
-
-        print_json({"job": job, "removed": removed, "written": not dry_run})
-        return
-    for expression in removed:
-        click.echo(f"{'would unschedule' if dry_run else 'unscheduled'} {job}: {expression}")
-    if dry_run:
-        _print_dry(change)
+        print_dry_run(change)
 
 
 def _text_of(home: Home, job: str, expression: str | None) -> str:
@@ -189,15 +150,6 @@ def _with(entries: Sequence[Entry], new: Entry, home: Home, also: bool) -> list[
         for e in entries
         if e is replaced[0] or not any(e is other for other in replaced)
     ]
-
-
-def _change(home: Home, build: Build, dry_run: bool) -> Change:
-    return change_table(
-        open_target(home.crontab),
-        lambda table: replace_entries(table, build(read_entries(table))),
-        home.crontab_backups_dir,
-        dry_run,
-    )
 
 
 def _shipped_job(home: Home, job: str) -> "Job":
@@ -240,8 +192,3 @@ def _told(job: str, before: Sequence[Entry], after: Sequence[Entry], expression:
     if not before:
         return f"scheduled {job}: {expression}"
     return f"rescheduled {job}: {', '.join(olds)} → {', '.join(news)}"
-
-
-def _print_dry(change: Change) -> None:
-    click.echo(visible(change.diff()), nl=False)
-    click.echo("(dry run: nothing was written)")

@@ -4,7 +4,12 @@ from collections.abc import Sequence
 
 import click
 
-from maejobs.cli.entries import command_of, refuse_anothers_home
+from maejobs.cli.entries import (
+    backups_of,
+    command_of,
+    refuse_anothers_home,
+    tell_backup_elsewhere,
+)
 from maejobs.cli.options import (
     HomeCommand,
     HomeGroup,
@@ -69,7 +74,10 @@ def remove_command(dry_run: bool) -> None:
     entries = read_entries(open_target(home.crontab).read() or b"")
     if not any(is_reconcile(entry, home) for entry in entries):
         existing_home()  # a misspelt one is told; lines of one that was deleted can be taken out
-    _tell(_change(home, [], dry_run), "cron does not call `reconcile`", dry_run)
+    change = _change(home, [], dry_run)
+    if not dry_run:
+        tell_backup_elsewhere(home)
+    _tell(change, "cron does not call `reconcile`", dry_run)
 
 
 def _lines(home: Home) -> list[Entry]:
@@ -100,7 +108,7 @@ def _change(home: Home, lines: Sequence[Entry], dry_run: bool) -> Change:
         others = [entry for entry in entries if not is_reconcile(entry, home)]
         return replace_entries(table, [*others, *lines])
 
-    return change_table(open_target(home.crontab), build, home.crontab_backups_dir, dry_run)
+    return change_table(open_target(home.crontab), build, backups_of(home), dry_run)
 
 
 def _tell(change: Change, what: str, dry_run: bool) -> None:

@@ -11,10 +11,10 @@ from databases import change, configure, is_postgresql, locked, take_away
 from private_cron import PrivateCron, private_cron  # noqa: F401 (a fixture)
 from recorded_runs import NIGHT, a_run
 
-from maejobs.cron.block import read_entries
+from maejobs.cron.block import Entry, read_entries, replace_entries
 from maejobs.cron.dialect import Dialect
 from maejobs.rundb.database import open_database
-from maejobs.rundb.queries import newest_runs
+from maejobs.rundb.queries import job_rows, newest_runs
 from maejobs.rundb.record import write_run
 from maejobs.rundb.run import SUCCEEDED
 from maejobs.shipped import shipped
@@ -253,6 +253,43 @@ def test_one_home_under_two_spellings_is_one_home(home, write_job, inside, tmp_p
     inside("schedule", "quick", "0 3 * * *", "--home", str(link))
     inside("schedule", "quick", "0 4 * * *", "--home", f"{home.root}/../{home.root.name}")
     assert expressions(home) == ["0 4 * * *"]
+
+
+def test_one_of_several_entries_can_be_taken_out(home, write_job, inside):
+    write_job("quick", QUICK)
+    for expression in ("0 2 * * *", "0 14 * * *", "@daily"):
+        inside("schedule", "quick", expression, "--also")
+    done = inside("unschedule", "quick", "0  14 * * *", "--json")
+    told = {"removed": ["0 14 * * *"], "left": ["0 2 * * *", "@daily"]}
+    assert json.loads(done.stdout) == {"job": "quick", "written": True, **told}
+    assert expressions(home) == ["0 2 * * *", "@daily"]
+    other = inside("unschedule", "quick", "0 3 * * *")
+    why = """quick is not scheduled at '0 3 * * *'; it is at "0 2 * * *", "@daily\""""
+    assert (other.returncode, other.stderr) == (2, f"maejobs: {why}\n")
+    unquoted = inside("unschedule", "quick", "0", "2", "*", "*", "*")
+    assert (unquoted.returncode, "quote the expression" in unquoted.stderr) == (2, True)
+    with open_database(home) as engine:
+        assert job_rows(engine)["quick"].schedule == "0 2 * * *\n@daily"
+    assert inside("unschedule", "quick").stdout.count("unscheduled quick") == 2
+
+
+def test_a_home_that_was_deleted_is_not_made_anew_to_unschedule(
+    home, inside, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    table, gone = tmp_path / "tab", tmp_path / "gone"
+    entry = Entry("quick", "0 2 * * *", f"/opt/maejobs exec quick --home {gone}")
+    before = replace_entries(b"# mine\n", [entry])
+    table.write_bytes(before)
+    done = inside("unschedule", "quick", "--home", str(gone), "--crontab", str(table))
+    assert (done.returncode, gone.exists()) == (0, False)
+    assert table.read_bytes() == b"# mine\n"
+    (kept,) = tmp_path.glob("state/maejobs/crontab-backups/file-*/*.crontab")
+    assert kept.read_bytes() == before
+    place = kept.parents[1]
+    assert done.stderr == (
+        f"maejobs: {gone} is not there; the crontab from before is below {place}\n"
+    )
 
 
 def test_unscheduling_gives_back_the_bytes_from_before(home, write_job, inside):

@@ -29,7 +29,8 @@ def ours(table: Path) -> list[tuple[str, str]]:
     return [(entry.job, entry.expression) for entry in read_entries(table.read_bytes())]
 
 
-def test_the_lines_of_a_home_that_was_deleted_can_be_taken_out(inside, tmp_path):
+def test_the_lines_of_a_home_that_was_deleted_can_be_taken_out(inside, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     gone, table = tmp_path / "gone", tmp_path / "tab"
     options = ("--home", str(gone), "--crontab", str(table))
     (gone / "jobs.d").mkdir(parents=True, mode=0o700)
@@ -39,8 +40,8 @@ def test_the_lines_of_a_home_that_was_deleted_can_be_taken_out(inside, tmp_path)
     assert ours(table) == LINES
     shutil.rmtree(gone)
     assert inside("watch", "remove", *options).returncode == 0
-    assert table.read_bytes() == FOREIGN
-    shutil.rmtree(gone)
+    assert (table.read_bytes(), gone.exists()) == (FOREIGN, False)
+    assert len(list(tmp_path.glob("state/maejobs/crontab-backups/file-*/*"))) == 1
     misspelt = inside("watch", "remove", *options)
     assert (misspelt.returncode, gone.exists()) == (2, False)
     assert f"no home at {gone}; `maejobs init` makes it" in misspelt.stderr
