@@ -55,6 +55,12 @@ def _some_time(duration: timedelta) -> timedelta:
     return duration
 
 
+def _a_minute(duration: timedelta) -> timedelta:
+    if duration < timedelta(minutes=1):
+        raise ValueError("must be at least 1m: cron starts a run at some time within its minute")
+    return duration
+
+
 def _not_zero(duration: timedelta) -> timedelta:
     if not duration:  # no slot could be in time
         raise ValueError("must be more than 0s, or be left out")
@@ -151,7 +157,7 @@ class Job(BaseModel):
     infrastructure_retries: Annotated[int, Field(ge=0, le=20)] = 2
     retry: list[Retried] = list(TRIED_AGAIN)
     retry_delay: Duration = timedelta(minutes=1)
-    late_after: Duration = timedelta(minutes=10)
+    late_after: Annotated[Duration, AfterValidator(_a_minute)] = timedelta(minutes=10)
     catch_up: Literal["none", "latest"] = "none"
     catch_up_within: Annotated[Duration, AfterValidator(_not_zero)] = timedelta(hours=12)
     env: dict[Variable, Argument] = {}

@@ -90,11 +90,11 @@ def test_a_run_knows_the_code_that_ran_it(home, write_job, maejobs):
 
 
 def test_a_run_by_hand_after_the_night_does_not_make_it_look_late(home, write_job, maejobs):
-    write_job("nightly", 'command = ["true"]\nlate_after = "0s"')
+    write_job("nightly", 'command = ["true"]\nlate_after = "1m"')
     soon = datetime.now().astimezone() + timedelta(minutes=1)
     assert maejobs("schedule", "nightly", f"{soon.minute} * * * *").returncode == 0
-    # The home's clock goes on by two minutes, so that a slot has come since it was scheduled.
-    configure(home, 'crontab = "crontab"\nclock_shift = 120\n')
+    # The home's clock goes on by four minutes, so that a slot has come since it was scheduled.
+    configure(home, 'crontab = "crontab"\nclock_shift = 240\n')
     assert maejobs("exec", "nightly").returncode == 0
     assert maejobs("run", "nightly").returncode == 0
     (status,) = json.loads(maejobs("status", "--json").stdout)

@@ -132,6 +132,12 @@ MAEJOBS_HOME = "/elsewhere"
     ]
 
 
+@pytest.mark.parametrize("text", ['"0s"', '"59s"', "0", "59.9"])
+def test_no_slot_is_late_within_its_own_minute(text):
+    why = "late_after: must be at least 1m: cron starts a run at some time within its minute"
+    assert problems_of(GOOD + f"late_after = {text}\n") == [(2, why)]
+
+
 def test_a_class_of_failures_that_is_none_is_answered_with_the_nearest_one():
     assert problems_of(GOOD + 'retry = [\n  "signal",\n  "oomkilled",\n]\n') == [
         (2, "retry[1]: 'oomkilled' is no class of failures; did you mean oom_killed?")
