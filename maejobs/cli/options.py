@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from maejobs.cron.target import OTHER_USER, SYSTEM
+from maejobs.cron.target import OTHER_USER, SYSTEM, USER
 from maejobs.errors import MaejobsError, UserError
 from maejobs.home import Home, crontab_spec, open_home
 from maejobs.privilege import become, owner_of
@@ -127,6 +127,7 @@ def table_options(command: F) -> F:
             expose_value=False,
             callback=_remember_crontab,
             help="The table: user, user:NAME, system (/etc/cron.d/maejobs) or a file.",
+            shell_complete=_complete_table,
         ),
     ):
         command = option(command)
@@ -180,6 +181,14 @@ def _complete_directory(
     _ctx: click.Context, _param: click.Parameter, word: str
 ) -> list[CompletionItem]:
     return [CompletionItem(word, type="dir")]
+
+
+def _complete_table(
+    _ctx: click.Context, _param: click.Parameter, word: str
+) -> list[CompletionItem]:
+    """Files, and the words for other tables: these last, for bash forgets those before files."""
+    words = [name for name in (USER, OTHER_USER, SYSTEM) if name.startswith(word)]
+    return [CompletionItem(word, type="file"), *map(CompletionItem, words)]
 
 
 def _complete_job(ctx: click.Context, _param: click.Parameter, word: str) -> list[CompletionItem]:

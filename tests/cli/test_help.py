@@ -210,6 +210,7 @@ def test_commands_jobs_and_runs_complete(home, write_job):
     ]
     assert complete(home.root, "maejobs schedule --dr", 2) == ["--dry-run"]
     assert complete(home.root, "maejobs keep ro", 2) == ["rotate"]
+    assert complete(home.root, "maejobs list --crontab s", 3) == ["s", "system"]  # "s": a file, too
 
 
 def test_completing_in_a_broken_home_says_nothing(home, tmp_path):
