@@ -16,16 +16,17 @@ from maejobs.cli.streams import is_unread
 from maejobs.cli.text import visible
 from maejobs.cron.describe import describe
 from maejobs.cron.dialect import Dialect, dialect_of
-from maejobs.cron.fires import fires
+from maejobs.cron.fires import fires, zone_called
 from maejobs.cron.grammar import BadExpression, Expression, parse_expression
 from maejobs.cron.surprises import crowd_of, surprises_of
 from maejobs.cron.target import SYSTEM
 from maejobs.cron.wakeup import MINUTE
-from maejobs.errors import EXIT_USAGE, MaejobsError, UserError
+from maejobs.errors import EXIT_USAGE, MaejobsError, UserError, quoted
 from maejobs.home import Home
 
 SHOWN_FIRES = 5
 FIRST_YEAR = 1970
+EXAMPLE_RULE = "CET-1CEST,M3.5.0,M10.5.0/3"
 MOST_FIRES = 5_000_000  # in a window: nine years of each minute, and 200 MB
 
 
@@ -36,7 +37,11 @@ MOST_FIRES = 5_000_000  # in a window: nine years of each minute, and 200 MB
     type=click.Choice([d.value for d in Dialect]),
     help="Whose grammar (default: the home's).",
 )
-@click.option("--timezone", metavar="ZONE", help="The zone to fire in (default: cron's).")
+@click.option(
+    "--timezone",
+    metavar="ZONE",
+    help="The zone to fire in: its name or its POSIX rule (default: cron's).",
+)
 @click.option("--from", "start", metavar="ISO", help="With --until: all fires from here on.")
 @click.option("--until", metavar="ISO", help="Up to here, exclusive.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, an object a line.")
@@ -178,12 +183,11 @@ def _texts(expressions: Iterable[str]) -> Iterator[str]:
 
 
 def _zone(name: str) -> tzinfo:
-    from zoneinfo import ZoneInfo
-
     try:
-        return ZoneInfo(name)
-    except (OSError, ValueError, KeyError):
-        raise UserError(f"--timezone: no zone is called {visible(name)}") from None
+        return zone_called(name)
+    except ValueError:
+        told = f"no zone is called {quoted(name)}, and it is no rule such as {EXAMPLE_RULE}"
+        raise UserError(f"--timezone: {told}") from None
 
 
 def _window(start: str | None, until: str | None, zone: tzinfo) -> tuple[datetime, datetime] | None:

@@ -59,7 +59,7 @@ def _first_zone(*names: str) -> tzinfo:
     for name in filter(None, (name.removeprefix(":") for name in names)):
         try:
             if not name.startswith("/"):
-                return _zone_called(name)
+                return zone_called(name)
             file = Path(name).resolve()
             _, _, key = str(file).rpartition("zoneinfo/")
             if key and not key.startswith("/"):
@@ -71,8 +71,8 @@ def _first_zone(*names: str) -> tzinfo:
     return UTC
 
 
-def _zone_called(name: str) -> tzinfo:
-    """As the C library reads `TZ`: a zone's name, else its rule. Raises ValueError."""
+def zone_called(name: str) -> tzinfo:
+    """As the C library reads `TZ`: a zone's name, else its rule. Raises ValueError for neither."""
     from zoneinfo import ZoneInfo
 
     try:

@@ -28,6 +28,13 @@ def test_all_fires_of_a_window_are_told_as_epoch_seconds(inside):
     assert json.loads(done.stdout)["fires"] == [1774746000]  # 03:00, after the gap
 
 
+def test_a_zone_may_be_told_by_its_rule(inside):
+    rule = "CET-1CEST,M3.5.0,M10.5.0/3"
+    day = ("--from", "2026-03-29", "--until", "2026-03-30", "--timezone", rule)
+    done = inside("check", "30 2 * * *", *day, "--json")
+    assert json.loads(done.stdout)["fires"] == [1774746000]  # as in Berlin
+
+
 def test_a_window_of_more_fires_than_there_is_room_for_is_refused(inside, monkeypatch):
     monkeypatch.setattr(check, "MOST_FIRES", 48)
     hours = ("check", "*/30 * * * *", "--from", "2026-01-01", "--until")
@@ -79,6 +86,8 @@ def test_bad_options_are_one_line(inside):
     for options in (
         ["--timezone", "Mars/X"],
         ["--timezone", ""],
+        ["--timezone", "EST5EDT,M3"],
+        ["--timezone", "A\nB"],
         ["--from", "soon", "--until", "x"],
         ["--from", "x"],
         ["--from", "0001-01-01", "--until", "2026-01-01"],
