@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from typing import IO
 
 from maejobs.cron.dialect import host_dialect
 from maejobs.cron.lines import LONGEST_COMMAND, Kind, parse_lines
@@ -21,22 +22,25 @@ COMPLAINT = re.compile(r'^"[^"\n]*":(?P<line>\d+): (?P<words>.*)$', re.MULTILINE
 
 
 def call_crontab(
-    *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None
+    *arguments: str, stdin: bytes | None = None, environment: Mapping[str, str] | None = None
 ) -> Listing:
     """What `crontab ARGUMENTS` printed and returned; `environment` adds to ours.
 
     It inherits the lock that we hold: should we be killed, nobody else reads the table before it
-    has finished. Raises TargetError where it is missing, hangs or is killed.
+    has finished. What it reads is a file without a name: of a pipe it would then install what had
+    come through, or nothing, and a file in /tmp would stay. Raises TargetError where it is missing,
+    hangs or is killed.
     """
     import os
     import signal
     import subprocess
 
     words = " ".join(("crontab", *arguments))
+    given = None if stdin is None else _unnamed_file(stdin)
     try:
         done = subprocess.run(
             ["crontab", *arguments],
-            input=stdin,
+            stdin=given or subprocess.DEVNULL,
             env={**os.environ, **(environment or {})},
             capture_output=True,
             pass_fds=held_descriptors(),
@@ -50,9 +54,29 @@ def call_crontab(
         ) from error
     except OSError as error:
         raise TargetError(f"`crontab` cannot be run: {error.strerror}") from error
+    finally:
+        if given:
+            given.close()
     if done.returncode < 0:
         raise TargetError(f"`{words}` was killed by {signal.Signals(-done.returncode).name}")
     return Listing(done.stdout, done.stderr, done.returncode)
+
+
+def _unnamed_file(content: bytes) -> IO[bytes]:
+    """A file to read `content` from, gone with the last who has it open. Raises TargetError."""
+    import tempfile
+
+    try:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
+        try:
+            file.write(content)
+            file.seek(0)
+        except OSError:
+            file.close()
+            raise
+    except OSError as error:
+        raise TargetError(f"no temporary file can be written: {error.strerror}") from error
+    return file
 
 
 def words_of(listing: Listing) -> str:
@@ -92,7 +116,6 @@ def check_on_host(table: bytes) -> None:
     Raises TableRejected in the checker's own words, TargetError if the checker cannot run.
     """
     import shutil
-    import tempfile
 
     if shutil.which("crontab") is None:
         return
@@ -104,10 +127,7 @@ def check_on_host(table: bytes) -> None:
         option = "-n"
     else:
         return
-    with tempfile.NamedTemporaryFile(prefix="maejobs-crontab-") as file:
-        file.write(table)
-        file.flush()
-        done = call_crontab(option, file.name)
+    done = call_crontab(option, "-", stdin=table)  # of a pipe, cronie's would always fail
     if done.status != 0:
         raise_rejection(done, table)
         raise TargetError(f"`crontab {option}` could not check the table: {words_of(done)}")

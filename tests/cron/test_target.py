@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,23 @@ def host(tmp_path, monkeypatch):
         return tmp_path
 
     return put
+
+
+def test_a_crontab_gets_its_whole_table_though_we_are_killed_meanwhile(host):
+    """Of a pipe it would take what had come through for all, and install that."""
+    place = host("""[ "$1" = - ] && { kill -9 $PPID; sleep 0.1; cat > part; mv part installed; }""")
+    table = b"# %s\n" % (b"x" * 99) * 2000  # more than a pipe holds
+    code = "import sys; from maejobs.cron.host import call_crontab as call; "
+    code += "call('-', stdin=sys.stdin.buffer.read())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=table, env=os.environ | {"TMPDIR": str(place)}
+    )
+    assert done.returncode == -9
+    give_up = time.monotonic() + 20
+    while not (place / "installed").exists() and time.monotonic() < give_up:
+        time.sleep(0.02)
+    assert (place / "installed").read_bytes() == table
+    assert {path.name for path in place.iterdir()} == {"crontab", "installed"}
 
 
 def test_open_target_tells_the_user_from_a_file(tmp_path):
