@@ -63,10 +63,16 @@ def edit_command(yes: bool, dry_run: bool) -> None:
     Example:
       EDITOR=nano maejobs edit
     """
+    from maejobs.cron.desk import rescue_broken_off
     from maejobs.cron.dialect import dialect_of
     from maejobs.cron.editor import Decision, edit_table
 
     home = current_home()
+    target = open_target(home.crontab)
+    if not dry_run:
+        for place in rescue_broken_off(target, target.read() or b"", home.crontab_backups_dir):
+            told = f"an edit of the {target.name} was broken off; its text is in {place}"
+            click.echo(f"maejobs: {visible(told)}", err=True)
 
     def decide(change: "Change", doubts: list[str]) -> Decision:
         click.echo(visible(change.diff()), nl=False)
@@ -77,7 +83,7 @@ def edit_command(yes: bool, dry_run: bool) -> None:
         return {"y": Decision.INSTALL, "e": Decision.EDIT, "n": Decision.GIVE_UP}[_answer()]
 
     change = edit_table(
-        open_target(home.crontab),
+        target,
         _edit,
         _ask_again,
         decide,
@@ -103,14 +109,20 @@ def _answer() -> str:
 
 
 def _edit(file: Path) -> None:
-    # Ctrl-C is the editor's, as long as it runs; a handler, unlike SIG_IGN, is not inherited.
-    before = signal.signal(signal.SIGINT, lambda *_: None)
+    # Ctrl-C is the editor's, as long as it runs, and its end is awaited whatever comes, for it may
+    # still save. A handler, unlike SIG_IGN, is not inherited.
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda n, _: came.append(n)) for number in numbers}
     try:
         click.edit(filename=str(file))
     except click.ClickException as error:  # the editor is missing, or failed
         raise UserError(error.format_message()) from error
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if ends := [number for number in came if number != signal.SIGINT]:
+        raise UserError(f"stopped by {signal.Signals(ends[0]).name}; nothing was installed")
 
 
 def _ask_again(problem: str) -> bool:

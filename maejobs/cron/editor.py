@@ -1,14 +1,11 @@
 """Editing a table by hand as `crontab -e` does, but telling what is wrong and losing no text."""
 
-import shutil
-import tempfile
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 
-from maejobs import clock
-from maejobs.cron.backups import STAMP
 from maejobs.cron.block import ENCODING, ERRORS, read_entries
+from maejobs.cron.desk import set_desk
 from maejobs.cron.dialect import Dialect
 from maejobs.cron.doubts import doubts_of
 from maejobs.cron.grammar import BadExpression, expression_of, parse_expression
@@ -16,10 +13,6 @@ from maejobs.cron.install import Change, change_table, unless_changed
 from maejobs.cron.repair import lay_out
 from maejobs.cron.target import TableRejected, Target, Unfaithful
 from maejobs.errors import UserError
-from maejobs.files import FILE_MODE, make_private_directory, write_atomically
-from maejobs.privilege import acting_as, owner_of
-
-KEPT_SUFFIX = ".edited"
 
 
 class Decision(StrEnum):
@@ -56,20 +49,17 @@ def edit_table(
     TargetError. Whatever is raised, a changed text stays in a file that a note of it names.
     """
     before = target.read()
-    directory = Path(tempfile.mkdtemp(prefix="maejobs-crontab-"))
-    file = directory / "crontab"  # the name by which editors know the syntax
+    desk = set_desk(target, before or b"")
     try:
-        file.touch(FILE_MODE)
-        file.write_bytes(before or b"")
-        change = _edit_until_decided(target, before, file, edit, ask_again, decide, dialect)
+        change = _edit_until_decided(target, before, desk.file, edit, ask_again, decide, dialect)
         if not change.is_empty:
             build = unless_changed(target, before, change.after)
             change = change_table(target, build, backups_dir, dry_run)
     except BaseException as error:  # Ctrl-C too: nobody's text shall be lost
-        if place := _rescue(file, before, None if dry_run else backups_dir):
+        if place := desk.rescue(before or b"", None if dry_run else backups_dir):
             error.add_note(f"{target.name} was left as it is; your text is in {place}")
         raise
-    shutil.rmtree(directory)
+    desk.clear()
     return None if change.is_empty else change
 
 
@@ -139,25 +129,3 @@ def _refuse(kind: type[TableRejected], number: int, raw: bytes, dialect: Dialect
     except BadExpression as error:
         column = line.index(expression) + error.column + 1
         raise kind(str(error), number, column) from error
-
-
-def _rescue(file: Path, before: bytes | None, backups_dir: Path | None) -> Path | None:
-    """Where a changed text is kept: among the backups, or else where it is; None: unchanged."""
-    try:
-        text = file.read_bytes()
-    except OSError:
-        shutil.rmtree(file.parent, ignore_errors=True)
-        return None
-    kept: Path | None = None
-    if text != (before or b""):
-        if backups_dir is None:
-            return file
-        kept = backups_dir / (clock.now().strftime(STAMP) + KEPT_SUFFIX)
-        try:
-            with acting_as(owner_of(backups_dir)):  # root may be at another's home
-                make_private_directory(backups_dir)
-                write_atomically(kept, text)
-        except OSError:
-            return file
-    shutil.rmtree(file.parent, ignore_errors=True)
-    return kept

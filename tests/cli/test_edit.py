@@ -1,5 +1,6 @@
 """edit: `$EDITOR` on the table, and a bad table is not installed."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -135,11 +136,12 @@ def test_our_lines_are_read_in_the_homes_dialect(home, table, write_job, inside,
     assert (done.returncode, "busybox knows Sunday as 0 only" in done.stderr) == (2, True)
 
 
-def test_a_dry_run_shows_the_change_and_writes_nothing(table, maejobs, script, snapshot):
+def test_a_dry_run_shows_the_change_and_writes_nothing(table, maejobs, script, snapshot, tmp_path):
     before = snapshot()
     good = maejobs("edit", "--dry-run", EDITOR=script("""echo '5 4 * * * /bin/x' >> "$1" """))
     assert "+5 4 * * * /bin/x" in good.stdout
-    bad = maejobs("edit", "--dry-run", EDITOR=script("""echo 'nonsense' >> "$1" """))
+    bad = script("""echo 'nonsense' >> "$1" """)
+    bad = maejobs("edit", "--dry-run", EDITOR=bad, TMPDIR=str(tmp_path))
     assert bad.returncode == 2
     assert snapshot() == before
 
@@ -171,7 +173,7 @@ def test_an_editor_that_takes_the_file_away_is_told_and_leaves_nothing(
     done = maejobs("edit", EDITOR="rm -f", TMPDIR=str(tmp_path))
     told = "maejobs: the editor left no text (it took the file away); nothing was installed\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
-    assert list(tmp_path.glob("maejobs-crontab-*")) == []
+    assert list(tmp_path.glob("maejobs-edit-*")) == []
     assert snapshot() == before
 
 
@@ -182,6 +184,30 @@ def test_a_change_behind_ones_back_is_not_overwritten(home, table, maejobs, scri
     assert "changed by somebody else" in done.stderr
     assert table.read_bytes() == b"1 1 * * * /bin/theirs\n"
     assert kept_texts(home) == [b"2 2 * * * /bin/x\n"]
+
+
+@pytest.mark.parametrize(("killed_by", "code"), [("TERM", 2), ("HUP", 2), ("KILL", -9)])
+def test_a_kill_while_an_editor_runs_costs_no_text(
+    home, table, maejobs, script, tmp_path, killed_by, code
+):
+    editor = script(f"""kill -{killed_by} $PPID; sleep 0.1; echo '2 2 * * * /bin/x' > "$1" """)
+    done = maejobs("edit", EDITOR=editor, TMPDIR=str(tmp_path))
+    assert done.returncode == code
+    assert table.read_bytes() == GOOD
+    if killed_by == "KILL":
+        (draft,) = tmp_path.glob("maejobs-edit-*/crontab")
+        give_up = time.monotonic() + 20
+        while draft.read_bytes() == GOOD and time.monotonic() < give_up:
+            time.sleep(0.02)
+        told = maejobs("edit", EDITOR="true", TMPDIR=str(tmp_path)).stderr
+        assert "was broken off; its text is in " in told
+    else:
+        assert f"stopped by SIG{killed_by}; nothing was installed" in done.stderr
+        told = done.stderr
+    (kept,) = home.crontab_backups_dir.glob("*.edited")
+    assert str(kept) in told
+    assert kept.read_bytes() == b"2 2 * * * /bin/x\n"
+    assert list(tmp_path.glob("maejobs-edit-*")) == []
 
 
 def test_half_a_block_is_refused(table, maejobs, script):

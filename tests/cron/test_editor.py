@@ -125,7 +125,7 @@ def test_where_there_is_no_room_the_text_stays_where_it_is(target, edit, monkeyp
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("maejobs.cron.editor.write_atomically", full)
+    monkeypatch.setattr("maejobs.cron.desk.write_atomically", full)
     monkeypatch.setattr("maejobs.cron.backups.write_atomically", full)
     with pytest.raises(MaejobsError, match="No space") as caught:
         edit(NEW)
