@@ -13,6 +13,7 @@ from maejobs.cli.text import visible
 from maejobs.cron.block import Entry, exec_command, read_entries, replace_entries
 from maejobs.cron.dialect import Dialect, dialect_of
 from maejobs.cron.install import Change, change_table
+from maejobs.cron.repair import lay_out
 from maejobs.cron.schedule import belongs_to
 from maejobs.cron.target import OTHER_USER, SYSTEM, open_target
 from maejobs.errors import MaejobsError, UserError
@@ -111,6 +112,17 @@ def tell_backup_elsewhere(home: Home) -> None:
     if not home.root.is_dir():
         told = f"{home.root} is not there; the crontab from before is below {backups_of(home)}"
         click.echo(f"maejobs: {visible(told)}", err=True)
+
+
+def tell_strays(table: bytes, home: Home, job: str) -> None:
+    """Warn of what starts the job besides the block, which `schedule` and `unschedule` leave."""
+    for line in lay_out(table, lambda entry: True).ours:
+        if not line.inside and line.entry.job == job and belongs_to(line.entry, home):
+            told = (
+                f"line {line.number} of the crontab starts {job} from outside our block; `maejobs "
+                f"apply {job}` fetches it in, `maejobs edit` takes it out"
+            )
+            click.echo(f"maejobs: {told}", err=True)
 
 
 def _executable() -> Path:

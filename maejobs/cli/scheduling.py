@@ -13,6 +13,7 @@ from maejobs.cli.entries import (
     print_dry_run,
     refuse_anothers_home,
     remember_schedule,
+    tell_strays,
 )
 from maejobs.cli.options import (
     QUOTE_IT,
@@ -100,6 +101,7 @@ def schedule_command(
         if not change.is_empty:
             remember_schedule(home, job)
         _warn_without_daemon(home)
+    tell_strays(change.after, home, job)
     before, after = (entries_in(table, home, job) for table in (change.before, change.after))
     if as_json:
         from maejobs.cli.output import print_json

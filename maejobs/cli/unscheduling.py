@@ -10,6 +10,7 @@ from maejobs.cli.entries import (
     print_dry_run,
     remember_schedule,
     tell_backup_elsewhere,
+    tell_strays,
 )
 from maejobs.cli.options import (
     QUOTE_IT,
@@ -52,7 +53,10 @@ def unschedule_command(job: str, expression: str | None, dry_run: bool, as_json:
         return [entry for entry in entries if entry not in gone]
 
     # Asked before anything is locked, so that a misspelt home is not half made.
-    without(read_entries(open_target(home.crontab).read() or b""))
+    table = open_target(home.crontab).read() or b""
+    entries = read_entries(table)
+    tell_strays(table, home, job)
+    without(entries)
     change = change_entries(home, without, dry_run)
     if not dry_run:
         tell_backup_elsewhere(home)

@@ -255,6 +255,24 @@ def test_one_home_under_two_spellings_is_one_home(home, write_job, inside, tmp_p
     assert expressions(home) == ["0 4 * * *"]
 
 
+def test_a_line_of_the_job_outside_the_block_is_told(home, write_job, inside):
+    write_job("quick", QUICK)
+    inside("schedule", "quick", "0 2 * * *")
+    table = Path(home.crontab)
+    line = table.read_bytes().splitlines()[1]
+    table.write_bytes(line + b"\n")
+    told = (
+        "maejobs: line 1 of the crontab starts quick from outside our block; "
+        "`maejobs apply quick` fetches it in, `maejobs edit` takes it out\n"
+    )
+    for arguments in (["schedule", "quick", "0 3 * * *"], ["unschedule", "quick"]):
+        done = inside(*arguments)
+        assert (done.returncode, done.stderr) == (0, told)
+    done = inside("unschedule", "quick")
+    assert (done.returncode, done.stderr.startswith(told)) == (2, True)
+    assert table.read_bytes() == line + b"\n"
+
+
 def test_one_of_several_entries_can_be_taken_out(home, write_job, inside):
     write_job("quick", QUICK)
     for expression in ("0 2 * * *", "0 14 * * *", "@daily"):
