@@ -21,6 +21,7 @@ KEYS: dict[str, tuple[type, ...]] = {
     "dialect": (str,),
     "notify": (dict,),
 }
+WRITTEN = {str: "a text in quotes", int: "a number of seconds", dict: "a table, [notify]"}
 
 
 @dataclass(frozen=True)
@@ -202,11 +203,13 @@ def _read_config(path: Path) -> dict[str, Any]:
 
             near = get_close_matches(key, KEYS, 1)
             hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(KEYS)}"
-            raise UserError(f"{path}: unknown key {key}{hint}")
+            raise UserError(f"{path}: unknown key {quoted(key)[1:-1]}{hint}")
+        # There may be a password in the address.
+        told = key if key == "database_url" else f"{key} = {quoted(value)}"
         if not isinstance(value, KEYS[key]) or isinstance(value, bool):
-            raise UserError(f"{path}: {key} = {value!r} has the wrong type")
+            raise UserError(f"{path}: {told} has the wrong type; write {WRITTEN[KEYS[key][0]]}")
         if isinstance(value, str) and "\0" in value:
-            raise UserError(f"{path}: {key} = {value!r} holds a NUL, which no path or address can")
+            raise UserError(f"{path}: {told} holds a NUL, which no path or address can")
     if not abs(config.get("clock_shift", 0)) <= LARGEST_SHIFT_SECONDS:
         raise UserError(f"{path}: clock_shift = {config['clock_shift']} is not within a century")
     return config

@@ -96,21 +96,26 @@ def _verdict(
     try:
         parsed = parse_expression(text, dialect)
     except BadExpression as error:
-        return told | {
-            "valid": False,
-            "code": error.code.value,
-            "reason": error.reason,
-            "field": error.field,
-            "column": error.column,
-            "mended": error.mended,
-            "warnings": [],
-            "description": None,
-            "pointed": error.pointed(),
-        }
+        return (
+            told
+            | {
+                "valid": False,
+                "code": error.code.value,
+                "reason": error.reason,
+                "field": error.field,
+                "column": error.column,
+                "mended": error.mended,
+                "warnings": [],
+                "description": None,
+                "pointed": error.pointed(),
+                "next": [],
+            }
+            | ({"fires": []} if window else {})
+        )
     now = clock.now()
     told |= {"valid": True, "code": None, "reason": None, "field": None, "column": None}
     warnings = [*surprises_of(parsed, now, zone), *crowd_of(parsed, lines, now, zone)]
-    told |= {"mended": None, "warnings": warnings}
+    told |= {"mended": None, "warnings": warnings, "pointed": None}
     told["description"] = describe(parsed)
     told["next"] = [
         at.astimezone(zone).isoformat() for at in islice(fires(parsed, now, zone), SHOWN_FIRES)

@@ -41,7 +41,7 @@ def jobs_command(as_json: bool) -> int:
         if problems := problems_of(home, job):
             bad[name] = "\n".join(problems)
     if as_json:
-        told = {job.name: _as_dict(home, job) for job in good}
+        told = {job.name: _as_dict(home, job) | {"problem": None} for job in good}
         for name, text in bad.items():
             told[name] = told.get(name, {"name": name}) | {"problem": text}
         print_json(list(told.values()))

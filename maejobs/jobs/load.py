@@ -144,9 +144,8 @@ def _paths(content: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tup
 def explain(detail: Any, model: type[BaseModel]) -> str:
     """What is wrong, by one of pydantic's `errors()`, with a table that is to be a `model`."""
     location = [part for part in detail["loc"] if part != "[key]"]
-    place = "".join(
-        f"[{part}]" if isinstance(part, int) else f".{part}" for part in location
-    ).lstrip(".")
+    named = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    place = quoted(named.lstrip("."))[1:-1]  # a key may hold line breaks
     kind, context = detail["type"], detail.get("ctx", {})
     if location[0] == "env" and detail["loc"][-1] != "[key]" and is_secret(str(location[-1])):
         # What is wrong with a job file stands in the record, and goes out with an alert.

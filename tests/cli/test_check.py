@@ -28,6 +28,15 @@ def test_all_fires_of_a_window_are_told_as_epoch_seconds(inside):
     assert json.loads(done.stdout)["fires"] == [1774746000]  # 03:00, after the gap
 
 
+def test_every_verdict_has_the_same_keys(inside):
+    window = ("--from", "2026-03-29", "--until", "2026-03-30")
+    for options in ((), window):
+        printed = inside("check", "0 2 * * *", "0 2 * 13 *", "--json", *options).stdout
+        good, bad = map(json.loads, printed.splitlines())
+        assert good.keys() == bad.keys()
+        assert (good["pointed"], bad["next"]) == (None, [])
+
+
 def test_a_zone_may_be_told_by_its_rule(inside):
     rule = "CET-1CEST,M3.5.0,M10.5.0/3"
     day = ("--from", "2026-03-29", "--until", "2026-03-30", "--timezone", rule)

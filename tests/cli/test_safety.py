@@ -228,7 +228,7 @@ def test_a_nul_in_the_configuration_is_bad_input(home, inside, key):
     done = inside("list")
 
     assert done.returncode == 2
-    assert f"{home.config_file}: {key} = 'x\\x00y' holds a NUL" in done.stderr
+    assert "holds a NUL, which no path or address can" in done.stderr
 
 
 def test_a_link_among_the_runs_leads_nothing_out_of_the_home(home, inside, tmp_path):

@@ -182,6 +182,11 @@ def test_a_table_that_asks_for_nothing_or_too_much_is_refused():
     ]
 
 
+def test_a_key_with_a_line_break_is_told_in_one_line():
+    ((_, text),) = problems_of(GOOD + '"a\\nb" = 1\n')
+    assert text.startswith(r"unknown key a\nb; known keys: ")
+
+
 def test_a_missing_command_and_a_name_of_its_own_are_both_reported():
     assert problems_of('summary = "x"\nname = "other"\n') == [
         (1, "command is missing"),
