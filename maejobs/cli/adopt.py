@@ -9,6 +9,7 @@ from maejobs import clock
 from maejobs.cli.entries import (
     command_of,
     entries_in,
+    print_dry_run,
     refuse_anothers_home,
     remember_schedule,
     user_of,
@@ -63,8 +64,9 @@ def adopt_command(
     table = target.read() or b""
     _refuse_name(home, target, table, job)
     user = user_of(home) if target.system else None
-    number = line if line is not None else matching_line(table, matching or "", target.system)
-    adoption = take_over(table, number, user, dialect_of(home))
+    dialect = dialect_of(home)
+    number = line or matching_line(table, matching or "", target.system, dialect)
+    adoption = take_over(table, number, user, dialect)
     entry = Entry(job, adoption.expression, command_of(home, job))
     file, text = home.jobs_dir / f"{job}.toml", _job_file(adoption, target.name)
     # Without its schedule first: should we be killed before the table is changed, `apply` adds no
@@ -92,8 +94,7 @@ def adopt_command(
         return
     if dry_run:
         click.echo(f"{visible(str(file))} would be:\n{visible(text)}")
-        click.echo(visible(change.diff()), nl=False)
-        click.echo("(dry run: nothing was written)")
+        print_dry_run(change)
     else:
         click.echo(f"line {number} is now the job {job}: {adoption.expression}; see {file}")
     for name, value in adoption.unused.items():

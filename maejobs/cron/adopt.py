@@ -61,12 +61,14 @@ class CannotAdopt(UserError):
         super().__init__(f"line {number} of the crontab cannot be taken over: {reason}")
 
 
-def matching_line(table: bytes, text: str, system: bool = False) -> int:
+def matching_line(
+    table: bytes, text: str, system: bool = False, dialect: Dialect = Dialect.DEBIAN
+) -> int:
     """The number of the one job line, not ours, that holds `text`. Raises UserError: none, many."""
     ours = _our_numbers(table)
     found = [
         line.number
-        for line in parse_lines(table, system)
+        for line in parse_lines(table, system, dialect)
         if line.kind is Kind.JOB and line.number not in ours and os.fsencode(text) in line.raw
     ]
     if len(found) == 1:

@@ -44,6 +44,11 @@ def test_every_other_line_stays():
     )
 
 
+def test_a_line_that_only_its_own_cron_takes_is_found_by_what_it_holds():
+    table = b"0 5 * * 1 tar " + b"x" * 2000 + b"\n"
+    assert matching_line(table, "tar", dialect=Dialect.CRONIE) == 1
+
+
 @given(tables, tables, st.booleans())
 def test_whatever_stands_around_it_stays(above, below, with_block):
     head = above + b"\n" if above else b""
