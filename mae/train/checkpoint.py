@@ -9,12 +9,16 @@ A checkpoint grows under `.tmp-step-...`, every file is fsynced, and one rename 
 newest valid one is found by reading manifests: there is no pointer that could dangle.
 """
 
+import errno
 import json
+import os
 import re
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +33,13 @@ FORMAT = 1
 WEIGHTS, STATE, MANIFEST = "weights.safetensors", "state.pt", "manifest.json"
 TEMPORARY = ".tmp-"
 NAME = re.compile(r"step-\d+")
+# Of a file that is lost. What else a disk says (a network disk above all) may pass.
+LOST = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
+PATIENCE_SECONDS = 2.0
+
+
+class Unread(BadInput):
+    """A checkpoint cannot be read now, here, by us; nothing says that it is damaged."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +79,7 @@ def save(
         shutil.rmtree(temporary, ignore_errors=True)  # what is left of it fills a full disk
         raise
     if final.exists():
-        # Only a damaged one can be in the way: we resume from valid ones, so it goes.
-        shutil.rmtree(final)
+        _make_way(final)
     temporary.rename(final)
     sync(directory)
     return Checkpoint(final, manifest)
@@ -96,6 +106,23 @@ def _write(
     return manifest
 
 
+def _make_way(path: Path) -> None:
+    """Free a name that a new checkpoint takes.
+
+    We resume from the newest valid one, so this was passed over. It goes only if it is damaged: one
+    that could not be read then may be sound, and keeps its bytes under another name.
+    """
+    try:
+        read(path, hashes=True)
+    except Unread:
+        pass
+    except BadInput:
+        shutil.rmtree(path)
+        return
+    names = (path.with_name(f"{path.name}.unread-{number}") for number in count(1))
+    path.rename(next(name for name in names if not name.exists()))
+
+
 def to_host(value: Any, keep: bool = True) -> Any:
     """A copy of tensors in the host's memory, in the same dictionaries, lists and tuples.
 
@@ -115,12 +142,12 @@ def to_host(value: Any, keep: bool = True) -> Any:
 def read(path: Path, hashes: bool = False) -> Checkpoint:
     """The checkpoint in a directory, if its files have the sizes (and hashes) of its manifest.
 
-    Raises BadInput saying what is wrong otherwise.
+    Raises BadInput saying what is wrong otherwise, Unread where that may pass.
     """
     try:
         manifest = json.loads((path / MANIFEST).read_text())
         if manifest["format"] != FORMAT:
-            raise BadInput(f"{path}: format {manifest['format']} is not known to this mae")
+            raise Unread(f"{path}: format {manifest['format']} is not known to this mae")
         for name, told in manifest["files"].items():
             if (path / name).stat().st_size != told["bytes"]:
                 raise BadInput(f"{path / name}: not the {told['bytes']} bytes of its manifest")
@@ -129,7 +156,8 @@ def read(path: Path, hashes: bool = False) -> Checkpoint:
         checkpoint = Checkpoint(path, manifest)
         _ = checkpoint.step, checkpoint.sha256
     except OSError as error:
-        raise BadInput(f"{error.filename or path}: {error.strerror}") from None
+        kind = BadInput if error.errno in LOST else Unread
+        raise kind(f"{error.filename or path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(f"{path / MANIFEST}: not a manifest ({error!r})") from None
     return checkpoint
@@ -139,20 +167,31 @@ def newest_valid(
     directory: Path, complain: Callable[[str], None], hashes: bool = True
 ) -> Checkpoint | None:
     """The newest checkpoint that is what its manifest says; complains of newer ones."""
+    patience = PATIENCE_SECONDS  # for all of them together
     for path in reversed(numbered(directory)):
         try:
-            return read(path, hashes)
+            try:
+                return read(path, hashes)
+            except Unread:
+                time.sleep(patience)
+                patience = 0.0
+                return read(path, hashes)
         except BadInput as error:
-            complain(f"checkpoint {path.name} is damaged and left out: {error}")
+            how = "cannot be read now" if isinstance(error, Unread) else "is damaged"
+            complain(f"checkpoint {path.name} {how} and is left out: {error}")
     return None
 
 
 def numbered(directory: Path) -> list[Path]:
-    """What has a checkpoint's name, valid or not, oldest first."""
-    steps = {path: NAME.fullmatch(path.name) for path in directory.glob("step-*")}
-    return sorted(
-        (path for path, name in steps.items() if name), key=lambda path: int(path.name[5:])
-    )
+    """What has a checkpoint's name, valid or not, oldest first; none where is no directory.
+
+    Raises OSError if it cannot be looked into: a campaign must not begin anew for that.
+    """
+    try:
+        names = filter(NAME.fullmatch, os.listdir(directory))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted((directory / name for name in names), key=lambda path: int(path.name[5:]))
 
 
 def set_aside(checkpoint: Checkpoint) -> Path:

@@ -1,6 +1,9 @@
 """Checkpoints: whole or not there, and the newest valid one is found whatever happened."""
 
+import errno
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,25 @@ def write(directory: Path, step: int) -> checkpoints.Checkpoint:
 @pytest.fixture
 def complaints() -> list[str]:
     return []
+
+
+@pytest.fixture
+def away(monkeypatch) -> Callable[[Path, int, int], None]:
+    """Have the disk refuse a checkpoint's weights with an error, so many times."""
+    sha256_of = checkpoints.sha256_of
+    monkeypatch.setattr(checkpoints, "PATIENCE_SECONDS", 0.0)
+
+    def refuse(checkpoint: Path, number: int, times: int) -> None:
+        left = [OSError(number, os.strerror(number))] * times
+
+        def read(path: Path) -> str:
+            if path.parent == checkpoint and left:
+                raise left.pop()
+            return sha256_of(path)
+
+        monkeypatch.setattr(checkpoints, "sha256_of", read)
+
+    return refuse
 
 
 def test_a_checkpoint_is_as_promised_to_those_who_read_it(tmp_path):
@@ -89,7 +111,8 @@ def come_from_the_future(path: Path) -> None:
         come_from_the_future,
     ],
 )
-def test_a_damaged_checkpoint_is_passed_over_loudly(tmp_path, complaints, damage):
+def test_a_damaged_checkpoint_is_passed_over_loudly(tmp_path, complaints, damage, monkeypatch):
+    monkeypatch.setattr(checkpoints, "PATIENCE_SECONDS", 0.0)
     write(tmp_path, 10)
     damage(write(tmp_path, 20).path)
     newest = checkpoints.newest_valid(tmp_path, complaints.append)
@@ -97,6 +120,56 @@ def test_a_damaged_checkpoint_is_passed_over_loudly(tmp_path, complaints, damage
     assert newest.step == 10
     (complaint,) = complaints
     assert "step-000000020" in complaint
+
+
+@pytest.mark.fault
+def test_a_disk_that_refuses_for_a_moment_is_asked_again(tmp_path, complaints, away):
+    newest = write(tmp_path, 20)
+    away(newest.path, errno.ESTALE, 1)
+    assert checkpoints.newest_valid(tmp_path, complaints.append) == newest
+    assert complaints == []
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES])
+@pytest.mark.parametrize("times", [2, 99])  # until the new one is written, or longer
+def test_what_could_not_be_read_is_passed_over_and_never_removed(
+    tmp_path, complaints, away, number, times
+):
+    older, newest = write(tmp_path, 10), write(tmp_path, 20)
+    before = checkpoints.load_weights(newest)
+    away(newest.path, number, times)
+    assert checkpoints.newest_valid(tmp_path, complaints.append) == older
+    assert f"step-000000020 cannot be read now and is left out: {newest.path}: " in complaints[0]
+    write(tmp_path, 20)
+    write(tmp_path, 30)
+    aside = tmp_path / "step-000000020.unread-1"
+    kept = checkpoints.load_weights(checkpoints.Checkpoint(aside, newest.manifest))
+    assert torch.equal(kept["a"], before["a"])
+    assert [path.name for path in checkpoints.numbered(tmp_path)] == [
+        "step-000000010", "step-000000020", "step-000000030"
+    ]  # fmt: skip
+
+
+def test_one_of_a_later_format_makes_way_and_is_not_removed(tmp_path):
+    """An older mae, called by mistake, must not take away what it does not understand."""
+    come_from_the_future(write(tmp_path, 20).path)
+    for number in (1, 2):
+        write(tmp_path, 20)
+        come_from_the_future(tmp_path / "step-000000020")
+        assert (tmp_path / f"step-000000020.unread-{number}" / "weights.safetensors").is_file()
+
+
+def test_a_directory_that_cannot_be_looked_into_is_not_an_empty_one(tmp_path, monkeypatch):
+    write(tmp_path, 20)
+
+    def refuse(_path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(PermissionError):
+        checkpoints.newest_valid(tmp_path, print)
 
 
 def test_the_newest_is_the_one_with_the_most_steps(tmp_path, complaints):
