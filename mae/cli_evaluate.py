@@ -89,8 +89,9 @@ def evaluate(
         return
     by = f" by {result['recipe']}, {result['created']}" if recipe is not None else ""
     click.echo(f"{result['checkpoint']} on {result['data']}{by}")
+    width = max(map(len, result["metrics"]))
     for metric, value in result["metrics"].items():
-        click.echo(f"  {metric:<22}{value:>10.4f}")
+        click.echo(f"  {metric:<{width}}{value:>10.4f}")
 
 
 def _tell_plan(request: "Request", events: "Events", as_json: bool) -> None:

@@ -12,7 +12,7 @@ from mae.data.loader import Batch, plain_batches, reporting
 from mae.data.sources import Files, Images, locate, open_source
 from mae.errors import BadInput
 from mae.evaluate.features import features
-from mae.evaluate.run import BATCH, Bench, choose_checkpoint
+from mae.evaluate.run import BATCH, Bench, choose_checkpoint, ruined
 from mae.files import appearing, refuse_existing, refuse_unwritable
 from mae.train.campaign import open_campaign
 from mae.train.events import Events
@@ -45,8 +45,9 @@ def extract(wanted: Wanted, stop: Stop, events: Events, dry_run: bool = False) -
         names      (N,) str, the image file's path; empty for other sources
         meta       JSON: campaign, checkpoint, step, checkpoint_sha256, data, pool, images, width
 
-    Raises Paused when there is a reason to stop, and then has written nothing; BadInput if there
-    is something at the output already, or nothing can be made there.
+    Raises Paused when there is a reason to stop, TrainingFailed for features that are no numbers,
+    BadInput if there is something at the output already, or nothing can be made there; and then
+    has written nothing.
     """
     if wanted.output.suffix != SUFFIX:
         raise BadInput(f"--output {wanted.output}: features go into a {SUFFIX} file; name one")
@@ -89,6 +90,8 @@ def extract(wanted: Wanted, stop: Stop, events: Events, dry_run: bool = False) -
             batches = plain_batches(images, bench.view, BATCH, bench.device, config.run.workers)
             batches = counted(reporting(batches, events.note, bench.unreadable), show)
             found, samples = features(model, batches, bench.precision, stop, wanted.pool)
+            if not found.isfinite().all():
+                raise ruined(checkpoint)
             columns.append(_columns(images, number, found.cpu().numpy(), samples))
     told = {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
     meta["images"] = len(told["features"])  # unreadable ones are left out

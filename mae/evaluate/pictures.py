@@ -3,6 +3,7 @@
 import itertools
 import os
 import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from mae.evaluate.reconstruction import Reconstruction
+from mae.files import write_atomically
 
 METRICS = {
     "reconstruction_mse": "held-out MSE",
@@ -84,9 +86,9 @@ def _sheet(rows: list[Tensor], gap: int) -> np.ndarray:
 
 def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{path.name}")
+    picture = BytesIO()
     # Without metadata the same evaluation gives the same bytes.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # of a path in another script
-        figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
-    temporary.replace(path)
+        figure.savefig(picture, format="png", dpi=110, metadata={"Software": None})
+    write_atomically(path, picture.getvalue())

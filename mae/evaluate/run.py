@@ -1,6 +1,7 @@
 """Evaluate one checkpoint of a campaign: numbers into JSON and events, and pictures."""
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from mae.build import build_model, view_of
 from mae.config import Config
 from mae.data.loader import Batch, plain_batches, reporting
 from mae.data.sources import Images, Splits, locate, open_source
-from mae.errors import BadInput
+from mae.errors import BadInput, TrainingFailed
 from mae.evaluate.features import features
 from mae.evaluate.knn import knn_top1
 from mae.evaluate.linear import linear_top1
@@ -23,7 +24,7 @@ from mae.files import refuse_unwritable, write_atomically
 from mae.model import MaskedAutoencoderViT
 from mae.train import checkpoint as checkpoints
 from mae.train.campaign import Campaign, open_campaign, read_history
-from mae.train.checkpoint import Checkpoint
+from mae.train.checkpoint import MANIFEST, Checkpoint
 from mae.train.device import choose_device, choose_kernels, choose_precision
 from mae.train.events import Events
 from mae.train.stopping import Stop
@@ -37,7 +38,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score a checkpoint, the newest valid one by default; the result as it is written to JSON.
 
-    Raises Paused when there is a reason to stop; then nothing has been written.
+    Raises Paused when there is a reason to stop, and TrainingFailed for a network that computes no
+    numbers; then nothing has been written.
     """
     campaign, config = open_campaign(root)
     checkpoint = choose_checkpoint(campaign, chosen, events.note)
@@ -50,6 +52,8 @@ def evaluate(
 
     model = bench.model(checkpoint)
     metrics = bench.reconstruction(model)
+    if not math.isfinite(metrics["reconstruction_loss"] + metrics["reconstruction_mse"]):
+        raise ruined(checkpoint)
     bench.picture(model, places.picture, f"step {checkpoint.step}, {source}")
     if bench.labelled:
         metrics |= bench.classification(model)
@@ -175,14 +179,32 @@ def read_scores(path: Path) -> dict[str, Any]:
 def choose_checkpoint(
     campaign: Campaign, chosen: Path | None, note: Callable[[str], None]
 ) -> Checkpoint:
-    """The chosen checkpoint, a path or a name in the campaign, or else the newest valid one."""
+    """The chosen checkpoint, a path or a name in the campaign, or else the newest valid one.
+
+    Raises BadInput for one that goes by the name of another of the campaign's, whose results it
+    would replace.
+    """
     if chosen is not None:
         named = campaign.checkpoints / chosen.name
-        return checkpoints.read(chosen if chosen.exists() else named, hashes=True)
+        found = checkpoints.read(chosen if chosen.exists() else named, hashes=True)
+        if (named / MANIFEST).is_file() and checkpoints.read(named).sha256 != found.sha256:
+            raise BadInput(
+                f"--checkpoint {chosen}: another one than the campaign's {named}; name the "
+                "campaign that it is of"
+            )
+        return found
     newest = checkpoints.newest_valid(campaign.checkpoints, note)
     if newest is None:
         raise BadInput(f"{campaign.checkpoints}: no valid checkpoint yet; run `mae pretrain` first")
     return newest
+
+
+def ruined(checkpoint: Checkpoint) -> TrainingFailed:
+    """What is said of weights from which no numbers come."""
+    return TrainingFailed(
+        f"{checkpoint.path}: what the network computes is infinite or no number: its weights are "
+        "ruined; name an older one with --checkpoint"
+    )
 
 
 def _random_init(path: Path, bench: Bench, source: str) -> dict[str, float]:

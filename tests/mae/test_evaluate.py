@@ -17,8 +17,9 @@ from mae.build import build_model, view_of
 from mae.config_file import read_config
 from mae.data.loader import plain_batches
 from mae.data.sources import Arrays, Splits
-from mae.errors import BadInput
+from mae.errors import BadInput, TrainingFailed
 from mae.evaluate import run
+from mae.evaluate.extract import Wanted, extract
 from mae.evaluate.knn import knn_top1
 from mae.evaluate.linear import linear_top1
 from mae.evaluate.pictures import save_reconstruction
@@ -29,6 +30,7 @@ from mae.evaluate.reconstruction import (
     structural_similarity,
 )
 from mae.masking import held_out_noise
+from mae.train import checkpoint as checkpoints
 from mae.train import loop
 from mae.train.campaign import Campaign, open_campaign, read_history
 from mae.train.events import Events
@@ -231,6 +233,52 @@ def test_an_evaluation_leaves_numbers_pictures_and_events(campaign, small_set, t
         with Image.open(picture) as image:
             assert image.width > 300
             assert len(set(image.convert("L").get_flattened_data())) > 20
+
+
+def another(campaign: Path, root: Path, name: str, change: str, value: float) -> Path:
+    """A checkpoint of the campaign, with a weight of another value, below `root`."""
+    (newest,) = campaign.glob("checkpoints/*")
+    found = checkpoints.read(newest)
+    weights = checkpoints.load_weights(found)
+    weights[change].fill_(value)
+    facts = {**found.manifest, "step": int(name.removeprefix("step-"))}
+    return checkpoints.save(root, weights, checkpoints.load_state(found), facts).path
+
+
+@pytest.mark.parametrize("value", [np.nan, 1e30])
+def test_a_network_that_computes_no_numbers_gets_no_score(campaign, small_set, tmp_path, value):
+    root = tmp_path / "campaign"
+    shutil.copytree(campaign, root)
+    shutil.rmtree(root / "evaluations", ignore_errors=True)
+    ruined = another(campaign, root / "checkpoints", "step-000000013", "norm.weight", value)
+    with pytest.raises(TrainingFailed, match=f"{ruined}: .* its weights are ruined; name an older"):
+        run.evaluate(root, Stop(), Events(None))
+    assert not (root / "evaluations").exists()
+
+
+def test_features_that_are_no_numbers_are_not_written(campaign, tmp_path):
+    root, output = tmp_path / "campaign", tmp_path / "f.npz"
+    shutil.copytree(campaign, root)
+    another(campaign, root / "checkpoints", "step-000000013", "norm.weight", np.nan)
+    with pytest.raises(TrainingFailed, match="step-000000013: .* its weights are ruined"):
+        extract(Wanted(root, output, split="held-out"), Stop(), Events(None))
+    assert not output.exists()
+
+
+def test_another_campaigns_checkpoint_does_not_replace_the_score_of_our_own(
+    campaign, small_set, tmp_path
+):
+    run.evaluate(campaign, Stop(), Events(None))
+    result = campaign / "evaluations/step-000000012.json"
+    before = result.read_bytes()
+    other = another(campaign, tmp_path, "step-000000012", "norm.weight", 2.0)
+    with pytest.raises(BadInput, match=f"{other}: another one than the campaign's .*; name the"):
+        run.evaluate(campaign, Stop(), Events(None), chosen=other)
+    assert result.read_bytes() == before
+    own = tmp_path / "backup/step-000000012"
+    shutil.copytree(campaign / "checkpoints/step-000000012", own)
+    opened = open_campaign(campaign)[0]
+    assert run.choose_checkpoint(opened, own, pytest.fail).path == own
 
 
 def test_evaluating_twice_gives_the_same(campaign, small_set):
