@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from mae.config import Config
 from mae.errors import BadInput
 from mae.exchange.keys import Form
+from mae.position import get_2d_sincos_pos_embed
 
 # No weight's shape shows the number of heads; the known networks' widths do.
 HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
@@ -87,8 +89,8 @@ def transformers_config(config: Config) -> dict[str, Any]:
 def told_by_weights(state: Mapping[str, Tensor], source: str) -> Tables:
     """Our config as far as the shapes of a state dict, ours in its keys, tell it.
 
-    Heads are told by the width of a known network; an image is taken to be square. What is not
-    told is left out. Raises BadInput naming the weight that is missing or has too few dimensions.
+    Heads are told by the width of a known network, an image's shape by the fixed positions; if they
+    are others, it is taken to be square. What is not told is left out. Raises BadInput naming the weight that is missing or has too few dimensions.
     """
 
     def shape(key: str, dimensions: int) -> list[int]:
@@ -106,9 +108,9 @@ def told_by_weights(state: Mapping[str, Tensor], source: str) -> Tables:
         "depth": _blocks(state, "blocks."),
     }
     widths = {width: shape("blocks.0.mlp.fc1.weight", 2)[0]}
-    side = math.isqrt(shape("pos_embed", 3)[1] - 1)
-    if side**2 == state["pos_embed"].shape[1] - 1:
-        model["image_size"] = _sides([side * patch[0], side * patch[1]])
+    shape("pos_embed", 3)
+    if grid := _grid(state["pos_embed"]):
+        model["image_size"] = _sides([grid[0] * patch[0], grid[1] * patch[1]])
     if width in HEADS:
         model["heads"] = HEADS[width]
     if "decoder_embed.weight" in state:
@@ -119,6 +121,21 @@ def told_by_weights(state: Mapping[str, Tensor], source: str) -> Tables:
             model["decoder_heads"] = DECODER_HEADS[decoder]
     model["mlp_ratio"] = _ratio(widths)
     return {"model": model}
+
+
+def _grid(positions: Tensor) -> tuple[int, int] | None:
+    """Rows and columns of the patches whose positions (1, 1 + L, D) these are."""
+    patches, width = positions.shape[1] - 1, positions.shape[2]
+    given = positions[0, 1:].float().numpy()
+    for rows in range(1, patches + 1):
+        grid = rows, patches // rows
+        if patches % rows or width % 4:
+            continue
+        # Half precision may have been enough for who saved them.
+        if np.allclose(get_2d_sincos_pos_embed(width, grid), given, atol=1e-2):
+            return grid
+    side = math.isqrt(max(patches, 0))
+    return (side, side) if side and side**2 == patches else None
 
 
 def told_by_config(directory: Path, form: Form) -> tuple[Tables, list[str]]:

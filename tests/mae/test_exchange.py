@@ -432,8 +432,9 @@ def test_the_shards_of_one_network_are_put_together(tmp_path):
 
 
 def test_heads_that_nothing_tells_are_asked_for(tmp_path):
-    campaign(tmp_path / "c", shaped(image_size=[16, 8]))
-    export(tmp_path / "c", "published", tmp_path / "mae.pth")
+    state = campaign(tmp_path / "c", shaped(image_size=[16, 8])).state_dict()
+    state["pos_embed"] += 0.1 * torch.randn(state["pos_embed"].shape)  # no fixed ones any more
+    torch.save({"model": state}, tmp_path / "mae.pth")
 
     def take(*settings):
         return import_weights(tmp_path / "mae.pth", "published", tmp_path / "x", None, settings)
@@ -445,6 +446,16 @@ def test_heads_that_nothing_tells_are_asked_for(tmp_path):
     with pytest.raises(BadInput, match=r"tells model\.decoder_heads"):
         take("model.image_size=[16, 8]", "model.heads=4")
     take("model.image_size=[16, 8]", *KNOWN)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (8, 32), (32, 8), (64, 4), (12, 16)])
+@pytest.mark.parametrize("precision", [torch.float32, torch.float16, torch.bfloat16])
+def test_positions_tell_the_shape_of_an_image(size, precision):
+    """Of 16 patches in two rows a square of four was made, and the network saw another picture."""
+    state = build_model(shaped(image_size=list(size)).model, 0).state_dict()
+    halved = {key: tensor.to(precision) for key, tensor in state.items()}
+    told = told_by_weights(halved, "")["model"]["image_size"]
+    assert told == (size[0] if size[0] == size[1] else list(size))
 
 
 def test_an_imported_campaign_goes_on_from_its_weights(tmp_path):
