@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mae.data.shards import COMPRESSED
+from mae.data.shards import SUFFIX as SHARD
 from mae.errors import BadInput
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}
@@ -84,6 +86,7 @@ def images_below(directory: Path) -> list[Path]:
     Raises BadInput if there is none, or a folder cannot be read.
     """
     paths: list[Path] = []
+    others: set[str] = set()
     folders = [directory]
     while folders:
         here = folders.pop()
@@ -95,9 +98,25 @@ def images_below(directory: Path) -> list[Path]:
                 folders += [] if _leads_back(path) else [path]
             elif path.suffix.lower() in SUFFIXES and _may_be_read(entry):
                 paths.append(path)
+            else:
+                name = path.name.lower()
+                others.add(next((s for s in COMPRESSED if name.endswith(s)), path.suffix.lower()))
     if not paths:
-        raise BadInput(f"{directory}: no JPEG or PNG images in it; name a folder that has some")
+        raise BadInput(f"{directory}: no JPEG or PNG images in it{_instead(others)}")
     return sorted(paths)
+
+
+def _instead(suffixes: set[str]) -> str:
+    """What was found in place of images, and what to do about it."""
+    if SHARD in suffixes:
+        return (
+            f", but {SHARD} shards: `mae pack` makes a store of those that lie in one folder, or "
+            f"in {TRAIN}/ and {HELD_OUT_NAMES[0]}/"
+        )
+    if packed := sorted(suffixes & set(COMPRESSED)):
+        return f", but {', '.join(packed)} files: unpack them to {SHARD}, for `mae pack`"
+    found = ", ".join(sorted(suffixes - {""})[:3])
+    return f"{found and f', but {found} files'}; name a folder that has some"
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

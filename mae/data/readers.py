@@ -56,7 +56,9 @@ class Decoder(Dataset[list[Seen]]):
         self.images, self.view, self.seed, self.augment = images, view, seed, augment
         # Not the paths: to look at one is to write to its page, and each process that reads ahead
         # would come to have a copy of them all.
-        self.names = np.array([os.fsencode(path) for path in images.paths])
+        names = [os.fsencode(path) for path in images.paths]
+        self.names = b"".join(names)
+        self.ends = np.cumsum([len(name) for name in names])
         self.mode = "L" if view.channels == 1 else "RGB"
 
     def __getitems__(self, places: list[Place]) -> list[Seen]:
@@ -67,12 +69,15 @@ class Decoder(Dataset[list[Seen]]):
     def _decoded(self, places: list[Place]) -> Iterator[Seen]:
         with ExitStack() as files:
             # Opening reads sizes only. Then all crops are drawn at once: one alone takes as long.
-            opened = [_opened(self.names[place.sample], files) for place in places]
+            opened = [_opened(self._name(place.sample), files) for place in places]
             sizes = np.array([image.size[::-1] if image else (1, 1) for image in opened])
             samples = np.array([place.sample for place in places])
             boxes, flips = crops(self.view, self.seed, places[0].epoch, samples, sizes)
             for place, image, box, flip in zip(places, opened, boxes.tolist(), flips, strict=True):
                 yield place, image and self._pixels(image, box, bool(flip))
+
+    def _name(self, sample: int) -> bytes:
+        return self.names[self.ends[sample - 1] if sample else 0 : self.ends[sample]]
 
     def _pixels(self, image: Image.Image, box: Box, flip: bool) -> Tensor | None:
         size = self.view.size

@@ -5,6 +5,7 @@ import gc
 import gzip
 import multiprocessing
 import os
+import pickle
 import re
 import struct
 import time
@@ -489,6 +490,15 @@ def test_a_process_that_reads_ahead_does_not_come_to_have_a_copy_of_all_paths(ti
         finally:
             os._exit(min(99, int(grown)))
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) < 3
+
+
+def test_one_long_path_does_not_make_all_of_them_long(tiny):
+    short = [Path(f"/nowhere/{n}") for n in range(20_000)]
+    paths = (Path("/nowhere", *["x" * 200] * 18), *short)
+    decoder = Decoder(Files(paths, None), view_of(tiny), 0)
+    assert len(pickle.dumps((decoder.names, decoder.ends))) < 1e6
+    for sample in (0, 1, 20_000):
+        assert decoder._name(sample) == os.fsencode(paths[sample])
 
 
 def _own_megabytes() -> float:

@@ -129,11 +129,32 @@ def test_shards_below_train_alone_hold_a_tenth_of_their_own_out(tmp_path, images
     assert (listing.train, len(listing)) == (flat.train, len(images))
     assert listing.names[0].startswith("train/s.tar/")
     (tmp_path / "source" / "val").mkdir()
-    with pytest.raises(BadInput, match="train: no JPEG or PNG"):  # not filled yet
+    complaint = "train: no JPEG or PNG .*, but .tar shards: .* in one folder, or in train/ and val/"
+    with pytest.raises(BadInput, match=complaint):  # not filled yet
         list_source(str(tmp_path / "source"))
     tar(tmp_path / "source" / "val" / "s.tar", members[:7])
     listing = list_source(str(tmp_path / "source"))
     assert (listing.train, len(listing)) == (len(images), len(images) + 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("s.tar.gz", ", but .tar.gz files: unpack them to .tar, for `mae pack`"),
+        ("s.tar.zst", ", but .tar.zst files: unpack them to .tar, for `mae pack`"),
+        ("s.WebP", ", but .webp files; name a folder that has some"),
+        ("README", "in it; name a folder that has some"),
+    ],
+)
+@pytest.mark.parametrize("command", [("pack",), ("pretrain", "--config", "fashion-tiny", "--data")])
+def test_what_lies_there_in_place_of_images_is_told(tmp_path, command, name, complaint):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / name).write_bytes(b"")
+    arguments = [*command, str(tmp_path / "source"), "--output", str(tmp_path / "made")]
+    done = CliRunner().invoke(main, arguments)
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert complaint in done.stderr
+    assert not (tmp_path / "made").exists()
 
 
 @pytest.mark.parametrize(
