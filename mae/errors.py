@@ -7,7 +7,7 @@ from collections.abc import Iterable
 # Where a place was named that cannot be what it should be, not where a machine failed.
 OF_THE_PLACE = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
-    errno.ELOOP,
+    errno.ELOOP, errno.ENAMETOOLONG,
 }  # fmt: skip
 # Where a disk, or what a user may have of it, is full.
 OF_ROOM = {errno.ENOSPC, errno.EDQUOT}
@@ -38,9 +38,11 @@ def told(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, OSError):  # a full disk, a directory that may not be written
         line = f"{error.filename or 'system'}: {error.strerror or error}"
         return line, 2 if error.errno in OF_THE_PLACE else 1
-    if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
+    named_so = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if named_so or "can't allocate memory" in str(error):
         mend = "set run.micro_batch, run.recompute or a smaller model"
-        return f"the memory is not enough: {_first_words(error)}; {mend}", 1
+        why = _first_words(error) or "it cannot be had"  # Python's own says nothing
+        return f"the memory is not enough: {why}; {mend}", 1
     if str(error).startswith("DataLoader worker"):  # PyTorch's words, that a supervisor knows
         mend = "for want of memory or of room in /dev/shm? then lower run.workers"
         return f"{_first_words(error)}: {mend}", 1

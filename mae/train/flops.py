@@ -1,6 +1,7 @@
 """What a training step costs in arithmetic, and how much of the machine's it gets out."""
 
 import math
+import re
 import time
 
 import torch
@@ -12,6 +13,7 @@ from mae.layers import convolved
 FORWARD_AND_BACKWARD = 6  # two operations a multiply-add; the backward pass costs two forward ones
 # Dense bf16 or fp16 operations a second, from NVIDIA's data sheets; the first name that fits.
 PEAKS = {
+    "GH200": 989e12,
     "H200": 989e12,
     "H100 PCIe": 756e12,
     "H100": 989e12,
@@ -54,12 +56,17 @@ def peak_flops(device: torch.device, precision: torch.dtype) -> float:
 
     The latter is timed, which takes some milliseconds.
     """
+    known = None
     if device.type == "cuda" and precision != torch.float32:
-        name = torch.cuda.get_device_name(device)
-        for known, peak in PEAKS.items():
-            if known in name:
-                return peak
-    return _matrix_product(device, precision)
+        known = known_peak(torch.cuda.get_device_name(device))
+    return known or _matrix_product(device, precision)
+
+
+def known_peak(name: str) -> float | None:
+    """Operations a second by the data sheet of the GPU of this name, if it is known."""
+    # Whole words: an RTX A1000 is no A100, an RTX A4000 no A40, an L40 no L4.
+    fits = (peak for known, peak in PEAKS.items() if re.search(rf"\b{known}\b", name))
+    return next(fits, None)
 
 
 def _matrix_product(device: torch.device, precision: torch.dtype) -> float:

@@ -115,7 +115,10 @@ class Keeper:
         self._writer.shutdown()
 
     def _lacks_room(self) -> bool:
-        free = shutil.disk_usage(self.campaign.root).free
+        try:
+            free = shutil.disk_usage(self.campaign.root).free
+        except OSError:
+            return False  # whoever writes it tells what is wrong with the disk
         if free >= self.size:
             return False
         why = f"{free / 1e6:.1f} MB are free, and it takes {self.size / 1e6:.1f} MB"

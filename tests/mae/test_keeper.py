@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -96,6 +97,20 @@ def test_a_disk_that_refuses_costs_neither_the_run_nor_the_good_checkpoint(
     assert not {4, 6} & set(kept)
     assert kept[-1] == 12
     assert "cannot be written: No space left on device; training goes on" in events.read_text()
+
+
+def test_a_disk_whose_room_cannot_be_looked_up_costs_no_run(tmp_path, tiny, monkeypatch):
+    look, told = shutil.disk_usage, iter([True, True])
+
+    def stale(path):
+        if next(told, False):
+            raise OSError(errno.ESTALE, "Stale file handle", str(path))
+        return look(path)
+
+    monkeypatch.setattr(shutil, "disk_usage", stale)
+    night(tmp_path, changed(tiny, "run", checkpoint_every_steps=4))
+    assert next(told, None) is None
+    assert steps_kept(tmp_path)[-1] == 12
 
 
 @pytest.mark.parametrize(
