@@ -70,7 +70,7 @@ def _decode(model: "MaskedAutoencoderViT", latent: Tensor, split: Masking) -> Te
     cls = x[:, :1] + positions[:1]
     visible = x[:, 1:] + positions[1:][split.ids_keep]
     masked = model.mask_token[0] + positions[1:][split.ids_masked]
-    x = torch.cat([cls, visible, masked.to(x.dtype)], dim=1)
+    x = torch.cat([cls, visible, masked], dim=1)
     *blocks, last = model.decoder_blocks
     x = through(blocks, x, model.recompute)
     x = _run(model.recompute, _last_block, last, x, 1 + split.keep)

@@ -191,6 +191,18 @@ def test_a_step_in_bfloat16_is_as_near_to_the_exact_one_as_timms():
     assert timms < 0.05 * exact.norm()
 
 
+def test_masked_tokens_are_not_rounded_in_bfloat16():
+    """As those of visible patches, which positions in float32 are added to: no cast either way."""
+    model, seen = small(), []
+    model.decoder_blocks[0].register_forward_pre_hook(lambda _block, given: seen.append(given[0]))
+    noise = torch.rand(3, 15)
+    with torch.autocast("cpu", torch.bfloat16):
+        model.training_loss(torch.randn(3, 2, 12, 20), 0.75, noise)
+    split = masking(noise, 0.75)
+    placed = model.mask_token[0] + model.decoder_pos_embed[0, 1:][split.ids_masked]
+    assert torch.equal(seen[0][:, 1 + split.keep :], placed)
+
+
 def test_layers_change_to_and_fro_and_keep_their_weights():
     model, imgs = small(), torch.randn(2, 2, 12, 20)
     names, plain = list(model.state_dict()), model.forward_features(imgs)
