@@ -90,7 +90,8 @@ def told_by_weights(state: Mapping[str, Tensor], source: str) -> Tables:
     """Our config as far as the shapes of a state dict, ours in its keys, tell it.
 
     Heads are told by the width of a known network, an image's shape by the fixed positions; if they
-    are others, it is taken to be square. What is not told is left out. Raises BadInput naming the weight that is missing or has too few dimensions.
+    are others, it is taken to be square. What is not told is left out. Raises BadInput naming the
+    weight that is missing or has too few dimensions.
     """
 
     def shape(key: str, dimensions: int) -> list[int]:

@@ -60,8 +60,8 @@ def _newest(campaign: Campaign, events: Events) -> Checkpoint | None:
     newest = checkpoints.newest_valid(campaign.checkpoints, events.note)
     if newest is None and (there := checkpoints.numbered(campaign.checkpoints)):
         raise TrainingFailed(
-            f"{campaign.checkpoints}: none of {len(there)} checkpoints is valid, or can be read; bring one back "
-            "from a backup, or take them away to begin anew"
+            f"{campaign.checkpoints}: none of {len(there)} checkpoints is valid, or can be read; "
+            "bring one back from a backup, or take them away to begin anew"
         )
     # Only from a checkpoint is there a second night: a disk may not be mounted, or a link be wrong.
     nights = max((row["night"] for row in read_history(campaign)), default=1)

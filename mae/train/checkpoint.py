@@ -11,7 +11,6 @@ newest valid one is found by reading manifests: there is no pointer that could d
 
 import errno
 import json
-import os
 import re
 import shutil
 import time
@@ -188,10 +187,10 @@ def numbered(directory: Path) -> list[Path]:
     Raises OSError if it cannot be looked into: a campaign must not begin anew for that.
     """
     try:
-        names = filter(NAME.fullmatch, os.listdir(directory))
+        found = [path for path in directory.iterdir() if NAME.fullmatch(path.name)]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted((directory / name for name in names), key=lambda path: int(path.name[5:]))
+    return sorted(found, key=lambda path: int(path.name[5:]))
 
 
 def set_aside(checkpoint: Checkpoint) -> Path:

@@ -260,7 +260,7 @@ def test_features_that_are_no_numbers_are_not_written(campaign, tmp_path):
     root, output = tmp_path / "campaign", tmp_path / "f.npz"
     shutil.copytree(campaign, root)
     another(campaign, root / "checkpoints", "step-000000013", "norm.weight", np.nan)
-    with pytest.raises(TrainingFailed, match="step-000000013: .* its weights are ruined"):
+    with pytest.raises(TrainingFailed, match=r"step-000000013: .* its weights are ruined"):
         extract(Wanted(root, output, split="held-out"), Stop(), Events(None))
     assert not output.exists()
 
