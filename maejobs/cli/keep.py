@@ -44,6 +44,10 @@ def keep_command() -> None:
 @click.option("--best", default=0, type=_count, help="The N best by --metric.")
 @click.option("--metric", help="What --best goes by, such as reconstruction_mse.")
 @click.option("--higher-is-better", is_flag=True, help="For metrics such as knn_top1.")
+@click.option(
+    "--diverged", default=2, show_default=True, type=_count, help="The newest N given up."
+)
+@click.option("--heads", default=3, show_default=True, type=_count, help="N heads of each recipe.")
 @dry_run_option
 @json_option
 def rotate_command(
@@ -55,13 +59,16 @@ def rotate_command(
     best: int,
     metric: str | None,
     higher_is_better: bool,
+    diverged: int,
+    heads: int,
     dry_run: bool,
     as_json: bool,
 ) -> int:
     """Delete the checkpoints of CAMPAIGN that no rule keeps.
 
-    Rules add up. The newest valid checkpoint and pinned ones stay whatever the rules say. Exit code
-    1 where something could not be deleted; the rest goes all the same.
+    Rules add up. The newest valid checkpoint and pinned ones stay whatever the rules say. Of those
+    that diverged, and of finished heads without their checkpoint, only the newest stay. Exit code 1
+    where something could not be deleted; the rest goes all the same.
 
     \b
     Example:
@@ -71,7 +78,9 @@ def rotate_command(
     from maejobs.keep.rotate import rotate
 
     become_owner_of(campaign)
-    policy = Policy(keep_last, daily, weekly, monthly, best, metric, higher_is_better)
+    policy = Policy(
+        keep_last, daily, weekly, monthly, best, metric, higher_is_better, diverged, heads
+    )
     report = rotate(campaign, policy, dry_run)
     status = EXIT_FAILED if report.undeleted else 0
     tell_undeleted(report.undeleted)
@@ -81,7 +90,10 @@ def rotate_command(
             for d in report.decisions
         ]
         told = {"decisions": decisions, "removed": report.removed, "freed": report.freed}
-        print_json(told | {"undeleted": report.undeleted})
+        beside = [
+            {"name": d.beside.name, "keep": d.keep, "reasons": [d.reason]} for d in report.beside
+        ]
+        print_json(told | {"undeleted": report.undeleted, "beside": beside})
         return status
     if not report.decisions:
         click.echo(f"no checkpoints in {visible(str(campaign))}")
@@ -92,7 +104,8 @@ def rotate_command(
         [
             [d.checkpoint.name, "keep" if d.keep else drop, ", ".join(d.reasons)]
             for d in report.decisions
-        ],
+        ]
+        + [[d.beside.name, "keep" if d.keep else drop, d.reason] for d in report.beside],
     )
     for remark in report.remarks:
         click.echo(visible(remark), err=True)

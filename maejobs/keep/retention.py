@@ -21,6 +21,8 @@ BUCKETS: dict[str, Bucket] = {
 class Policy:
     """How many checkpoints each rule keeps; rules add up. `best` goes by `metric`.
 
+    `diverged` and `heads` (of each recipe) are counts of what lies beside them (`keep.beside`).
+
     Raises UserError for a negative count, or `best` without a metric: a policy that is not
     understood must not delete anything.
     """
@@ -32,9 +34,11 @@ class Policy:
     best: int = 0
     metric: str | None = None
     higher_is_better: bool = False
+    diverged: int = 2
+    heads: int = 3
 
     def __post_init__(self) -> None:
-        for rule in ("keep_last", "daily", "weekly", "monthly", "best"):
+        for rule in ("keep_last", "daily", "weekly", "monthly", "best", "diverged", "heads"):
             if getattr(self, rule) < 0:
                 raise UserError(f"{rule} = {getattr(self, rule)}: a count cannot be negative")
         if self.best and not self.metric:
