@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from maejobs.keep.cleanup import CleanupReport
     from maejobs.keep.trim import HistoryReport
 
+LEAPT = "nothing goes by its age yet: reconcile was not there of late, or the clock has leapt"
+
 
 def _read_by(parse: Callable[[object], Any]) -> Callable[..., Any]:
     """An option's callback that gives what `parse` makes of the value."""
@@ -92,7 +94,8 @@ def cleanup_command(
     By age first, then oldest first down to a total size. A run under way and the newest run of each
     job are never touched. In the database, samples are thinned: two days after a run's end to one a
     minute, after 30 days to one an hour; nothing else goes, unless an option on history says so.
-    Exit code 1 where something could not be deleted; the rest goes all the same.
+    Nothing goes by its age in the first two days after the host's clock has leapt. Exit code 1
+    where something could not be deleted; the rest goes all the same.
 
     \b
     Example:
@@ -101,21 +104,26 @@ def cleanup_command(
     """
     from maejobs.keep.cleanup import clean_up
     from maejobs.keep.history import Limits
-    from maejobs.keep.thinning import thin_samples
+    from maejobs.keep.thinning import Thinned, thin_samples
     from maejobs.keep.trim import trim_history
     from maejobs.rundb.database import open_database
     from maejobs.rundb.directory import read_record
     from maejobs.rundb.spool import spooled_runs
     from maejobs.supervise.claim import has_process
+    from maejobs.watch.heartbeat import clock_is_trusted
 
     def is_active(directory: Path) -> bool:
         run = read_record(directory)
         return run is not None and has_process(run)
 
     home = existing_home()
+    now = clock.now()
+    days: float | None = max_age / timedelta(days=1)
     limits = Limits(history_age, history_count, series_age)
+    if not (by_age := clock_is_trusted(home, now)):
+        days, limits = None, Limits(runs_count=history_count)
+        click.echo(f"maejobs: {LEAPT}", err=True)
     spooled = set(spooled_runs(home.spool_dir))
-    now, days = clock.now(), max_age / timedelta(days=1)
     report = clean_up(
         home.runs_dir, now, days, max_size, is_active, dry_run, spooled, max_count=max_count
     )
@@ -124,7 +132,7 @@ def cleanup_command(
     if not as_json:
         _tell_removals(report)  # what is done is told, even if the database turns out to be away
     with open_database(home) as engine:
-        thinned = thin_samples(engine, now, dry_run)
+        thinned = thin_samples(engine, now, dry_run) if by_age else Thinned(0, 0)
     history = None
     if limits.any:
         ourselves = os.environ.get("MAEJOBS_RUN_ID")
@@ -133,7 +141,7 @@ def cleanup_command(
     if as_json:
         removed = [{"path": r.path, "bytes": r.bytes, "reason": r.reason} for r in report.removed]
         told = {"removed": removed, "kept": report.kept, "freed": report.freed}
-        told |= {"undeleted": report.undeleted}
+        told |= {"undeleted": report.undeleted, "by_age": by_age}
         told |= {"thinned": thinned._asdict(), "history": asdict(history) if history else None}
         print_json(told)
         return status

@@ -116,7 +116,7 @@ def check_command(quick: bool, as_json: bool) -> int:
 @json_option
 def backup_command(
     destination: Path | None, keep: int, afresh: bool, dry_run: bool, as_json: bool
-) -> None:
+) -> int:
     """Copy the database to DESTINATION while it is in use.
 
     Nobody who writes is kept waiting. The copy is checked before it gets its name, and only then do
@@ -129,21 +129,24 @@ def backup_command(
     """
     from dataclasses import asdict
 
-    from maejobs.cli.output import print_json
+    from maejobs.cli.output import print_json, tell_undeleted
     from maejobs.keep.database_backup import back_up_database
 
     home = existing_home()
     place = (destination or home.database_backups_dir).absolute()
     done = back_up_database(home, place, keep, clock.now(), dry_run, afresh)
+    status = EXIT_FAILED if done.undeleted else 0
+    tell_undeleted(done.undeleted)
     if as_json:
         print_json(asdict(done))
-        return
+        return status
     if dry_run:
         click.echo(f"would copy to {visible(str(done.path))}")
     else:
         click.echo(f"{visible(str(done.path))}: {humanize.naturalsize(done.bytes)}, checked")
     for name in done.removed:
         click.echo(f"{'would drop' if dry_run else 'dropped'} {name}")
+    return status
 
 
 db_command.add_command(export_command)

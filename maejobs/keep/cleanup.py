@@ -6,6 +6,7 @@ runs/<job>/<run id>/…     one directory a run; it goes as a whole or stays as 
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -117,11 +118,12 @@ def read_runs(
     runs_dir: Path, is_active: Callable[[Path], bool], protected: Collection[str] = ()
 ) -> list[RunDirectory]:
     """Every run directory below `runs_dir`, measured; none where there is no such directory."""
-    return [
-        _measure(path, job.name, is_active(path), path.name in protected)
-        for job in _directories(runs_dir)
-        for path in _directories(job)
-    ]
+    found = []
+    for job in _directories(runs_dir):
+        for path in _directories(job):
+            with suppress(FileNotFoundError):  # another clean-up was quicker
+                found.append(_measure(path, job.name, is_active(path), path.name in protected))
+    return found
 
 
 def _carry_out(

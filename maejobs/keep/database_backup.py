@@ -43,6 +43,7 @@ class DatabaseBackup:
     bytes: int  # 0 in a dry run: a copy has no free pages, so its size is not known before
     removed: list[str]  # older ones that made way
     dry_run: bool
+    undeleted: tuple[str, ...] = ()  # older ones that could not be deleted, a line each
 
 
 def back_up_database(
@@ -88,14 +89,14 @@ def back_up_database(
                 else:
                     _dump_postgresql(engine, temporary)
             note_place(note, destination)
-            removed = _too_many(destination, keep - 1, path.name)
-            for name in removed:
-                (destination / name).unlink()
+            too_many = _too_many(destination, keep - 1, path.name)
+            undeleted = tuple(filter(None, (_delete(destination / name) for name in too_many)))
     except OSError as error:
         raise MaejobsError(f"{error.filename or destination}: {error.strerror or error}") from error
     finally:
         engine.dispose()
-    return DatabaseBackup(path, path.stat().st_size, removed, dry_run)
+    removed = [name for name in too_many if not (destination / name).exists()]
+    return DatabaseBackup(path, path.stat().st_size, removed, dry_run, undeleted)
 
 
 def _refuse_anothers(home: Home, destination: Path) -> None:
@@ -116,6 +117,15 @@ def _too_many(destination: Path, keep: int, made: str) -> list[str]:
     """
     names = sorted(_copies(destination) - {made}, key=lambda name: (name < made, name))
     return names[: max(len(names) - keep, 0)]
+
+
+def _delete(path: Path) -> str | None:
+    """Why it cannot be deleted; None: it is."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        return f"{path}: cannot be deleted: {error.strerror}"
+    return None
 
 
 def _copies(destination: Path) -> set[str]:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 INTERVAL = timedelta(minutes=5)  # between two calls of the crontab's line
 LONGEST_SILENCE = 3 * INTERVAL
 MOST_SPANS = 1000
+SETTLES = timedelta(days=2)  # after so long a clock that was set is taken for right
+LONGEST_REST = timedelta(days=8)  # of a host that is there once a week
 ONE_MINUTE = timedelta(minutes=1)  # what cron starts in a minute belongs to all of it
 
 
@@ -35,6 +37,15 @@ def with_sign(spans: Iterable[Span], now: datetime, memory: timedelta) -> list[S
     """
     past = [Span(start, min(end, now)) for start, end in spans if start <= now < end + memory]
     return joined([*past, Span(now, now)])[-MOST_SPANS:]
+
+
+def is_trusted(spans: Iterable[Span], now: datetime) -> bool:
+    """Whether the clock has come to `now` by itself: we were there between ten and two days ago.
+
+    Else it may have been set ahead, by years maybe, and what is deleted by its age does not return.
+    """
+    newest = now - SETTLES
+    return any(span.start <= newest and span.end >= newest - LONGEST_REST for span in spans)
 
 
 def was_there(

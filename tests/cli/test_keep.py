@@ -118,6 +118,33 @@ def test_history_is_cleaned_up_where_it_is_asked_for(home, inside):
     assert [row["id"] for row in rows(home, "SELECT id FROM runs")] == ["night-1"]
 
 
+def test_a_clock_that_has_leapt_ahead_deletes_nothing_by_its_age(home, inside, snapshot):
+    with open_database(home) as engine:
+        for days in (400, 1):
+            at = clock.now() - timedelta(days=days)
+            run = a_run(id=f"night-{days}", slot=at, queued=at, finished=at, state="failed")
+            write_run(engine, run)
+            (home.runs_dir / "pretrain" / run.id).mkdir(parents=True)
+    call = ("keep", "cleanup", "--max-age", "0s", "--history-age", "30d", "--json")
+    ran = [clock.now() - timedelta(days=3653), clock.now() - timedelta(days=3650)]
+    for leapt in ([ran], [ran, [clock.now() - timedelta(hours=1), clock.now()]]):
+        spans = [[at.isoformat() for at in span] for span in leapt]
+        (home.root / "reconciled.json").write_text(json.dumps(spans))
+        before = snapshot()
+        done = inside(*call)
+        assert "nothing goes by its age" in done.stderr
+        assert (done.returncode, json.loads(done.stdout)["by_age"]) == (0, False)
+        assert snapshot() == before
+    for calm in (ran[:0], [clock.now() - timedelta(days=3), clock.now()]):
+        spans = [[at.isoformat() for at in calm]] if calm else []
+        (home.root / "reconciled.json").write_text(json.dumps(spans))
+        assert json.loads(inside(*call, "--dry-run").stdout)["by_age"] is True
+    told = json.loads(inside(*call).stdout)
+    assert (len(told["removed"]), told["history"]["runs"]) == (
+        1, {"pretrain": {"older than 30 days": 1}},
+    )  # fmt: skip
+
+
 def test_the_job_that_we_ship_cleans_history_up_too(home, inside):
     """Its very command is understood."""
     inside("init")

@@ -48,6 +48,18 @@ def test_runs_past_their_age_go_and_each_jobs_newest_stays(tmp_path):
     assert (report.kept, report.freed, report.kept_bytes) == (2, 200, 200)
 
 
+def test_what_another_clean_up_takes_away_meanwhile_is_passed_over(tmp_path):
+    for name in "abc":
+        write_run(tmp_path, "pretrain", name, days_old=50)
+
+    def is_active(path: Path) -> bool:
+        if path.name == "b" and path.exists():
+            path.rename(path.with_name(".trash-b"))
+        return False
+
+    assert [r.path.name for r in clean_up(tmp_path, NOW, 30, None, is_active).removed] == ["a"]
+
+
 def test_too_large_a_total_costs_the_oldest_first(tmp_path):
     for name, days_old in (("a", 4), ("b", 3), ("c", 2), ("d", 1)):
         write_run(tmp_path, "pretrain", name, days_old)

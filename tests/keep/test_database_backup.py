@@ -99,6 +99,17 @@ def test_one_made_after_the_clock_was_ahead_is_not_the_first_to_go(home, tmp_pat
     assert back_up_database(home, tmp_path, 2, NOW + timedelta(days=1)).removed == [ahead[1].name]
 
 
+def test_an_older_copy_that_cannot_be_deleted_keeps_the_others_from_nothing(home, tmp_path):
+    copies = [back_up_database(home, tmp_path, 3, NOW + timedelta(days=n)).path for n in range(3)]
+    copies[0].unlink()
+    copies[0].mkdir()  # which no file's removal takes away
+    made = back_up_database(home, tmp_path, 1, NOW + timedelta(days=4))
+    assert made.removed == [copies[1].name, copies[2].name]
+    (line,) = made.undeleted
+    assert line.startswith(f"{copies[0]}: cannot be deleted: ")
+    assert made.path.is_file()
+
+
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_a_disk_that_is_not_mounted_gets_no_copy_beneath_it(home, tmp_path, dry_run):
     disk = tmp_path / "disk"

@@ -14,6 +14,7 @@ from maejobs.watch.presence import (
     LONGEST_SILENCE,
     MOST_SPANS,
     Span,
+    is_trusted,
     joined,
     was_there,
     with_sign,
@@ -85,6 +86,23 @@ def test_joined_spans_lie_apart_and_cover_all(spans):
 def test_it_was_there_where_there_are_signs_of_life(slot, booted, watched, there):
     now = NOON + 5 * HOUR
     assert was_there(slot, [Span(NOON, NOON + HOUR)], now, booted, watched) is there
+
+
+@pytest.mark.parametrize(
+    ("signs", "trusted"),
+    [
+        ([(-30, 0)], True),
+        ([(-2, 0)], True),
+        ([(-1.9, 0)], False),
+        ([(-9.9, -9.8), (-0.1, 0)], True),  # a host that is there once a week
+        ([(-30, -10.1), (-1.9, 0)], False),
+        ([], False),
+    ],
+)
+def test_a_clock_is_trusted_where_somebody_was_there_some_days_ago(signs, trusted):
+    now = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
+    spans = [Span(*(now + timedelta(days=day) for day in span)) for span in signs]
+    assert is_trusted(spans, now) is trusted
 
 
 def test_when_it_ran_is_remembered_in_the_home(home):
