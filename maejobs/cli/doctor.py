@@ -4,16 +4,15 @@ import os
 import pwd
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from maejobs import clock
 from maejobs.cli.environment_check import CHANGES, differing, lacking, lines_above
-from maejobs.cli.notify import who_is_told
+from maejobs.cli.finding import BAD, GOOD, WARNING, Finding
 from maejobs.cli.options import (
-    PATIENCE_SECONDS,
     HomeCommand,
     become_owner_of,
     current_home,
@@ -21,6 +20,7 @@ from maejobs.cli.options import (
     table_options,
 )
 from maejobs.cli.output import print_json
+from maejobs.cli.record_check import recorded
 from maejobs.cli.scheduler_check import (
     NONE_RUNS,
     gone_homes,
@@ -39,17 +39,9 @@ from maejobs.cron.target import OTHER_USER, SYSTEM, open_target
 from maejobs.daemon.alone import is_served
 from maejobs.errors import EXIT_FAILED, MaejobsError
 from maejobs.home import BadSettings, Home
-from maejobs.privilege import acting_as, owner_of
+from maejobs.privilege import owner_of
 
-GOOD, WARNING, BAD = "good", "warning", "bad"
 COLOURS = {GOOD: "green", WARNING: "yellow", BAD: "red"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    what: str
-    verdict: str
-    text: str
 
 
 @click.command("doctor", cls=HomeCommand)
@@ -98,9 +90,7 @@ def examine(home: Home) -> Iterator[Finding]:
     if clock.shift():
         yield Finding("clock", WARNING, f"clock_shift is set: this home rehearses, {clock.shift()}")
     yield from _jobs(home)
-    yield _database(home)
-    yield from _records_set_aside(home)
-    yield from _alerts(home)
+    yield from recorded(home)
     yield from _crontab(home)
     yield from _environment(home)
     yield from _scheduler(home)
@@ -136,40 +126,6 @@ def _jobs(home: Home) -> Iterator[Finding]:
             yield Finding(f"job {name}", BAD, one_line(problem))
         if not problems:
             yield Finding(f"job {name}", GOOD, str(home.jobs_dir / f"{name}.toml"))
-
-
-def _database(home: Home) -> Finding:
-    from maejobs.rundb.database import open_database, place_of
-    from maejobs.rundb.spool import spooled_runs
-
-    try:
-        with acting_as(owner_of(home.root)), open_database(home, PATIENCE_SECONDS):
-            pass
-    except MaejobsError as error:
-        return Finding("database", BAD, f"{error} (runs go on; their records are spooled)")
-    spooled = len(spooled_runs(home.spool_dir))
-    if spooled:
-        return Finding("database", WARNING, f"{spooled} spooled records; run `maejobs reconcile`")
-    return Finding("database", GOOD, place_of(home))
-
-
-def _records_set_aside(home: Home) -> Iterator[Finding]:
-    from maejobs.rundb.spool import set_aside
-
-    if names := set_aside(home.spool_dir):
-        shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-        why = f"{len(names)} set aside in {home.spool_dir} ({shown}): unreadable, or their slot has"
-        why += f" another run; {home.runs_dir} has what their runs wrote. Delete them once you know"
-        yield Finding("records", WARNING, why)
-
-
-def _alerts(home: Home) -> Iterator[Finding]:
-    if not home.configured_notify:
-        return
-    try:
-        yield Finding("alerts", GOOD, who_is_told(home))
-    except MaejobsError as error:
-        yield Finding("alerts", BAD, f"{error} (nobody is told)")
 
 
 def _crontab(home: Home) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from maejobs.home import Home
 from maejobs.notify.message import Message
 
 LOG_LIMIT = 256_000  # bytes; as much again is kept of what was before
+UNREADABLE = ".unreadable"  # the suffix of what is no message
 _log = logging.getLogger(__name__)
 
 
@@ -28,19 +29,19 @@ def put(home: Home, message: Message) -> None:
 
     Raises OSError: the disk is full, say.
     """
-    directory = make_private_directory(_directory(home))
+    place = make_private_directory(directory(home))
     with suppress(FileExistsError):
-        create_atomically(directory / f"{message.name}.json", message.to_json().encode())
+        create_atomically(place / f"{message.name}.json", message.to_json().encode())
 
 
 def replace(home: Home, message: Message) -> None:
     """Keep what a try has changed. Raises OSError."""
-    write_atomically(_directory(home) / f"{message.name}.json", message.to_json().encode())
+    write_atomically(directory(home) / f"{message.name}.json", message.to_json().encode())
 
 
 def remove(home: Home, message: Message) -> None:
     """Forget it, and what was to go along: it is delivered, or given up."""
-    (_directory(home) / f"{message.name}.json").unlink(missing_ok=True)
+    (directory(home) / f"{message.name}.json").unlink(missing_ok=True)
     if message.attachment is not None:
         Path(message.attachment).unlink(missing_ok=True)
 
@@ -51,8 +52,7 @@ def put_with(home: Home, message: Message, suffix: str, content: bytes) -> Messa
     It replaces one of its name that waits: they would share the file. Raises OSError; nothing is
     kept then.
     """
-    directory = make_private_directory(_directory(home))
-    attachment = directory / f"{message.name}{suffix}"
+    attachment = make_private_directory(directory(home)) / f"{message.name}{suffix}"
     write_atomically(attachment, content)
     message = dataclasses.replace(message, attachment=str(attachment))
     try:
@@ -66,11 +66,14 @@ def put_with(home: Home, message: Message, suffix: str, content: bytes) -> Messa
 def waiting(home: Home) -> list[Message]:
     """All that waits, oldest first. A file that cannot be read is set aside, not deleted."""
     with suppress(OSError):
-        remove_leftovers(_directory(home))
+        remove_leftovers(directory(home))
     found = []
-    for path in _directory(home).glob("*.json"):
+    for path in directory(home).glob("*.json"):
         try:
-            found.append(Message.from_json(path.read_text(encoding="utf-8")))
+            message = Message.from_json(path.read_text(encoding="utf-8"))
+            if message.name != path.stem:  # who has sent it would remove another, for ever
+                raise ValueError(f"it is called {message.name!a}")
+            found.append(message)
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -78,13 +81,18 @@ def waiting(home: Home) -> list[Message]:
         except ValueError as error:
             _log.warning("message %s is set aside: %s", path, error)
             with suppress(OSError):
-                path.rename(path.with_suffix(".unreadable"))
+                path.rename(path.with_suffix(UNREADABLE))
     return sorted(found, key=lambda message: (message.created, message.name))
+
+
+def set_aside(home: Home) -> list[str]:
+    """The names of the files that are no messages: a person has to look."""
+    return sorted(path.name for path in directory(home).glob(f"*{UNREADABLE}"))
 
 
 def is_empty(home: Home) -> bool:
     """Whether nothing waits, without reading it."""
-    return next(_directory(home).glob("*.json"), None) is None
+    return next(directory(home).glob("*.json"), None) is None
 
 
 @contextmanager
@@ -123,5 +131,6 @@ def log_file(home: Home) -> Path:
     return home.notify_dir / "sent.log"
 
 
-def _directory(home: Home) -> Path:
+def directory(home: Home) -> Path:
+    """Where the messages wait."""
     return home.notify_dir / "outbox"

@@ -68,8 +68,17 @@ def test_the_doctor_tells_of_records_that_were_set_aside(home, inside):
     for name in ("a.unreadable", "b.duplicate", "c.json", "d.unreadable", "e.unreadable"):
         (home.spool_dir / name).write_text("?")
     (line,) = told()
-    assert f"4 set aside in {home.spool_dir} (a.unreadable, b.duplicate, d.unreadable, …)" in line
+    assert f"4 (a.unreadable, b.duplicate, d.unreadable, …) set aside in {home.spool_dir}:" in line
     assert line.startswith("warning")
+
+
+def test_the_doctor_tells_of_messages_that_were_set_aside(home, inside):
+    assert " messages: " not in inside("doctor").stdout
+    (home.notify_dir / "outbox").mkdir()
+    (home.notify_dir / "outbox" / "alert-night.json").write_text("?")
+    inside("notify", "send")
+    told = inside("doctor").stdout
+    assert f"messages: 1 (alert-night.unreadable) set aside in {home.notify_dir}/outbox:" in told
 
 
 @pytest.mark.parametrize(

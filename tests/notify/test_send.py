@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -224,6 +225,16 @@ def test_a_message_that_is_none_is_set_aside(telling, pager):
     (home.notify_dir / "outbox" / "bad.json").write_text("{")
     assert trials(home) == [None]
     assert (home.notify_dir / "outbox" / "bad.unreadable").exists()
+
+
+def test_a_copy_of_a_message_under_another_name_is_not_sent_for_ever(telling, pager):
+    home = telling()
+    put(home, a_ping(pager))
+    (waits,) = (home.notify_dir / "outbox").iterdir()
+    shutil.copy(waits, waits.with_name("copy.json"))
+    assert len(waiting(home)) == 1
+    assert trials(home) == [None]
+    assert [path.name for path in (home.notify_dir / "outbox").iterdir()] == ["copy.unreadable"]
 
 
 @pytest.mark.fault
