@@ -38,9 +38,14 @@ def campaign_of(checkpoint: str) -> Path | None:
     return None
 
 
-def backups(home: Home) -> dict[Path, Path]:
-    """By campaign, where a job of the home copies it to (`maejobs keep backup`)."""
-    return {campaign.resolve(): place for campaign, place in _backup_jobs(home)}
+def backups(home: Home) -> dict[Path, list[Path]]:
+    """By campaign, where jobs of the home copy it to (`maejobs keep backup`), each place once."""
+    found: dict[Path, list[Path]] = {}
+    for campaign, place in _backup_jobs(home):
+        places = found.setdefault(campaign.resolve(), [])
+        if place not in places:
+            places.append(place)
+    return found
 
 
 def _backup_jobs(home: Home) -> Iterator[tuple[Path, Path]]:

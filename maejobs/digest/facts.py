@@ -92,7 +92,7 @@ class Digest:
 def to_do(digest: Digest) -> list[str]:
     """What a person must look at, the worst first; []: nothing."""
     return [
-        *_unsafe(digest),
+        *dict.fromkeys(_unsafe(digest)),  # a campaign may be copied to several places
         *_bad_runs(digest),
         *_did_not_run(digest),
         *(f"cannot be read: {line}" for line in digest.trouble),

@@ -144,14 +144,18 @@ def _runs_since(engine: Engine, since: datetime) -> list[Any]:
 
 
 def _safety(home: Home, rows: Iterable[Any], trouble: list[str]) -> list[Safety]:
-    """Of each campaign that a run of the night wrote a checkpoint of, or went on from."""
+    """Of each campaign that a run of the night wrote a checkpoint of, or went on from.
+
+    One for each place that it is copied to.
+    """
     paths = [path for row in rows for path in (row.checkpoint_out, row.checkpoint_in) if path]
     campaigns = {campaign for path in paths if (campaign := campaign_of(path))}
     copied_to = backups(home)
     found = []
     for campaign in sorted(campaigns):
         try:
-            found.append(safety_of(campaign, copied_to.get(campaign.resolve())))
+            places: Sequence[Path | None] = copied_to.get(campaign.resolve()) or [None]
+            found += [safety_of(campaign, place) for place in places]
         except (MaejobsError, OSError) as error:
             trouble.append(str(error))
     return found

@@ -165,7 +165,11 @@ def _plan(campaign: Path, target: Path, keep: int, verify: bool) -> _Plan:
     """What to copy, newest first, until `keep` good ones are, or will be, in the backup."""
     there = {c.name: c for c in read_checkpoints(target, verify)} if target.is_dir() else {}
     plan = _Plan([], [], {})
-    for source in read_checkpoints(campaign):
+    sources = read_checkpoints(campaign)
+    if there and not sources:
+        why = f"holds no checkpoint, but {target} has copies of some; is its disk mounted?"
+        raise MaejobsError(f"{campaign}: {why}")
+    for source in sources:
         if len(plan.present) + len(plan.missing) >= keep and not source.pinned:
             continue
         copy = there.get(source.name)

@@ -11,12 +11,16 @@ import pytest
 from keep.campaigns import tear, write_campaign
 from recorded_runs import a_run
 
+from maejobs import clock
 from maejobs.digest.campaigns import backups, campaign_of, safety_of
 from maejobs.digest.facts import Coming, Digest, Picture, RunFact, Safety, headline, to_do
-from maejobs.digest.gather import run_facts
+from maejobs.digest.gather import gather, run_facts
 from maejobs.digest.html import as_html
 from maejobs.digest.pictures import LARGEST, PNG, read_picture
 from maejobs.digest.text import as_text
+from maejobs.rundb.database import open_database
+from maejobs.rundb.ingest import ingest
+from maejobs.rundb.record import write_run
 
 NOW = datetime(2026, 11, 24, 6, 5, tzinfo=UTC)
 
@@ -187,4 +191,27 @@ def test_a_campaign_is_as_safe_as_its_files_say(tmp_path):
 def test_where_a_campaign_is_copied_to_is_what_a_job_says(home, write_job, words):
     write_job("copies", f"command = {json.dumps(['{maejobs}', *words.split()])}")
     write_job("broken", "command = 3")
-    assert backups(home) == {(home.root / "main").resolve(): Path("/nas")}
+    assert backups(home) == {(home.root / "main").resolve(): [Path("/nas")]}
+
+
+def test_of_a_campaign_that_is_copied_to_two_places_both_are_told(home, write_job, tmp_path):
+    campaign = write_campaign(home.root / "main", 1)
+    write_campaign(tmp_path / "near" / "main", 1)
+    for name, place in (("a-far", tmp_path / "far"), ("b-near", tmp_path / "near")):
+        words = ["{maejobs}", "keep", "backup", str(campaign), str(place)]
+        write_job(name, f"command = {json.dumps(words)}")
+    run = a_run(state="succeeded", queued=clock.now(), started=clock.now(), finished=clock.now())
+    with open_database(home) as engine:
+        write_run(engine, run)
+        line = {"event": "checkpoint", "path": str(campaign / "checkpoints" / "step-000000001")}
+        (home.root / "events").write_text(json.dumps(line) + "\n")
+        ingest(engine, run.id, home.root / "events")
+    digest = gather(home, clock.now() - timedelta(days=1))
+    assert [(one.backup, one.backup_step) for one in digest.safety] == [
+        (str(tmp_path / "far" / "main"), None),
+        (str(tmp_path / "near" / "main"), 1),
+    ]
+    assert f"main has no valid copy in {tmp_path / 'far' / 'main'}" in to_do(digest)
+    tear(campaign, 1)
+    told = to_do(gather(home, clock.now() - timedelta(days=1)))
+    assert told.count("main has no valid checkpoint") == 1

@@ -73,6 +73,16 @@ def test_a_disk_that_is_not_mounted_is_not_stood_in_for_by_what_lies_below(
     assert back_up(campaign, disk, dry_run=dry_run, afresh=True).copied == [name_of(3), name_of(2)]
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_campaign_whose_own_disk_is_not_mounted_is_no_backup_well_done(campaign, disk, dry_run):
+    back_up(campaign, disk)
+    shutil.rmtree(campaign)
+    campaign.mkdir()
+    with pytest.raises(MaejobsError, match=f"{campaign}: holds no checkpoint, but .* mounted"):
+        back_up(campaign, disk, dry_run=dry_run)
+    assert steps_in(disk / "campaign") == [2, 3]
+
+
 def test_a_backup_whose_campaign_was_moved_needs_no_more_than_that_its_origin_goes(campaign, disk):
     back_up(campaign, disk)
     moved = campaign.parent / "elsewhere" / campaign.name
