@@ -15,6 +15,7 @@ from maejobs.errors import MaejobsError, UserError
 from maejobs.keep.checkpoint import STEP_NAME
 from maejobs.keep.lock import hold
 from maejobs.keep.trash import erase, set_aside, sweep
+from maejobs.rundb.run import CLOCKS_DIFFER
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,13 @@ def plan_cleanup(
 ) -> list[Removal]:
     """Decide what goes, oldest first: past its age, beyond its job's number, over the size.
 
+    What a clock wrote that was ahead goes first, or it would take the places of all that comes.
     Raises UserError for a negative limit: a limit that is not understood deletes nothing.
     """
     if (max_age_days or 0) < 0 or min(max_bytes or 0, max_count or 0) < 0:
         raise UserError("a limit of age, number or size cannot be negative")
-    oldest_first = sorted(runs, key=lambda run: (run.newest, run.path.name))
+    latest = now + CLOCKS_DIFFER
+    oldest_first = sorted(runs, key=lambda run: (run.newest <= latest, run.newest, run.path.name))
     newest_of_job = {run.job: run.path for run in oldest_first}
     rank: dict[Path, int] = {}  # among its job's, the newest is 0
     of_job: Counter[str] = Counter()

@@ -48,6 +48,16 @@ def test_runs_past_their_age_go_and_each_jobs_newest_stays(tmp_path):
     assert (report.kept, report.freed, report.kept_bytes) == (2, 200, 200)
 
 
+@pytest.mark.parametrize(("max_bytes", "max_count"), [(200, None), (None, 2)])
+def test_what_a_clock_wrote_that_was_ahead_takes_no_later_runs_place(
+    tmp_path, max_bytes, max_count
+):
+    for name, days_old in (("a", -400), ("b", -399), ("c", 1), ("d", 0)):
+        write_run(tmp_path, "pretrain", name, days_old)
+    clean_up(tmp_path, NOW, 30, max_bytes, nobody, max_count=max_count)
+    assert runs_in(tmp_path) == ["pretrain/c", "pretrain/d"]
+
+
 def test_what_another_clean_up_takes_away_meanwhile_is_passed_over(tmp_path):
     for name in "abc":
         write_run(tmp_path, "pretrain", name, days_old=50)
