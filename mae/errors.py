@@ -43,6 +43,9 @@ def told(error: BaseException) -> tuple[str, int] | None:
         mend = "set run.micro_batch, run.recompute or a smaller model"
         why = _first_words(error) or "it cannot be had"  # Python's own says nothing
         return f"the memory is not enough: {why}; {mend}", 1
+    if "</torch_" in str(error):  # a file in /dev/shm: who reads ahead could not hand over
+        why = str(error).strip().splitlines()[-1].removeprefix("RuntimeError: ")
+        return f"the room in /dev/shm is not enough: {why}; give it more, or pack the images", 1
     if str(error).startswith("DataLoader worker"):  # PyTorch's words, that a supervisor knows
         mend = "for want of memory or of room in /dev/shm? then lower run.workers"
         return f"{_first_words(error)}: {mend}", 1

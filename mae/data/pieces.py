@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 
 from mae.data.ahead import pieces_of, results_ahead
 from mae.data.readers import Decoder, Place, Plan, Seen
@@ -105,6 +105,10 @@ def _collate(items: Sequence[Seen]) -> Piece:
     bad = [place.sample for place, pixels in items if pixels is None]
     # What none at all means is said by our parent: an error here would come as a traceback.
     pixels = torch.stack([pixels for _, pixels in good]) if good else torch.empty(0, 1, 1, 1)
+    if get_worker_info() is not None and pixels.numel():
+        # Here, not as it is sent: a thread does that, whose error for want of room in /dev/shm
+        # nobody hears of, and the training would wait for this piece for ever.
+        pixels.share_memory_()
     return Piece(np.array([sample for sample, _ in good], dtype=np.int64), pixels, bad)
 
 

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import re
+import resource
 import struct
 import time
 import warnings
@@ -472,6 +473,23 @@ def test_a_process_killed_while_it_hands_over_is_told_of_as_one(error):
     assert line.startswith(f"DataLoader worker (pid {process.pid}) {how}")
     with pytest.raises(type(error)):  # nobody is dead
         next(pieces._naming_the_dead(type("Alive", (Broken,), {"_workers": ()})()))
+
+
+@pytest.mark.timeout(60)
+def test_no_room_in_shared_memory_is_told_in_a_line(folder, tiny):
+    images, batch_bytes = open_source(str(folder)).train, 16 * 28 * 28
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (batch_bytes // 2, hard))
+    try:
+        with pytest.raises(RuntimeError) as told_of:
+            next(batches_of(images, view_of(tiny), 0, 16, range(3), workers=1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    line, code = told(told_of.value)
+    assert code == 1
+    assert line.startswith("the room in /dev/shm is not enough: unable to ")
+    assert "\n" not in line
+    assert line.endswith("; give it more, or pack the images")
 
 
 def test_a_process_that_reads_ahead_does_not_come_to_have_a_copy_of_all_paths(tiny):
