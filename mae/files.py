@@ -43,10 +43,17 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
         sync(temporary)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        _name(error, path)
         raise
     sync(path.parent)
+
+
+def _name(error: BaseException, path: Path) -> None:
+    """Say what was being written: of a full disk, the system does not."""
+    if isinstance(error, OSError) and error.errno and error.filename is None:
+        error.filename = str(path)
 
 
 @contextmanager
@@ -64,6 +71,9 @@ def appearing(path: Path) -> Iterator[Path]:
             sync(written)
         refuse_existing(path)
         temporary.rename(path)
+    except OSError as error:
+        _name(error, path)
+        raise
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)

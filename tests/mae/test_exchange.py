@@ -35,7 +35,7 @@ from mae.exchange.importing import import_weights
 from mae.exchange.keys import FORMS, is_decoder, to_ours
 from mae.exchange.load import NoDecoder, load_weights
 from mae.exchange.shapes import told_by_weights
-from mae.files import appearing
+from mae.files import appearing, write_atomically
 from mae.model import MaskedAutoencoderViT
 from mae.train import checkpoint as checkpoints
 from mae.train import loop
@@ -586,8 +586,26 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.setattr("mae.exchange.export.save_file", full)
     done = mae("export", tmp_path / "c", "--to", "timm", "--output", tmp_path / "timm")
     assert done.exit_code == 1
-    assert "No space left" in done.stderr
+    assert f"{tmp_path / 'timm'}: No space left" in done.stderr
     assert {p.name for p in tmp_path.iterdir()} == {"c"}
+
+
+@pytest.mark.fault
+def test_a_file_for_which_there_is_no_room_is_named(tmp_path):
+    def appear(path: Path, content: bytes) -> None:
+        with appearing(path) as temporary:
+            temporary.write_bytes(content)
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for write in (appear, write_atomically):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+        try:
+            with pytest.raises(OSError, match="too large") as refused:
+                write(tmp_path / "large", bytes(10_000))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert refused.value.filename == str(tmp_path / "large")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.fault
