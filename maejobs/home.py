@@ -83,9 +83,10 @@ class Home:
     def is_default(self) -> bool:
         """Whether a command that cron starts, without `--home`, would use this home.
 
-        Cron sets no XDG variables, so a default that comes from one must be written out.
+        Cron sets no XDG variables, and HOME to that of whom the line runs as: neither a variable of
+        the caller's counts nor, where root asks for another's table, root's own home.
         """
-        return "XDG_DATA_HOME" not in os.environ and self.root == default_root()
+        return self.root == _where_cron_starts(self) / ".local" / "share" / "maejobs"
 
     @property
     def exists(self) -> bool:
@@ -113,6 +114,22 @@ class BadSettings(UserError):
     def __init__(self, message: str, home: Home) -> None:
         super().__init__(message)
         self.home = home
+
+
+def _where_cron_starts(home: Home) -> Path:
+    """HOME as cron sets it for lines of the home's table."""
+    import pwd
+
+    try:
+        if home.crontab == "system":
+            account = pwd.getpwuid(owner_of(home.root).uid)
+        elif home.crontab.startswith("user:"):
+            account = pwd.getpwnam(home.crontab.removeprefix("user:"))
+        else:
+            return Path.home()
+    except KeyError:  # told where the table is opened
+        return Path.home()
+    return Path.home() if account.pw_uid == os.getuid() else Path(account.pw_dir)
 
 
 def default_root() -> Path:

@@ -1,6 +1,7 @@
 """The home: where it is, what it holds, and what its configuration may say."""
 
 import os
+import pwd
 import re
 import stat
 from datetime import timedelta
@@ -44,6 +45,18 @@ def test_only_a_default_that_cron_would_find_too_is_the_default(tmp_path, monkey
     assert not open_home(str(tmp_path)).is_default
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
     assert not open_home(None).is_default
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / ".local" / "share"))
+    assert open_home(None).is_default
+
+
+def test_of_anothers_table_the_default_is_theirs(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    theirs = Path(pwd.getpwnam("daemon").pw_dir) / ".local/share/maejobs"
+    assert Home(theirs, crontab="user:daemon").is_default
+    assert not Home(theirs).is_default
+    assert not Home(default_root(), crontab="user:daemon").is_default
+    assert Home(default_root(), crontab=f"user:{pwd.getpwuid(os.getuid()).pw_name}").is_default
+    assert Home(default_root(), crontab="user:nobody-of-this-name").is_default  # told elsewhere
 
 
 def test_a_home_is_named_from_where_one_stands(tmp_path, monkeypatch):

@@ -79,6 +79,25 @@ def test_a_line_goes_into_anothers_crontab_and_comes_out(
     assert _foreign_files(private_cron) == []
 
 
+def test_a_line_that_joe_made_for_his_default_home_is_found_by_root(
+    private_cron,  # noqa: F811
+    maejobs_inside,
+):
+    root = private_cron.homes / "joe" / ".local/share/maejobs"
+    private_cron.let_everybody_run_maejobs()
+    (root / "jobs.d").mkdir(parents=True)
+    (root / "jobs.d" / "quick.toml").write_text(QUICK)
+    _give_to_joe(private_cron.homes / "joe")
+    line = f"{{}} {MAEJOBS} exec quick # maejobs:quick".format
+    block = "# >>> maejobs >>>\n{}\n# <<< maejobs <<<\n".format
+    private_cron.run(["crontab", "-u", "joe", "-"], input=block(line("0 2 * * *")).encode())
+    place = ["-u", "joe", "--home", f"{HOMES}/joe/.local/share/maejobs"]
+    done = maejobs_inside("schedule", "quick", "0 3 * * *", *place)
+    assert done.stdout.decode().splitlines()[-1] == "rescheduled quick: 0 2 * * * → 0 3 * * *"
+    table = private_cron.run(["crontab", "-u", "joe", "-l"]).stdout.decode()
+    assert [text for text in table.splitlines() if "quick" in text] == [line("0 3 * * *")]
+
+
 def test_a_home_of_mine_is_no_business_of_joes_cron(home, write_job, private_cron, maejobs_inside):  # noqa: F811
     write_job("quick", QUICK)
     for command in (["schedule", "quick", "@daily"], ["apply", "--yes"]):
