@@ -88,6 +88,10 @@ class Home:
         """
         return self.root == _where_cron_starts(self) / ".local" / "share" / "maejobs"
 
+    def pause_file(self, job: str) -> Path:
+        """The file whose presence means that the job is paused."""
+        return self.paused_dir / f"{job}.json"
+
     @property
     def exists(self) -> bool:
         return self.jobs_dir.is_dir()

@@ -16,6 +16,7 @@ from maejobs.cli.options import (
     table_options,
 )
 from maejobs.cli.output import local, print_json, print_table, relative
+from maejobs.cli.pausing import paused_of, tell_paused
 from maejobs.cli.zone import take_the_daemons_zone, tell_zone
 from maejobs.cron.block import Entry
 from maejobs.cron.dialect import Dialect, dialect_of
@@ -64,9 +65,16 @@ def next_command(job: str | None, count: int, as_json: bool) -> None:
     dialect, zone = dialect_of(home), schedule_zone(home, table)
     slots = (_slots(entry, dialect, zone) for entry in entries)
     coming = list(islice(merge(*slots), count))
+    paused = paused_of(home, (entry.job for entry in entries))
     if as_json:
-        print_json([{"at": at, "job": name, "expression": text} for at, name, text in coming])
-    elif not (coming or at_boot):
+        print_json(
+            [
+                {"at": at, "job": name, "expression": text, "paused": name in paused}
+                for at, name, text in coming
+            ]
+        )
+        return
+    if not (coming or at_boot):
         click.echo('nothing is scheduled; try `maejobs schedule pretrain "0 2 * * *"`')
     elif coming:
         print_table(
@@ -74,8 +82,9 @@ def next_command(job: str | None, count: int, as_json: bool) -> None:
             [[local(at, zone), relative(at), name, text] for at, name, text in coming],
         )
         tell_zone(zone, (at for at, _, _ in coming))
-    if at_boot and not as_json:
+    if at_boot:
         click.echo(f"when the host starts: {', '.join(at_boot)}")
+    tell_paused(paused)
 
 
 def _slots(entry: Entry, dialect: Dialect, zone: tzinfo) -> Iterator[tuple[datetime, str, str]]:

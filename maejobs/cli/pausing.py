@@ -1,6 +1,7 @@
 """`maejobs pause` and `resume`: nights on which a job stays quiet, its crontab line unchanged."""
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
@@ -36,13 +37,12 @@ def pause_command(job: str, reason: str, dry_run: bool) -> None:
       maejobs pause pretrain --reason "GPU lent to Anna until Friday"
     """
     from maejobs.jobs.load import job_names, load_job
-    from maejobs.supervise.gates import pause_file
 
     home = existing_home()
     # A file with an error may be paused: that is a good moment to mend it.
     if job not in job_names(home.jobs_dir):
         load_job(home.jobs_dir, job)
-    file = pause_file(home, job)
+    file = home.pause_file(job)
     if (paused := file.exists()) and not reason:
         click.echo(f"{job} is paused already; `maejobs resume {job}` lets it run again")
         return
@@ -72,12 +72,11 @@ def resume_command(job: str, dry_run: bool) -> None:
     """
     from maejobs.jobs.load import load_job
     from maejobs.jobs.model import JOB_NAME
-    from maejobs.supervise.gates import pause_file
 
     home = existing_home()
     if not JOB_NAME.fullmatch(job):
         load_job(home.jobs_dir, job)  # says what a job name is
-    file = pause_file(home, job)
+    file = home.pause_file(job)
     if not file.exists():
         load_job(home.jobs_dir, job)
         click.echo(f"{job} is not paused")
@@ -88,6 +87,17 @@ def resume_command(job: str, dry_run: bool) -> None:
     file.unlink(missing_ok=True)
     _note(home, job, paused_since=None)
     click.echo(f"resumed {job}")
+
+
+def paused_of(home: Home, jobs: Iterable[str]) -> list[str]:
+    """Those of the jobs whose slots are skipped, sorted."""
+    return sorted({job for job in jobs if home.pause_file(job).exists()})
+
+
+def tell_paused(paused: Sequence[str]) -> None:
+    """Say that what is shown of these jobs will not be."""
+    if paused:
+        click.echo(f"on pause, and so skipped until `maejobs resume`: {', '.join(paused)}")
 
 
 def read_pause(file: Path) -> dict[str, str]:

@@ -18,6 +18,7 @@ from maejobs.cli.options import (
     table_options,
 )
 from maejobs.cli.output import GAP, length, print_json, print_table
+from maejobs.cli.pausing import paused_of, tell_paused
 from maejobs.cli.text import visible
 from maejobs.cli.timeline import FINE, PLAIN, TICKS, Ink, draw, filled
 from maejobs.cli.zone import take_the_daemons_zone, tell_zone
@@ -74,8 +75,9 @@ def plan_command(job: str | None, days: int, strict: bool, as_json: bool) -> int
     if job is not None and is_known and job not in (planned.name for planned in outlook.jobs):
         raise _not_scheduled(home, job)
     shown = outlook if job is None else only(outlook, job)
+    paused = paused_of(home, (planned.name for planned in shown.jobs))
     if as_json:
-        print_json(as_json_object(shown))
+        print_json(as_json_object(shown) | {"paused": paused})
     elif not shown.jobs and not is_known:
         click.echo("what is scheduled is not known")
     elif not shown.jobs:
@@ -85,6 +87,7 @@ def plan_command(job: str | None, days: int, strict: bool, as_json: bool) -> int
         _print_jobs(shown.jobs)
         if at_boot := _at_boot(shown.jobs):
             click.echo(f"when the host starts: {', '.join(at_boot)}")
+        tell_paused(paused)
         click.echo()
         print_problems(shown.problems)
         if not shown.problems:

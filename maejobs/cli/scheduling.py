@@ -24,6 +24,7 @@ from maejobs.cli.options import (
     json_option,
     table_options,
 )
+from maejobs.cli.pausing import paused_of
 from maejobs.cli.text import visible
 from maejobs.cron.block import Entry
 from maejobs.cron.dialect import dialect_of
@@ -102,6 +103,8 @@ def schedule_command(
             remember_schedule(home, job)
         _warn_without_daemon(home)
     tell_strays(change.after, home, job)
+    if paused := paused_of(home, [job]):
+        click.echo(f"maejobs: {job} is paused; `maejobs resume {job}` lets it run", err=True)
     before, after = (entries_in(table, home, job) for table in (change.before, change.after))
     if as_json:
         from maejobs.cli.output import print_json
@@ -113,6 +116,7 @@ def schedule_command(
                 "before": [old.expression for old in before],
                 "after": [new.expression for new in after],
                 "changed": not change.is_empty,
+                "paused": bool(paused),
                 "written": not (dry_run or change.is_empty),
                 "next": foresight.next_fires(parsed, zone),
                 "plan": foresight.as_json_object(outlook),

@@ -145,10 +145,9 @@ def _job_status(
     home: Home, name: str, entries: list[Entry], zone: tzinfo, recorded: dict[str, Any]
 ) -> dict[str, Any]:
     from maejobs.cli.pausing import read_pause
-    from maejobs.supervise.gates import pause_file
     from maejobs.watch.missed import late_by
 
-    pause = pause_file(home, name)
+    pause = home.pause_file(name)
     now = clock.now()
     mine = [entry.expression for entry in entries if entry.job == name]
     expressions, unread = _parsed(mine, dialect_of(home))

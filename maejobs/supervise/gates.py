@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
-from pathlib import Path
 
 from maejobs.errors import NotNow
 from maejobs.home import Home
@@ -16,15 +15,10 @@ from maejobs.supervise.claim import run_directory
 from maejobs.supervise.locks import Lock, acquire, holder_of, named_lock_file
 
 
-def pause_file(home: Home, job: str) -> Path:
-    """The file whose presence means that the job is paused."""
-    return home.paused_dir / f"{job}.json"
-
-
 def check_pause(home: Home, job: str) -> None:
     """Raises NotNow while the job is paused."""
     try:
-        text = pause_file(home, job).read_text(errors="replace")
+        text = home.pause_file(job).read_text(errors="replace")
     except FileNotFoundError:
         return
     try:

@@ -273,6 +273,23 @@ def test_a_line_of_the_job_outside_the_block_is_told(home, write_job, inside):
     assert table.read_bytes() == line + b"\n"
 
 
+def test_that_a_job_is_on_pause_is_said_wherever_its_slots_are_shown(home, write_job, inside):
+    write_job("quick", QUICK)
+    write_job("other", QUICK)
+    inside("schedule", "other", "0 3 * * *")
+    inside("pause", "quick")
+    done = inside("schedule", "quick", "0 2 * * *")
+    assert done.stderr == "maejobs: quick is paused; `maejobs resume quick` lets it run\n"
+    for command in ("next", "plan"):
+        assert "on pause, and so skipped until `maejobs resume`: quick\n" in inside(command).stdout
+    slots = json.loads(inside("next", "-n", "2", "--json").stdout)
+    assert {(slot["job"], slot["paused"]) for slot in slots} == {("quick", True), ("other", False)}
+    assert json.loads(inside("plan", "--json").stdout)["paused"] == ["quick"]
+    assert json.loads(inside("schedule", "quick", "0 4 * * *", "--json").stdout)["paused"] is True
+    inside("resume", "quick")
+    assert "pause" not in inside("next").stdout + inside("plan").stdout
+
+
 def test_one_of_several_entries_can_be_taken_out(home, write_job, inside):
     write_job("quick", QUICK)
     for expression in ("0 2 * * *", "0 14 * * *", "@daily"):

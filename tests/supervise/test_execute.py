@@ -35,7 +35,6 @@ from maejobs.launch.process import boot_id, group_members, host_name, start_time
 from maejobs.supervise import attempt, disk_gate, gates
 from maejobs.supervise.child import CANCEL, DEADLINE, STALL, Ending
 from maejobs.supervise.execute import execute
-from maejobs.supervise.gates import pause_file
 from maejobs.supervise.verdict import judge
 
 QUICK = 'command = ["true"]\n'
@@ -195,7 +194,7 @@ def test_a_gate_that_says_no_skips_the_run_and_is_recorded(
     monkeypatch.setenv(ZONE_VARIABLE, "UTC")
     write_job("night", shell("echo started") + text)
     if reason == "paused":
-        pause_file(home, "night").write_text("{}")
+        home.pause_file("night").write_text("{}")
     long_ago = datetime(2026, 1, 1, 2, 0, tzinfo=UTC)
 
     verdict = execute(home, "night", "cron", long_ago)
@@ -211,7 +210,7 @@ def test_a_gate_that_says_no_skips_the_run_and_is_recorded(
 
 def test_a_pause_for_a_reason_in_any_bytes_is_a_pause(home, write_job):
     write_job("night", QUICK)
-    pause_file(home, "night").write_text('{"reason": "caf\\udce9"}')
+    home.pause_file("night").write_text('{"reason": "caf\\udce9"}')
 
     assert execute(home, "night", "manual").run.reason == "paused"
     assert "paused: caf" in log_of(home, "night")
@@ -244,7 +243,7 @@ def test_until_is_read_in_cronies_zone_where_the_crontab_names_one(home, write_j
 
 def test_a_gate_that_cannot_be_asked_lets_nothing_through(home, write_job):
     write_job("night", shell("echo started") + "infrastructure_retries = 0\n")
-    pause_file(home, "night").mkdir()
+    home.pause_file("night").mkdir()
 
     assert execute(home, "night", "manual").exit_code == EXIT_FAILED
 
@@ -288,7 +287,7 @@ def test_after_its_wait_it_is_looked_once_more_whether_it_may_start(
 
     def take_locks(*arguments):
         if reason == "paused":
-            pause_file(home, "night").write_text("{}")
+            home.pause_file("night").write_text("{}")
         else:
             monkeypatch.setattr(
                 disk_gate.shutil, "disk_usage", lambda path: SimpleNamespace(free=0)
@@ -529,7 +528,7 @@ def test_the_command_line_tells_how_a_run_ended_by_its_exit_code(home, write_job
     write_job("broken", "command = 3\n")
 
     assert inside("exec", "good").returncode == 0
-    pause_file(home, "good").write_text("{}")
+    home.pause_file("good").write_text("{}")
     assert inside("exec", "good").returncode == EXIT_NOT_NOW
     bad = inside("exec", "bad")
     assert bad.returncode == EXIT_FAILED

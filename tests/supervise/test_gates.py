@@ -14,7 +14,6 @@ from maejobs.supervise import gates
 from maejobs.supervise.gates import (
     check_pause,
     check_window,
-    pause_file,
     take_locks,
 )
 from maejobs.supervise.locks import acquire
@@ -35,7 +34,7 @@ def test_a_job_that_is_not_paused_passes(home):
 
 
 def test_a_paused_job_does_not_start_and_says_why(home):
-    pause_file(home, "night").write_text('{"reason": "new disks"}')
+    home.pause_file("night").write_text('{"reason": "new disks"}')
 
     with pytest.raises(NotNow, match="night is paused: new disks; `maejobs resume night`") as no:
         check_pause(home, "night")
@@ -44,7 +43,7 @@ def test_a_paused_job_does_not_start_and_says_why(home):
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"reason": null}', '"x"', "\xfc"])
 def test_a_pause_without_a_readable_reason_is_a_pause(home, text):
-    pause_file(home, "night").write_text(text, encoding="latin-1")
+    home.pause_file("night").write_text(text, encoding="latin-1")
 
     with pytest.raises(NotNow, match="night is paused"):
         check_pause(home, "night")
