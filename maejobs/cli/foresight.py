@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime, tzinfo
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 
 import click
@@ -88,6 +88,24 @@ def as_json_object(outlook: Outlook | None) -> dict[str, Any] | None:
 def print_problems_of(outlook: Outlook | None) -> None:
     """A line each, none where nothing is known."""
     plan.print_problems(outlook.problems if outlook else ())
+
+
+def tell_double_slots(outlook: Outlook | None) -> None:
+    """Warn of the first minute for which two entries of a job call: one run is all that starts."""
+    if outlook is None:
+        return
+    for planned in outlook.jobs:
+        calls: dict[datetime, str] = {}
+        for expression in planned.expressions:
+            coming = fires(expression, outlook.after, outlook.zone)
+            for slot in takewhile(lambda at: at <= outlook.until, coming):
+                other = calls.setdefault(slot, expression.text)
+                if other != expression.text:
+                    at = local(slot, outlook.zone)
+                    told = f"both call for {at}, and one of them finds the slot taken"
+                    said = f"`{other}` and `{expression.text}` of {planned.name} {told}"
+                    click.echo(f"maejobs: {said}", err=True)
+                    return
 
 
 def print_next(expression: Expression, outlook: Outlook | None, zone: tzinfo) -> None:

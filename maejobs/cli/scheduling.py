@@ -88,6 +88,7 @@ def schedule_command(
     outlook, unread = foresight.try_to_foresee(home, change, job, lengths, zone)
     for line in trouble + unread:
         click.echo(f"maejobs: {visible(line)}", err=True)
+    foresight.tell_double_slots(outlook)
     if not as_json:
         foresight.print_next(parsed, outlook, zone)
         foresight.print_problems_of(outlook)

@@ -290,6 +290,17 @@ def test_that_a_job_is_on_pause_is_said_wherever_its_slots_are_shown(home, write
     assert "pause" not in inside("next").stdout + inside("plan").stdout
 
 
+def test_two_entries_that_call_for_one_minute_are_told(home, write_job, inside, monkeypatch):
+    monkeypatch.setattr("maejobs.clock.now", lambda: datetime(2026, 11, 23, 18, 30, 7, tzinfo=UTC))
+    write_job("quick", QUICK)
+    assert inside("schedule", "quick", "0 2 * * *").stderr == ""
+    assert inside("schedule", "quick", "0 3 * * *", "--also").stderr == ""
+    assert inside("schedule", "quick", "0 2 * * 5", "--also", "--json").stderr == (
+        "maejobs: `0 2 * * *` and `0 2 * * 5` of quick both call for Fri 2026-11-27 02:00, and one "
+        "of them finds the slot taken\n"
+    )
+
+
 def test_one_of_several_entries_can_be_taken_out(home, write_job, inside):
     write_job("quick", QUICK)
     for expression in ("0 2 * * *", "0 14 * * *", "@daily"):
