@@ -9,7 +9,7 @@ from maejobs import clock
 from maejobs.errors import UserError, quoted
 from maejobs.files import make_private_directory
 from maejobs.privilege import acting_as, owner_of
-from maejobs.trust import read_trusted, refuse_untrusted
+from maejobs.trust import read_trusted_text, refuse_untrusted
 
 CONFIG_NAME = "maejobs.toml"
 LONGEST_PATH = 4096  # bytes, with the NUL behind it (PATH_MAX)
@@ -207,11 +207,9 @@ def crontab_spec(text: str, beside: Path) -> str:
 def _read_config(path: Path) -> dict[str, Any]:
     try:
         with acting_as(owner_of(path.parent)):
-            text = read_trusted(path).decode("utf-8")
+            text = read_trusted_text(path)
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
     import tomllib
 
     try:

@@ -68,3 +68,23 @@ def _name_of(owner: int) -> str:
         return pwd.getpwuid(owner).pw_name
     except KeyError:
         return f"user number {owner}"
+
+
+def read_trusted_text(path: Path) -> str:
+    """As `read_trusted`, the file's UTF-8 as text, without the mark that editors may put before it.
+
+    Raises UserError with the place; FileNotFoundError where there is neither file nor link.
+    """
+    try:
+        return read_trusted(path).decode("utf-8-sig")
+    except FileNotFoundError:
+        if path.is_symlink():
+            told = f"{path}: is a link to {path.readlink()}, where nothing is"
+            raise UserError(told) from None
+        raise
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        byte = f"byte 0x{error.object[error.start]:02x}"
+        raise UserError(f"{path}:{line}: cannot be read: {byte} is no UTF-8") from error

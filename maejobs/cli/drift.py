@@ -161,7 +161,7 @@ def _wanted(home: Home, table: bytes, jobs: tuple[str, ...]) -> dict[str, str | 
             wanted[name] = None if schedule is None else parse_expression(schedule, dialect).text
         except BadExpression as error:
             path = home.jobs_dir / f"{name}.toml"
-            line = line_of(path.read_text(encoding="utf-8"), ("schedule",))
+            line = line_of(path.read_text(encoding="utf-8-sig"), ("schedule",))
             problems.append(f"{path}:{line}: schedule: {error}")
     if problems:
         raise UserError("\n".join(problems))

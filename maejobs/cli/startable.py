@@ -79,7 +79,7 @@ def problems_of(home: Home, job: Job) -> list[str]:
     """What would keep the job from starting, each with file and line."""
     path, secrets = home.jobs_dir / f"{job.name}.toml", known_secrets(home, job)
     with acting_as(owner_of(home.jobs_dir)):
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         found = list(_problems(home, job))
     return [f"{path}:{line_of(text, (key,))}: {key}: {hide(why, secrets)}" for key, why in found]
 

@@ -1,5 +1,6 @@
 """`maejobs init` and `reconcile`: the home made, the record set straight."""
 
+import os
 from pathlib import Path
 
 import click
@@ -96,4 +97,5 @@ def make_home(home: Home) -> None:
 
 def _missing_jobs(home: Home) -> list[Path]:
     files = sorted(shipped("jobs.d").glob("*.toml"))
-    return [file for file in files if not (home.jobs_dir / file.name).exists()]
+    # A link is yours even where its disk is not mounted.
+    return [file for file in files if not os.path.lexists(home.jobs_dir / file.name)]

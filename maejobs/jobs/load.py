@@ -14,7 +14,7 @@ from maejobs.errors import UserError, quoted
 from maejobs.jobs.model import JOB_NAME, DiskRoom, GpuNeed, HostNeed, Job, Notify
 from maejobs.jobs.secrets import is_secret
 from maejobs.privilege import acting_as, owner_of
-from maejobs.trust import read_trusted, refuse_untrusted
+from maejobs.trust import read_trusted_text, refuse_untrusted
 
 TABLES: dict[int | str, type[BaseModel]] = {
     "disk": DiskRoom,
@@ -55,17 +55,17 @@ def load_job(jobs_dir: Path, name: str) -> Job:
     """
     path = jobs_dir / f"{name}.toml"
     if not JOB_NAME.fullmatch(name):
-        raise UserError(
-            f"{quoted(name)} is not a job name; use up to 64 lower-case letters, digits, - and _"
-        )
+        place = f"{path}: " if name in job_names(jobs_dir) else ""
+        told = "is not a job name; use up to 64 lower-case letters, digits, - and _"
+        raise UserError(f"{place}{quoted(name)} {told}")
     try:
         with acting_as(owner_of(jobs_dir)):
             refuse_untrusted(jobs_dir)
-            text = read_trusted(path).decode("utf-8")
+            text = read_trusted_text(path)
     except FileNotFoundError:
         raise NoJobFile(_no_such_job(jobs_dir, name)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
+    except OSError as error:
+        raise UserError(f"{jobs_dir}: cannot be read: {error.strerror}") from error
     return parse_job(path, name, text)
 
 

@@ -150,6 +150,13 @@ def test_a_crontab_that_cannot_be_changed_leaves_no_home_behind(inside, tmp_path
     assert "made the home" not in done.stderr
 
 
+def test_init_replaces_no_link_whose_disk_is_not_mounted(home, inside):
+    link = home.jobs_dir / "pretrain.toml"
+    link.symlink_to("/mnt/none/pretrain.toml")
+    assert "pretrain" not in inside("init").stdout
+    assert link.is_symlink()
+
+
 def test_before_init_a_misspelt_job_is_looked_for_among_ours(inside, tmp_path):
     place = tmp_path / "none"
     done = inside("schedule", "pretrian", "0 2 * * *", "--home", str(place))

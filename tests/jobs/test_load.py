@@ -326,8 +326,25 @@ def test_a_file_that_cannot_be_read_is_said_to_be_so(home):
     (home.jobs_dir / "binary.toml").write_bytes(b"\xff\xfe\x00")
     (home.jobs_dir / "directory.toml").mkdir()
     for name in ("binary", "directory"):
-        with pytest.raises(UserError, match=rf"{name}.toml: cannot be read"):
+        with pytest.raises(UserError, match=rf"{name}.toml(:1)?: cannot be read: [^\[]*$"):
             load_job(home.jobs_dir, name)
+
+
+def test_a_link_to_nothing_is_told_as_such_and_not_as_no_job(home):
+    (home.jobs_dir / "night.toml").symlink_to("/mnt/none/night.toml")
+    with pytest.raises(UserError, match=r"night.toml: is a link to /mnt/none/night.toml, where"):
+        load_job(home.jobs_dir, "night")
+
+
+def test_a_file_whose_name_no_job_can_have_is_told_with_its_place(home, write_job):
+    write_job("my job", GOOD)
+    with pytest.raises(UserError, match=rf"^{home.jobs_dir}/my job.toml: 'my job' is not a job"):
+        load_job(home.jobs_dir, "my job")
+
+
+def test_the_mark_that_editors_put_before_utf_8_means_nothing(home):
+    (home.jobs_dir / "night.toml").write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
+    assert load_job(home.jobs_dir, "night").command
 
 
 def test_an_editor_s_own_files_are_no_jobs(home, write_job):
