@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from maejobs.cli.asking import agreed
+from maejobs.cli.entries import backups_of, tell_backup_elsewhere
 from maejobs.cli.options import (
     HomeCommand,
     current_home,
@@ -95,7 +96,7 @@ def restore_command(backup: str | None, yes: bool, dry_run: bool) -> int:
         click.echo("the crontab is so already; nothing changed")
         return 0
     build = unless_changed(target, table, change.after)
-    change_table(target, build, home.crontab_backups_dir, dry_run=True)
+    change_table(target, build, backups_of(home), dry_run=True)
     click.echo(visible(change.diff()), nl=False)
     if dry_run:
         click.echo("(dry run: nothing was written)")
@@ -103,14 +104,15 @@ def restore_command(backup: str | None, yes: bool, dry_run: bool) -> int:
     if not yes and not agreed("Restore this crontab?"):
         click.echo("the crontab stays as it is")
         return EXIT_USAGE
-    change_table(target, build, home.crontab_backups_dir)
+    change_table(target, build, backups_of(home))
+    tell_backup_elsewhere(home)
     _remember(home, change.before, change.after)
     click.echo("restored; `maejobs restore` undoes it")
     return 0
 
 
 def _backups(home: Home, target: Target) -> list[Backup]:
-    return list_backups(home.crontab_backups_dir / target.slug)
+    return list_backups(backups_of(home) / target.slug)
 
 
 def _chosen(home: Home, target: Target, table: bytes | None, name: str | None) -> Backup:

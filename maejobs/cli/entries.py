@@ -108,7 +108,7 @@ def backups_of(home: Home) -> Path:
 
 
 def tell_backup_elsewhere(home: Home) -> None:
-    """Name the place of the backup where `maejobs backups` shows none, for want of a home."""
+    """Name the place of the backup where it is none of the home's, for want of one."""
     if not home.root.is_dir():
         told = f"{home.root} is not there; the crontab from before is below {backups_of(home)}"
         click.echo(f"maejobs: {visible(told)}", err=True)

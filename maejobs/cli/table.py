@@ -63,6 +63,7 @@ def edit_command(yes: bool, dry_run: bool) -> None:
     Example:
       EDITOR=nano maejobs edit
     """
+    from maejobs.cli.entries import backups_of, tell_backup_elsewhere
     from maejobs.cron.desk import rescue_broken_off
     from maejobs.cron.dialect import dialect_of
     from maejobs.cron.editor import Decision, edit_table
@@ -70,7 +71,7 @@ def edit_command(yes: bool, dry_run: bool) -> None:
     home = current_home()
     target = open_target(home.crontab)
     if not dry_run:
-        for place in rescue_broken_off(target, target.read() or b"", home.crontab_backups_dir):
+        for place in rescue_broken_off(target, target.read() or b"", backups_of(home)):
             told = f"an edit of the {target.name} was broken off; its text is in {place}"
             click.echo(f"maejobs: {visible(told)}", err=True)
 
@@ -87,13 +88,15 @@ def edit_command(yes: bool, dry_run: bool) -> None:
         _edit,
         _ask_again,
         decide,
-        home.crontab_backups_dir,
+        backups_of(home),
         dry_run,
         dialect_of(home),
     )
     if change is None:
         click.echo("no change: the crontab stays as it is")
         return
+    if not dry_run:
+        tell_backup_elsewhere(home)
     click.echo("(dry run: nothing was written)" if dry_run else "installed")
 
 

@@ -63,3 +63,19 @@ def test_before_any_change_there_is_nothing_to_restore(home, inside):
     assert json.loads(inside("backups", "--json").stdout) == []
     assert "no backups" in inside("backups").stdout
     assert inside("restore", "--yes").returncode == 2
+
+
+def test_without_a_home_a_change_can_be_undone_and_none_is_made(
+    inside, tmp_path, monkeypatch, script
+):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("VISUAL", script("""echo '5 4 * * * /bin/x' >> "$1" """))
+    table, none = tmp_path / "tab", tmp_path / "none"
+    table.write_bytes(FOREIGN)
+    options = ("--yes", "--home", str(none), "--crontab", str(table))
+    done = inside("edit", *options)
+    assert done.returncode == 0
+    assert f"{none} is not there; the crontab from before is below {tmp_path}/state" in done.stderr
+    assert table.read_bytes() != FOREIGN
+    assert inside("restore", *options).returncode == 0
+    assert (table.read_bytes(), none.exists()) == (FOREIGN, False)
