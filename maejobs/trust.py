@@ -5,7 +5,7 @@ import shlex
 import stat
 from pathlib import Path
 
-from maejobs.errors import UserError
+from maejobs.errors import UserError, quoted
 
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 OTHERS_AT_ALL = stat.S_IRWXG | stat.S_IRWXO
@@ -79,8 +79,8 @@ def read_trusted_text(path: Path) -> str:
         return read_trusted(path).decode("utf-8-sig")
     except FileNotFoundError:
         if path.is_symlink():
-            told = f"{path}: is a link to {path.readlink()}, where nothing is"
-            raise UserError(told) from None
+            target = quoted(str(path.readlink()))
+            raise UserError(f"{path}: is a link to {target}, where nothing is") from None
         raise
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error

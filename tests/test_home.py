@@ -172,7 +172,7 @@ def test_a_configuration_that_is_a_directory_cannot_be_read(root):
 
 def test_a_configuration_that_is_a_link_to_nothing_is_not_passed_over(root):
     (root / "maejobs.toml").symlink_to("/mnt/none/maejobs.toml")
-    with pytest.raises(UserError, match=r"is a link to /mnt/none/maejobs.toml, where nothing is"):
+    with pytest.raises(UserError, match=r"is a link to '/mnt/none/maejobs.toml', where nothing is"):
         open_home(str(root))
 
 

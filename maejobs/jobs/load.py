@@ -55,7 +55,7 @@ def load_job(jobs_dir: Path, name: str) -> Job:
     """
     path = jobs_dir / f"{name}.toml"
     if not JOB_NAME.fullmatch(name):
-        place = f"{path}: " if name in job_names(jobs_dir) else ""
+        place = f"{jobs_dir}: " if name in job_names(jobs_dir) else ""
         told = "is not a job name; use up to 64 lower-case letters, digits, - and _"
         raise UserError(f"{place}{quoted(name)} {told}")
     try:

@@ -332,13 +332,13 @@ def test_a_file_that_cannot_be_read_is_said_to_be_so(home):
 
 def test_a_link_to_nothing_is_told_as_such_and_not_as_no_job(home):
     (home.jobs_dir / "night.toml").symlink_to("/mnt/none/night.toml")
-    with pytest.raises(UserError, match=r"night.toml: is a link to /mnt/none/night.toml, where"):
+    with pytest.raises(UserError, match=r"night.toml: is a link to '/mnt/none/night.toml', where"):
         load_job(home.jobs_dir, "night")
 
 
 def test_a_file_whose_name_no_job_can_have_is_told_with_its_place(home, write_job):
     write_job("my job", GOOD)
-    with pytest.raises(UserError, match=rf"^{home.jobs_dir}/my job.toml: 'my job' is not a job"):
+    with pytest.raises(UserError, match=rf"^{home.jobs_dir}: 'my job' is not a job name"):
         load_job(home.jobs_dir, "my job")
 
 
