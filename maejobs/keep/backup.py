@@ -65,7 +65,7 @@ def back_up(
     """Have the newest `keep` valid checkpoints, and pinned ones, in `destination` too.
 
     Sources are compared with their SHA-256 before they are copied, copies after; what is there
-    already is checked by size, with `verify` by SHA-256. config.toml and evaluations go along.
+    already is checked by size, with `verify` by SHA-256. Configs, history and evaluations go along.
     Older backups make way only after a backup without a hitch; the newest proven one and pinned
     ones never do. A destination that has held copies and holds none is refused, unless `afresh`.
 
@@ -108,8 +108,8 @@ def restore(
     """Bring a checkpoint back from `backup` (the newest good one, or that of `step`), verified.
 
     `backup` is the directory given to `back_up`, or the campaign's own one below it. A damaged
-    checkpoint in the campaign is replaced; a good one never is. config.toml and evaluations come
-    back where they are missing.
+    checkpoint in the campaign is replaced; a good one never is. Configs, history and evaluations
+    come back where they are missing.
 
     Raises UserError where there is nothing to restore, or something good in its place.
     """

@@ -25,7 +25,10 @@ from maejobs.keep.trash import TEMPORARY, erase, set_aside
 
 Progress = Callable[[str, int, int], None]  # checkpoint name, bytes done, bytes in all
 CHUNK = 4 * 2**20
-CONFIG = "config.toml"
+# What a campaign needs besides a checkpoint to go on as it would have: what it learns by, what it
+# learnt, and which steps it leaves out. And what it learnt by before.
+NEEDED = ("config.toml", "metrics.jsonl", "skipped.json")
+FORMER_CONFIGS = "config-until-step-*.toml"
 
 
 def copy_checkpoint(
@@ -67,8 +70,8 @@ def copy_checkpoint(
 
 
 def copy_small_files(source: Path, target: Path, replace: bool) -> None:
-    """Copy a campaign's config.toml and evaluations; `replace` those that are there and differ."""
-    small = [source / CONFIG]
+    """Copy a campaign's configs, history and evaluations; `replace` those that differ there."""
+    small = [*(source / name for name in NEEDED), *sorted(source.glob(FORMER_CONFIGS))]
     if not (source / EVALUATIONS).is_symlink():
         small += sorted((source / EVALUATIONS).glob("*.json"))
     for path in small:

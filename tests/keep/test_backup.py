@@ -83,6 +83,22 @@ def test_a_campaign_whose_own_disk_is_not_mounted_is_no_backup_well_done(campaig
     assert steps_in(disk / "campaign") == [2, 3]
 
 
+def test_what_is_restored_leaves_out_what_the_campaign_left_out(campaign, disk, tmp_path):
+    small = {"skipped.json": "[]", "metrics.jsonl": "{}\n", "config-until-step-000000002.toml": "x"}
+    for name, text in small.items():
+        (campaign / name).write_text(text)
+    (campaign / "notes").write_text("mine")
+    back_up(campaign, disk)
+    anew = tmp_path / "elsewhere" / "campaign"
+    restore(disk, anew)
+    assert {name: (anew / name).read_text() for name in small} == small
+    assert not (anew / "notes").exists()
+    (anew / "metrics.jsonl").write_text("mine")
+    checkpoint_path(anew, 3).joinpath("state.pt").unlink()
+    restore(disk, anew)
+    assert (anew / "metrics.jsonl").read_text() == "mine"
+
+
 def test_a_backup_whose_campaign_was_moved_needs_no_more_than_that_its_origin_goes(campaign, disk):
     back_up(campaign, disk)
     moved = campaign.parent / "elsewhere" / campaign.name
