@@ -131,19 +131,23 @@ def cleanup_command(
     tell_undeleted(report.undeleted)
     if not as_json:
         _tell_removals(report)  # what is done is told, even if the database turns out to be away
-    with open_database(home) as engine:
-        thinned = thin_samples(engine, now, dry_run) if by_age else Thinned(0, 0)
+    removed = [{"path": r.path, "bytes": r.bytes, "reason": r.reason} for r in report.removed]
+    told = {"removed": removed, "kept": report.kept, "freed": report.freed}
+    told |= {"undeleted": report.undeleted, "by_age": by_age, "thinned": None, "history": None}
     history = None
-    if limits.any:
-        ourselves = os.environ.get("MAEJOBS_RUN_ID")
-        due = _next_due(home, now)
-        history = trim_history(home, now, limits, due, quiet_for, dry_run, ourselves)
+    try:
+        with open_database(home) as engine:
+            thinned = thin_samples(engine, now, dry_run) if by_age else Thinned(0, 0)
+        told["thinned"] = thinned._asdict()
+        if limits.any:
+            ourselves = os.environ.get("MAEJOBS_RUN_ID")
+            due = _next_due(home, now)
+            history = trim_history(home, now, limits, due, quiet_for, dry_run, ourselves)
+            told["history"] = asdict(history)
+    finally:
+        if as_json:
+            print_json(told)
     if as_json:
-        removed = [{"path": r.path, "bytes": r.bytes, "reason": r.reason} for r in report.removed]
-        told = {"removed": removed, "kept": report.kept, "freed": report.freed}
-        told |= {"undeleted": report.undeleted, "by_age": by_age}
-        told |= {"thinned": thinned._asdict(), "history": asdict(history) if history else None}
-        print_json(told)
         return status
     if thinned.runs:
         word = "would be thinned" if dry_run else "thinned"

@@ -5,7 +5,7 @@ import shutil
 from datetime import timedelta
 
 import pytest
-from databases import is_postgresql
+from databases import is_postgresql, take_away
 from keep.campaigns import refuse_to_delete, steps_in, tear, write_campaign
 from keep.campaigns import snapshot as files_of
 from recorded_runs import a_run, rows
@@ -143,6 +143,19 @@ def test_a_clock_that_has_leapt_ahead_deletes_nothing_by_its_age(home, inside, s
     assert (len(told["removed"]), told["history"]["runs"]) == (
         1, {"pretrain": {"older than 30 days": 1}},
     )  # fmt: skip
+
+
+@pytest.mark.both_databases
+def test_what_is_deleted_is_told_to_programs_too_while_the_database_is_away(home, inside):
+    for name in ("night-1", "night-2"):
+        (home.runs_dir / "night" / name).mkdir(parents=True)
+    take_away(home)
+    done = inside("keep", "cleanup", "--max-age", "0s", "--json")
+    told = json.loads(done.stdout)
+    assert len(told["removed"]) == 1
+    assert (told["thinned"], told["history"]) == (None, None)
+    assert "run database" in done.stderr
+    assert done.returncode == 1
 
 
 def test_the_job_that_we_ship_cleans_history_up_too(home, inside):
