@@ -112,6 +112,7 @@ def as_json_object(outlook: Outlook) -> dict[str, Any]:
         "from": outlook.after,
         "until": outlook.until,
         "zone": str(outlook.zone),
+        "schedule_known": outlook.schedule_known,
         "firings": [_firing(firing) for firing in outlook.firings],
         "at_boot": _at_boot(outlook.jobs),
         "problems": [asdict(problem) for problem in outlook.problems],

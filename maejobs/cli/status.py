@@ -79,7 +79,7 @@ def _print_status(seen: _Seen) -> None:
                 f"{short_local(row['next'], seen.zone)}, {relative(row['next'])}"
                 if row["next"]
                 else slotless,
-                _notes(row, seen.schedule_known),
+                _notes(row),
             ]
             for row in seen.rows
         ],
@@ -112,6 +112,8 @@ def _status(home: Home) -> _Seen:
     names = sorted({*job_names(home.jobs_dir), *past, *(entry.job for entry in entries)})
     zone = zone_of_slots(home, table)
     rows = [_job_status(home, name, entries, zone, past.get(name, {})) for name in names]
+    for row in rows:
+        row["schedule_known"] = schedule_known
     if schedule_known:
         rows = [row for row in rows if not _is_past(row)]
     return _Seen(rows, zone, trouble, recorded is not None, schedule_known)
@@ -209,7 +211,7 @@ def _late_after(home: Home, name: str) -> tuple[timedelta, str | None]:
         return LATE_AFTER, GONE if is_gone else str(error)
 
 
-def _notes(row: dict[str, Any], schedule_known: bool) -> str:
+def _notes(row: dict[str, Any]) -> str:
     notes = []
     if row["late_seconds"] is not None:
         notes.append(f"late by {length(row['late_seconds'])}")
@@ -218,7 +220,7 @@ def _notes(row: dict[str, Any], schedule_known: bool) -> str:
     if row["paused"]:
         notes.append("on pause" + (f": {row['pause_reason']}" if row["pause_reason"] else ""))
     if not row["schedule"]:
-        notes.append("not scheduled" if schedule_known else "its schedule is not known")
+        notes.append("not scheduled" if row["schedule_known"] else "its schedule is not known")
     if row["problem"]:
         is_gone = row["problem"] == GONE
         notes.append(GONE if is_gone else "has an error: see `maejobs doctor`")

@@ -123,7 +123,9 @@ def test_a_crontab_that_cannot_be_read_is_not_taken_for_an_empty_one(home, write
         assert "not known" in told.stdout
     asked = inside("plan", "quick")
     assert "is not scheduled" not in asked.stdout + asked.stderr
-    assert json.loads(inside("digest", "--json").stdout)["schedule_known"] is False
+    assert row(inside)["schedule_known"] is False
+    for command in ("digest", "plan"):
+        assert json.loads(inside(command, "--json").stdout)["schedule_known"] is False
 
 
 def test_a_length_is_never_negative(home, inside, write_job):
