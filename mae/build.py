@@ -37,4 +37,5 @@ def view_of(config: Config) -> View:
         flip=data.flip,
         mean=data.mean,
         std=data.std,
+        upright=data.upright,
     )

@@ -31,6 +31,7 @@ from mae.errors import BadInput
     type=click.Choice(["1", "3"]),
     help="Grey or colour. Default: 3; 1 for idx files.",
 )
+@click.option("--upright", is_flag=True, help="Turn photographs as their EXIF says.")
 @click.option(
     "--workers", type=click.IntRange(min=0), help="Processes that decode. Default: one a CPU."
 )
@@ -51,6 +52,7 @@ def pack(
     output: Path | None,
     size: str,
     channels: str | None,
+    upright: bool,
     workers: int | None,
     on_bad: str,
     dry_run: bool,
@@ -88,7 +90,7 @@ def pack(
     place = place_of(f"--output {output}", output)
     listing = list_source(source)
     number = int(channels) if channels else listing.channels
-    task = Task(listing, place, wanted, number)
+    task = Task(listing, place, wanted, number, upright)
     if dry_run:
         stop.ignore()
         _print(plan_of(task), as_json)

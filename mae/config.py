@@ -95,6 +95,7 @@ class DataConfig(Section):
     crop_scale: Range = (0.2, 1.0)
     crop_ratio: Range = (3 / 4, 4 / 3)
     flip: bool = True
+    upright: bool = False  # photographs turned as their EXIF says, or as they lie in the file
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[Annotated[float, Field(gt=0)], ...] = (0.229, 0.224, 0.225)
 
@@ -192,6 +193,8 @@ class Config(Section):
     def hash(self) -> str:
         """Identity of what is learnt and how: a hash of everything but the run section."""
         told = self.model_dump(mode="json", exclude={"run"})
+        if not self.data.upright:
+            del told["data"]["upright"]  # campaigns began before there was such a key
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -1,8 +1,9 @@
-"""Cut and resize one image, decoding a JPEG no larger than the crop needs it."""
+"""Cut, turn and resize one image, decoding a JPEG no larger than the crop needs it."""
 
 import math
 import struct
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,61 @@ Box = tuple[int, int, int, int]  # top, left, height, width
 Edges = tuple[float, float, float, float]  # left, top, right, bottom
 SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # grey modes, by Pillow's names
 REDUCTIONS = (8, 4, 2)  # what a JPEG decoder can leave out while it decodes
+ORIENTATION = 0x0112  # EXIF's number for it
+
+
+class Turn(NamedTuple):
+    """What makes an image upright: its rows become columns, then it is mirrored."""
+
+    exchanged: bool = False
+    across: bool = False  # left to right
+    down: bool = False  # top to bottom
+
+    def sides(self, sides: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the upright image, of those in the file, or the other way round."""
+        return sides[::-1] if self.exchanged else sides
+
+    def lying(self, box: Box, sides: tuple[int, int]) -> Box:
+        """The box in the file, of `sides` height and width, that is this one when upright."""
+        top, left, height, width = box
+        tall, wide = self.sides(sides)
+        top = tall - top - height if self.down else top
+        left = wide - left - width if self.across else left
+        return (left, top, width, height) if self.exchanged else (top, left, height, width)
+
+    def upright(self, part: Image.Image, edges: Edges) -> tuple[Image.Image, Edges]:
+        """A part of the file's image, and where something is in it, turned upright."""
+        left, top, right, bottom = edges
+        if self.exchanged:
+            part = part.transpose(Image.Transpose.TRANSPOSE)
+            left, top, right, bottom = top, left, bottom, right
+        if self.across:
+            part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            left, right = part.width - right, part.width - left
+        if self.down:
+            part = part.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+            top, bottom = part.height - bottom, part.height - top
+        return part, (left, top, right, bottom)
+
+
+AS_IT_LIES = Turn()
+TURNS = {  # by EXIF's orientations
+    2: Turn(across=True),
+    3: Turn(across=True, down=True),
+    4: Turn(down=True),
+    5: Turn(exchanged=True),
+    6: Turn(exchanged=True, across=True),
+    7: Turn(exchanged=True, across=True, down=True),
+    8: Turn(exchanged=True, down=True),
+}
+
+
+def turn_of(image: Image.Image) -> Turn:
+    """How an opened image is made upright, by its EXIF; if that makes no sense, it is already."""
+    try:
+        return TURNS.get(image.getexif().get(ORIENTATION, 1), AS_IT_LIES)
+    except UNREADABLE:
+        return AS_IT_LIES
 
 
 def reduction(crop: tuple[int, int], size: tuple[int, int]) -> int:
@@ -31,23 +87,24 @@ def reduction(crop: tuple[int, int], size: tuple[int, int]) -> int:
 
 
 def cut(
-    image: Image.Image, box: Box, size: tuple[int, int], mode: str
+    image: Image.Image, box: Box, size: tuple[int, int], mode: str, turn: Turn = AS_IT_LIES
 ) -> tuple[Image.Image, Edges]:
     """The part of an opened image around a box that will be resized to `size`, and where in it.
 
-    `box` is top, left, height, width in pixels of the whole image; the edges are left, top, right,
-    bottom in pixels of the part. Where the box is at least twice as large as `size`, a JPEG is
-    decoded at a half, a quarter or an eighth: the same box, to the fraction of a pixel, from fewer
-    pixels; else the part is the box. Raises what is in UNREADABLE for a damaged file.
+    `box` is top, left, height, width in pixels of the whole image, when turned; the edges are left,
+    top, right, bottom in pixels of the part. Where the box is at least twice as large as `size`,
+    a JPEG is decoded at a half, a quarter or an eighth: the same box, to the fraction of a pixel,
+    from fewer pixels; else the part is the box. Raises what is in UNREADABLE for a damaged file.
     """
-    top, left, height, width = box
-    by = reduction((height, width), size)
+    top, left, height, width = turn.lying(box, (image.height, image.width))
+    by = reduction((height, width), turn.sides(size))
     if by > 1 and image.draft(None, (image.width // by, image.height // by)) is None:
         by = 1  # not a JPEG
     edges = (left / by, top / by, (left + width) / by, (top + height) / by)
     x, y = math.floor(edges[0]), math.floor(edges[1])
     part = in_bytes(image.crop((x, y, math.ceil(edges[2]), math.ceil(edges[3]))))
-    return part.convert(mode), (edges[0] - x, edges[1] - y, edges[2] - x, edges[3] - y)
+    within = (edges[0] - x, edges[1] - y, edges[2] - x, edges[3] - y)
+    return turn.upright(part.convert(mode), within)
 
 
 def in_bytes(image: Image.Image) -> Image.Image:

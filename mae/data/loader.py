@@ -31,12 +31,18 @@ class Batch(NamedTuple):
     unreadable: tuple[Path, ...] = ()
 
 
-def check_channels(images: Images, view: View) -> None:
+def check_view(images: Images, view: View) -> None:
     """Raise BadInput unless images of this kind can be seen so."""
     if isinstance(images, Files):
         view.check_files()
-    else:
-        view.check_channels(images.channels)
+        return
+    view.check_channels(images.channels)
+    if isinstance(images, Packed) and images.upright != view.upright:
+        how = "with" if images.upright else "without"
+        raise BadInput(
+            f"{images.root}: packed {how} --upright, and data.upright is "
+            f"{str(view.upright).lower()}; pack it anew, or set that otherwise in a new campaign"
+        )
 
 
 def training_batches(
@@ -95,6 +101,7 @@ def _batches(
     images: Images, view: View, seed: int, plan: Plan, device: torch.device, workers: int,
     augment: Augment | None = None,
 ) -> Iterator[Batch]:  # fmt: skip
+    check_view(images, view)
     if isinstance(images, Files):
         yield from _decode(Decoder(images, view, seed, augment), plan, device, workers)
     elif isinstance(images, Packed) and not images.small:

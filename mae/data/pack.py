@@ -59,7 +59,7 @@ def pack(
         for bad in left_out:
             note(_left_out(bad))
         try:
-            with makers(task.listing, task.size, task.channels, workers) as make:
+            with makers(task.listing, task.size, task.channels, workers, task.upright) as make:
                 for line in _chunks(task, resumed, make, skip_bad, stop, note, show):
                     done.append(line)
             if reason := stop() if len(done) < len(task.chunks) else None:

@@ -28,6 +28,7 @@ class Task:
     output: Path
     size: Size
     channels: int
+    upright: bool = False
 
     @property
     def work(self) -> Path:
@@ -59,6 +60,7 @@ class Task:
             "size": list(self.size) if isinstance(self.size, tuple) else self.size,
             "channels": self.channels,
             "pillow": PIL.__version__,
+            **({"upright": True} if self.upright else {}),
         }
 
 
@@ -97,7 +99,8 @@ def finished(task: Task) -> dict[str, Any] | None:
     if not is_store(task.output):
         return None
     manifest = read_manifest(task.output)
-    return manifest if task.plan.items() <= manifest.items() else None
+    same = task.plan.items() <= manifest.items()
+    return manifest if same and manifest.get("upright", False) == task.upright else None
 
 
 def expected_bytes(task: Task) -> int:

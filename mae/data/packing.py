@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mae.data.augment import central_boxes
-from mae.data.crop import UNREADABLE, Box, cut, resized
+from mae.data.crop import AS_IT_LIES, UNREADABLE, Box, cut, resized, turn_of
 from mae.data.listing import Listing
 from mae.errors import TrainingFailed
 
@@ -39,28 +39,34 @@ def packed_view(height: int, width: int, size: Size) -> tuple[Box, tuple[int, in
     return (0, 0, height, width), (round(height * scale), round(width * scale))
 
 
-def pack_image(listing: Listing, number: int, size: Size, channels: int) -> Made:
+def pack_image(
+    listing: Listing, number: int, size: Size, channels: int, upright: bool = False
+) -> Made:
     """One image of a listing as bytes, or why it cannot be read."""
     try:
         with listing.open(number) as image:
-            box, shape = packed_view(image.height, image.width, size)
-            part, edges = cut(image, box, shape, "L" if channels == 1 else "RGB")
+            turn = turn_of(image) if upright else AS_IT_LIES
+            box, shape = packed_view(*turn.sides((image.height, image.width)), size)
+            part, edges = cut(image, box, shape, "L" if channels == 1 else "RGB", turn)
             return resized(part, edges, shape)
     except UNREADABLE as error:
         return " ".join(str(error).split()) or type(error).__name__
 
 
 @contextmanager
-def makers(listing: Listing, size: Size, channels: int, workers: int) -> Iterator[Make]:
+def makers(
+    listing: Listing, size: Size, channels: int, workers: int, upright: bool = False
+) -> Iterator[Make]:
     """A function from numbers of images to these images, in that order, made by `workers`.
 
     Raises TrainingFailed when a worker was killed.
     """
     if workers < 2:
-        yield lambda numbers: (pack_image(listing, n, size, channels) for n in numbers)
+        yield lambda numbers: (pack_image(listing, n, size, channels, upright) for n in numbers)
         return
     # Forked, workers have the listing without being sent it.
-    pool = ProcessPoolExecutor(workers, get_context("fork"), _begin_work, (listing, size, channels))
+    task = (listing, size, channels, upright)
+    pool = ProcessPoolExecutor(workers, get_context("fork"), _begin_work, task)
 
     def make(numbers: range) -> Iterator[Made]:
         parts = [numbers[n : n + IMAGES_AT_ONCE] for n in range(0, len(numbers), IMAGES_AT_ONCE)]
@@ -78,7 +84,7 @@ def makers(listing: Listing, size: Size, channels: int, workers: int) -> Iterato
         pool.shutdown(cancel_futures=True)
 
 
-_task: tuple[Listing, Size, int]
+_task: tuple[Listing, Size, int, bool]
 
 
 def _begin_work(*task: object) -> None:
@@ -97,5 +103,5 @@ def _leave_with_parent() -> None:
 
 
 def _work(numbers: range) -> list[Made]:
-    listing, size, channels = _task
-    return [pack_image(listing, n, size, channels) for n in numbers]
+    listing, size, channels, upright = _task
+    return [pack_image(listing, n, size, channels, upright) for n in numbers]

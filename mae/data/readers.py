@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mae.data.augment import central_boxes, random_boxes, random_flips
-from mae.data.crop import UNREADABLE, Box, cut, resized
+from mae.data.crop import AS_IT_LIES, UNREADABLE, Box, Turn, cut, resized, turn_of
 from mae.data.sources import Files
 from mae.data.store import Packed
 from mae.data.view import View
@@ -70,19 +70,23 @@ class Decoder(Dataset[list[Seen]]):
         with ExitStack() as files:
             # Opening reads sizes only. Then all crops are drawn at once: one alone takes as long.
             opened = [_opened(self._name(place.sample), files) for place in places]
-            sizes = np.array([image.size[::-1] if image else (1, 1) for image in opened])
+            turns = [turn_of(i) if i and self.view.upright else AS_IT_LIES for i in opened]
+            both = list(zip(opened, turns, strict=True))
+            sizes = np.array([turn.sides(i.size[::-1]) if i else (1, 1) for i, turn in both])
             samples = np.array([place.sample for place in places])
             boxes, flips = crops(self.view, self.seed, places[0].epoch, samples, sizes)
-            for place, image, box, flip in zip(places, opened, boxes.tolist(), flips, strict=True):
-                yield place, image and self._pixels(image, box, bool(flip))
+            for place, (image, turn), box, flip in zip(
+                places, both, boxes.tolist(), flips, strict=True
+            ):
+                yield place, image and self._pixels(image, turn, box, bool(flip))
 
     def _name(self, sample: int) -> bytes:
         return self.names[self.ends[sample - 1] if sample else 0 : self.ends[sample]]
 
-    def _pixels(self, image: Image.Image, box: Box, flip: bool) -> Tensor | None:
+    def _pixels(self, image: Image.Image, turn: Turn, box: Box, flip: bool) -> Tensor | None:
         size = self.view.size
         try:
-            part, edges = cut(image, box, size, self.mode)
+            part, edges = cut(image, box, size, self.mode, turn)
         except UNREADABLE:
             return None
         if edges == (0, 0, *part.size):

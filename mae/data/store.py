@@ -85,6 +85,7 @@ class Packed:
     table: NDArray[np.int64]  # (N, 3) offset, height, width
     labels: NDArray[np.int64] | None  # (N,) if known
     shape: tuple[int, int] | None  # of every image, if all are alike
+    upright: bool = False  # turned as the files' EXIF said
 
     def __len__(self) -> int:
         return len(self.table)
@@ -139,7 +140,8 @@ def open_store(root: Path) -> tuple[Packed, Packed, tuple[str, ...]]:
 
     def split(rows: NDArray[np.int64]) -> Packed:
         labels = rows[:, 3].copy() if len(rows) and (rows[:, 3] >= 0).all() else None
-        return Packed(root, manifest["channels"], rows[:, :3].copy(), labels, shape)
+        upright = manifest.get("upright", False)
+        return Packed(root, manifest["channels"], rows[:, :3].copy(), labels, shape, upright)
 
     train = manifest["train"]
     return split(index[:train]), split(index[train:]), tuple(manifest["classes"])

@@ -27,6 +27,7 @@ class View:
     flip: bool
     mean: tuple[float, ...]  # per channel, for pixels in 0..1
     std: tuple[float, ...]
+    upright: bool = False  # files are turned as their EXIF says
     central: float = 1.0  # the share of an image's sides that a plain crop takes
 
     @property

@@ -12,7 +12,7 @@ import torch
 from mae.build import view_of
 from mae.config import Config
 from mae.data.course import course_of
-from mae.data.loader import check_channels, reporting, training_batches
+from mae.data.loader import check_view, reporting, training_batches
 from mae.data.sources import open_source
 from mae.errors import TrainingFailed
 from mae.train.beginning import begin, begin_again, enter
@@ -61,7 +61,7 @@ def pretrain(
     images = open_source(asked.data.source).train
     # Refused before there is a directory.
     course_of(images, asked.recipe.batch_size)
-    check_channels(images, view_of(asked))
+    check_view(images, view_of(asked))
     ranks.share(asked.recipe.batch_size)
     with ExitStack() as lock:
         config, changed = ranks.decided(lambda: enter(campaign, asked, lock))

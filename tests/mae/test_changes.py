@@ -21,7 +21,7 @@ ANOTHER = {
     },
     "data": {
         "source": "elsewhere", "crop_scale": (0.1, 1.0), "crop_ratio": (0.5, 2.0), "flip": False,
-        "mean": (0.5,), "std": (0.5,),
+        "upright": True, "mean": (0.5,), "std": (0.5,),
     },
     "recipe": {
         "seed": 1, "epochs": 64.0, "steps": 24, "batch_size": 32, "mask_ratio": 0.6,

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import cbook
-from PIL import Image
+from PIL import Image, ImageOps
 
-from mae.data.crop import UNREADABLE, cut, reduction, resized
+from mae.data.crop import AS_IT_LIES, ORIENTATION, UNREADABLE, cut, reduction, resized, turn_of
 
 SIDES = st.integers(1, 5000)
 
@@ -72,6 +72,36 @@ def test_other_formats_are_decoded_whole(photo, tmp_path):
         image.save(path, compress_level=1)
     box = (0, 0, 1200, 1024)
     np.testing.assert_array_equal(ours(path, box, (112, 112)), plainly(path, box, (112, 112)))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [(50, 20), (260, 300)])  # decoded at an eighth, and whole
+def test_a_photograph_is_cut_as_it_looks_when_turned(photo, tmp_path, orientation, size):
+    path, exif = tmp_path / "turned.jpg", Image.Exif()
+    exif[ORIENTATION] = orientation
+    with Image.open(photo) as image:
+        image.resize((512, 600)).save(path, exif=exif, quality=92)
+    with Image.open(path) as image:
+        ImageOps.exif_transpose(image).save(tmp_path / "upright.png", compress_level=1)
+        tall, wide = (600, 512) if orientation < 5 else (512, 600)
+        box = (13, 31, tall - 100, wide - 50)
+        turn = turn_of(image)
+        assert turn.sides((600, 512)) == (tall, wide)
+        turned = resized(*cut(image, box, size, "RGB", turn), size).astype(int)
+    whole = plainly(tmp_path / "upright.png", box, size)
+    if size[0] > 100:
+        np.testing.assert_array_equal(turned, whole)
+    assert np.abs(turned - whole).mean() < 2
+    assert np.abs(turned[::-1] - whole).mean() > 20
+    assert np.abs(turned[:, ::-1] - whole).mean() > 20
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0nonsense", b"", None])
+def test_exif_that_makes_no_sense_turns_nothing(photo, tmp_path, exif):
+    with Image.open(photo) as image:
+        image.save(tmp_path / "photo.jpg", **({} if exif is None else {"exif": exif}))
+    with Image.open(tmp_path / "photo.jpg") as image:
+        assert turn_of(image) == AS_IT_LIES
 
 
 def test_a_large_jpeg_is_decoded_smaller(photo):
