@@ -14,6 +14,8 @@ from safetensors import SafetensorError
 
 from mae.errors import OF_ROOM, BadInput, Busy
 
+# What file systems without a sync of directories (some of FUSE's and networks') say to it.
+NO_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}
 FULL = 2**20  # bytes free, or fewer: then it was for want of room that a write failed
 
 
@@ -123,6 +125,9 @@ def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_SYNC or not path.is_dir():
+            raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         os.close(descriptor)
 
@@ -153,4 +158,6 @@ def held(lock: Path, patience: float = 10.0) -> Iterator[None]:
                         "wait for it, or stop it"
                     ) from None
                 time.sleep(0.2)
+            except OSError as error:  # a network disk that has no locks, say
+                raise OSError(error.errno, error.strerror, str(lock)) from None
         yield

@@ -71,7 +71,7 @@ def save(
     final = directory / f"step-{facts['step']:09d}"
     temporary = directory / f"{TEMPORARY}{final.name}"
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    temporary.mkdir(parents=True, exist_ok=True)  # NFS keeps what another has open
     try:
         manifest = _write(temporary, weights, state, facts)
     except BaseException:
