@@ -1,6 +1,7 @@
 """Opens the run database: pragmas, write locks taken at once, and the version check."""
 
 import re
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from maejobs.rundb.schema import REVISION
 
 BUSY_TIMEOUT_SECONDS = 30.0
 ANSWER_SECONDS = 1.0  # for an answer, once what it waits for is there or is given up
+ROOM_BESIDE = 2**16  # bytes; of its log and index SQLite makes the latter 32 kB at once
 READS_ONLY = "maejobs_reads_only"
 POSTGRESQL = "postgresql+psycopg"  # the driver that the extra `postgresql` installs
 UNDEFINED_TABLE = "42P01"  # PostgreSQL's code
@@ -124,6 +126,14 @@ def _sqlite_file(engine: Engine) -> Path | None:
     return Path((engine.url.database or "").removeprefix("file:"))  # which a URI begins with
 
 
+def _is_on_full_disk(file: Path) -> bool:
+    """Whether there is no room for what SQLite keeps beside its file."""
+    try:
+        return shutil.disk_usage(file.parent).free < ROOM_BESIDE
+    except OSError:
+        return False
+
+
 def _configure_sqlite(engine: Engine, busy_timeout: float) -> None:
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _record: Any) -> None:
@@ -225,6 +235,8 @@ def explained(home: Home) -> Iterator[None]:
     except (DBAPIError, sqlite3.Error) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         told = " ".join(str(cause).split())  # PostgreSQL's take several lines
+        if isinstance(cause, sqlite3.Error) and _is_on_full_disk(Path(place_of(home))):
+            told += "; its disk is full"  # which SQLite calls an I/O error
         raise DatabaseUnavailable(f"run database {place_of(home)}: {told}") from error
 
 

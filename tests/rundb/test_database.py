@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from databases import change, empty, locked, told_of_lock
 from recorded_runs import a_run, rows
+from small_disk import fill, needs_root, small_disk
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
@@ -158,6 +159,17 @@ def test_a_damaged_database_is_said_to_be_damaged(home, engine):
         file.seek(4096)
         file.write(b"\xff" * (home.database_file.stat().st_size - 4096))
     assert "runs.db: database disk image is malformed" in trouble_with(home)
+
+
+@needs_root
+@pytest.mark.fault
+def test_a_full_disk_is_said_to_be_full(tmp_path, empty_database):
+    home = Home(tmp_path)
+    with small_disk(tmp_path, "1m"):
+        home.create_directories()
+        shutil.copy(empty_database, home.database_file)
+        fill(tmp_path / "ballast")
+        assert trouble_with(home).endswith("runs.db: disk I/O error; its disk is full")
 
 
 @pytest.mark.fault
