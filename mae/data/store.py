@@ -156,7 +156,9 @@ def read_manifest(root: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         kind, version = manifest["kind"], manifest["format"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}; name a store that `mae pack` made") from None
+    except (ValueError, KeyError, TypeError):
         raise BadInput(f"{path}: not the manifest of a packed store; {MEND}") from None
     if (kind, version) != (KIND, FORMAT):
         raise BadInput(f"{path}: format {version} of {kind!r} is not known to this mae; {MEND}")

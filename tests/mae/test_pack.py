@@ -318,7 +318,10 @@ def test_a_store_that_does_not_fit_on_the_disk_is_refused_first(folder, tmp_path
         (["pack", "sample", "--output", "s", "--size", "big"], "--size big: write it as 256"),
         (["pack", "~nosuchuser/x", "--output", "s"], "'~nosuchuser/x': there is no such home"),
         (["pack", "sample", "--output", "~nosuchuser/x"], "~nosuchuser/x: there is no such home"),
-        (["pack", "--verify", "/nowhere"], "not the manifest of a packed store"),
+        (
+            ["pack", "--verify", "/nowhere"],
+            "/nowhere/manifest.json: No such file or directory; name",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(arguments, complaint, tmp_path, monkeypatch):
