@@ -9,6 +9,7 @@ taking the block out gives back the very bytes. python-crontab is no help even f
 reading, it turns a path's `\\%` into a newline.
 """
 
+import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -62,7 +63,8 @@ class BrokenBlock(UserError):
 def exec_command(executable: Path, job: str, home: Path | None) -> str:
     """The command of a line of ours, quoted so that cron and then sh read the paths right.
 
-    Raises UserError for a control character, which no crontab line can hold.
+    Raises UserError for a control character, which no crontab line can hold, and for letters of
+    which a locale in another encoding than the table's would make others.
     """
     words = [str(executable), "exec", job, *(("--home", str(home)) if home else ())]
     return " ".join(map(_quote, words))
@@ -76,6 +78,11 @@ def _quote(word: str) -> str:
     """
     if CONTROL.search(word):
         raise UserError(f"{word!a}: a crontab line cannot hold a control character; rename it")
+    if os.fsencode(word) != word.encode(ENCODING, ERRORS):
+        raise UserError(
+            f"{word}: the locale is not of UTF-8, so cron would look elsewhere; "
+            "set LC_ALL=C.UTF-8 and try again"
+        )
     return OWN_BACKSLASH.sub(r"\\''", shlex.quote(word)).replace("%", "\\%")
 
 

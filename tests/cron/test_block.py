@@ -1,3 +1,4 @@
+import os
 import subprocess
 from pathlib import Path
 
@@ -159,6 +160,15 @@ def test_a_home_with_blanks_and_percent_is_quoted_for_cron_and_sh():
 def test_a_path_with_a_control_character_is_refused(path):
     with pytest.raises(UserError, match="control character"):
         exec_command(Path(path), "a", None)
+
+
+def test_letters_that_a_locale_makes_of_a_path_are_not_written_for_cron(monkeypatch):
+    path = Path("/home/\u00c3\u00a9/maejobs")  # what Latin-1 makes of an e with an accent
+    assert exec_command(path, "a", None) == f"'{path}' exec a"
+    monkeypatch.setattr(os, "fsencode", lambda word: word.encode("latin-1"))
+    with pytest.raises(UserError, match=r"set LC_ALL=C\.UTF-8"):
+        exec_command(path, "a", None)
+    assert exec_command(Path("/maejobs"), "a", None) == "/maejobs exec a"
 
 
 def through_cron(command: str, escapable: str) -> str:
