@@ -109,6 +109,22 @@ def list_command(as_json: bool) -> None:
                 for message in messages
             ],
         )
+        _tell_quiet_hours(home)
+
+
+def _tell_quiet_hours(home: Home) -> None:
+    """Why what is for people waits though nothing is wrong with it."""
+    from maejobs import clock
+    from maejobs.cron.zone import zone_of_slots
+    from maejobs.notify.quiet import quiet_until
+    from maejobs.notify.settings import read_settings
+
+    try:
+        hours = read_settings(home).quiet_hours
+    except UserError:  # which `notify test` tells
+        return
+    if until := quiet_until(clock.now(), hours, zone_of_slots(home)):
+        click.echo(f"quiet hours: only pings are sent until {local(until)}")
 
 
 @notify_command.command("send", cls=HomeCommand)

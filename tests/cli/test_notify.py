@@ -65,6 +65,11 @@ def test_what_waits_is_listed(home, configure, inside):
     assert "alert-x" in inside("notify", "list").stdout
     (told,) = json.loads(inside("notify", "list", "--json").stdout)
     assert (told["message"], told["tries"]) == ("alert-x", 0)
+    assert "quiet" not in inside("notify", "list").stdout
+    configure('quiet_hours = "00:00-12:00"')
+    in_the_morning = "only pings are sent until" in inside("notify", "list").stdout
+    configure('quiet_hours = "12:00-00:00"')
+    assert in_the_morning != ("only pings are sent until" in inside("notify", "list").stdout)
 
 
 def test_a_dry_run_sends_nothing_and_says_what_it_would(home, configure, inside, snapshot):
