@@ -130,10 +130,10 @@ def _where_cron_starts(home: Home) -> Path:
         elif home.crontab.startswith("user:"):
             account = pwd.getpwnam(home.crontab.removeprefix("user:"))
         else:
-            return Path.home()
+            account = pwd.getpwuid(os.geteuid())
     except KeyError:  # told where the table is opened
         return Path.home()
-    return Path.home() if account.pw_uid == os.getuid() else Path(account.pw_dir)
+    return Path(account.pw_dir)
 
 
 def default_root() -> Path:

@@ -38,15 +38,17 @@ def test_the_option_beats_the_variable_and_the_variable_the_default(tmp_path, mo
 
 
 def test_only_a_default_that_cron_would_find_too_is_the_default(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("MAEJOBS_HOME")
-    assert open_home(None).is_default
-    assert open_home(str(default_root())).is_default
-    assert not open_home(str(tmp_path)).is_default
+    account = pwd.getpwuid(os.getuid()).pw_dir
+    monkeypatch.setenv("HOME", account)
+    assert Home(default_root()).is_default
+    assert not Home(tmp_path).is_default
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
-    assert not open_home(None).is_default
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / ".local" / "share"))
-    assert open_home(None).is_default
+    assert not Home(default_root()).is_default
+    monkeypatch.setenv("XDG_DATA_HOME", f"{account}/.local/share")
+    assert Home(default_root()).is_default
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))  # a container's, say, of which cron knows nothing
+    assert not Home(default_root()).is_default
 
 
 def test_of_anothers_table_the_default_is_theirs(tmp_path, monkeypatch):
@@ -55,7 +57,9 @@ def test_of_anothers_table_the_default_is_theirs(tmp_path, monkeypatch):
     assert Home(theirs, crontab="user:daemon").is_default
     assert not Home(theirs).is_default
     assert not Home(default_root(), crontab="user:daemon").is_default
-    assert Home(default_root(), crontab=f"user:{pwd.getpwuid(os.getuid()).pw_name}").is_default
+    ours = pwd.getpwuid(os.getuid())
+    home = Home(Path(ours.pw_dir) / ".local/share/maejobs", crontab=f"user:{ours.pw_name}")
+    assert home.is_default
     assert Home(default_root(), crontab="user:nobody-of-this-name").is_default  # told elsewhere
 
 

@@ -227,14 +227,25 @@ def test_a_home_that_is_not_the_default_is_written_into_the_line(
     assert maejobs("next", "--home", str(other), "-n", "1").stdout.count("quick") == 1
 
 
-def test_the_default_home_is_not_written_into_the_line(home, write_job, maejobs, tmp_path):
+@pytest.fixture
+def default_home(home, write_job, tmp_path):
+    """A copy of the home, in the default place of who has `tmp_path / "user"` for HOME."""
     write_job("quick", QUICK)
-    default = tmp_path / "user" / ".local" / "share" / "maejobs"
-    shutil.copytree(home.root, default)
+    return shutil.copytree(home.root, tmp_path / "user" / ".local" / "share" / "maejobs")
+
+
+def test_the_default_home_is_not_written_into_the_line(default_home, inside, tmp_path, monkeypatch):
+    monkeypatch.setattr("maejobs.home._where_cron_starts", lambda _: tmp_path / "user")
+    assert inside("schedule", "quick", "0 2 * * *", "--home", str(default_home)).returncode == 0
+    (entry,) = read_entries((default_home / "crontab").read_bytes())
+    assert entry.command == f"{MAEJOBS} exec quick"
+
+
+def test_a_default_home_below_another_home_than_crons_is_written(default_home, maejobs, tmp_path):
     done = maejobs("schedule", "quick", "0 2 * * *", HOME=str(tmp_path / "user"), MAEJOBS_HOME="")
     assert done.returncode == 0, done.stderr
-    (entry,) = read_entries((default / "crontab").read_bytes())
-    assert entry.command == f"{MAEJOBS} exec quick"
+    (entry,) = read_entries((default_home / "crontab").read_bytes())
+    assert entry.command == f"{MAEJOBS} exec quick --home {default_home}"
 
 
 def test_two_homes_in_one_crontab_leave_each_other_alone(home, write_job, inside, tmp_path):
