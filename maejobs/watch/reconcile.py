@@ -195,8 +195,11 @@ def _settle(
 
 
 def _leave_the_rest(home: Home, run: Run, give_up: float) -> None:
-    """Where the time was up before all its events were taken up, the next call goes on."""
-    if time.monotonic() >= give_up:
+    """Where the time was up before all its events were taken up, the next call goes on.
+
+    One that has not ended is its supervisor's to see to, or `_settle`'s.
+    """
+    if run.state in FINISHED and time.monotonic() >= give_up:
         try:
             spool_run(home.spool_dir, run)
         except OSError as error:
