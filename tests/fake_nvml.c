@@ -1,7 +1,9 @@
 /* A stand-in for NVIDIA's management library, so that the binding itself can be run without a GPU.
 
    FAKE_NVML names a file with a line for each GPU: its free bytes, then the pids computing on it.
-   It is read anew by each nvmlInit; where it is missing, the driver does not answer.
+   It is read anew by each nvmlInit; where it is missing, the driver does not answer. A line may be
+   a word instead: "lost", "mig" (in parts that others may not look at), or "shared" (it computes in
+   the host's memory).
 
    FAKE_NVML_LOAD names another, read anew by each question, with a line for each GPU: utilisation
    (%), power (mW), temperature (°C), energy (mJ). What is missing there is not supported; a line
@@ -15,8 +17,10 @@ enum {
     SUCCESS = 0,
     INVALID_ARGUMENT = 2,
     NOT_SUPPORTED = 3,
+    NO_PERMISSION = 4,
     INSUFFICIENT_SIZE = 7,
     DRIVER_NOT_LOADED = 9,
+    GPU_IS_LOST = 15,
     MOST = 16
 };
 enum { UTILISATION, POWER, TEMPERATURE, ENERGY, COLUMNS };
@@ -28,7 +32,7 @@ typedef struct {
     unsigned long long used;
     unsigned int gpu_instance, compute_instance;
 } Process;
-typedef struct { unsigned long long free; unsigned int pids[MOST], count; } Gpu;
+typedef struct { unsigned long long free; unsigned int pids[MOST], count; char word; } Gpu;
 
 static Gpu gpus[MOST];
 static unsigned int count;
@@ -42,7 +46,7 @@ int nvmlInitWithFlags(unsigned int flags) {
     char line[512];
     for (count = 0; count < MOST && fgets(line, sizeof line, file); count++) {
         char *rest = line;
-        gpus[count] = (Gpu){.free = strtoull(rest, &rest, 10)};
+        gpus[count] = (Gpu){.word = line[0], .free = strtoull(rest, &rest, 10)};
         for (char *end; gpus[count].count < MOST; rest = end) {
             unsigned long pid = strtoul(rest, &end, 10);
             if (end == rest)
@@ -59,6 +63,10 @@ int nvmlShutdown(void) { return SUCCESS; }
 const char *nvmlErrorString(int result) {
     if (result == NOT_SUPPORTED)
         return "Not Supported";
+    if (result == NO_PERMISSION)
+        return "Insufficient Permissions";
+    if (result == GPU_IS_LOST)
+        return "GPU is lost";
     return result == DRIVER_NOT_LOADED ? "Driver Not Loaded" : "Unknown Error";
 }
 
@@ -71,15 +79,24 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned int index, Gpu **result) {
     if (index >= count)
         return INVALID_ARGUMENT;
     *result = &gpus[index];
+    return gpus[index].word == 'l' ? GPU_IS_LOST : SUCCESS;
+}
+
+int nvmlDeviceGetUUID(const Gpu *gpu, char *result, unsigned int room) {
+    snprintf(result, room, "GPU-%ld-of-the-tests", (long)(gpu - gpus));
     return SUCCESS;
 }
 
 int nvmlDeviceGetMemoryInfo(Gpu *gpu, Memory *result) {
+    if (gpu->word == 's')
+        return NOT_SUPPORTED;
     *result = (Memory){.total = 80000000000ULL, .free = gpu->free, .used = 80000000000ULL - gpu->free};
     return SUCCESS;
 }
 
 int nvmlDeviceGetComputeRunningProcesses_v3(Gpu *gpu, unsigned int *room, Process *result) {
+    if (gpu->word == 'm')
+        return NO_PERMISSION;
     unsigned int given = *room;
     *room = gpu->count;
     if (given < gpu->count)

@@ -34,12 +34,13 @@ def nvml_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def gpu_host(nvml_directory: Path, tmp_path: Path) -> Callable[..., dict[str, str]]:
     """`gpu_host([], [77])`: a host whose second GPU computes for pid 77; the environment it is in.
 
-    Called again, it changes the host. `free` is each GPU's free memory in bytes.
+    Called again, it changes the host. `free` is each GPU's free memory in bytes. A word in place of
+    the processes is what is the matter with it: "lost", "mig", "shared" (see the library's source).
     """
     state = tmp_path / "nvml"
 
-    def host(*processes: Sequence[int], free: int = FREE) -> dict[str, str]:
-        lines = (" ".join(map(str, (free, *pids))) for pids in processes)
+    def host(*processes: Sequence[int] | str, free: int = FREE) -> dict[str, str]:
+        lines = (p if isinstance(p, str) else " ".join(map(str, (free, *p))) for p in processes)
         changed = state.with_suffix(".new")
         changed.write_text("".join(f"{line}\n" for line in lines))
         changed.replace(state)

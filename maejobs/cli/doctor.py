@@ -90,6 +90,7 @@ def examine(home: Home) -> Iterator[Finding]:
     if clock.shift():
         yield Finding("clock", WARNING, f"clock_shift is set: this home rehearses, {clock.shift()}")
     yield from _jobs(home)
+    yield from _gpus(home)
     yield from recorded(home)
     yield from _crontab(home)
     yield from _environment(home)
@@ -126,6 +127,23 @@ def _jobs(home: Home) -> Iterator[Finding]:
             yield Finding(f"job {name}", BAD, one_line(problem))
         if not problems:
             yield Finding(f"job {name}", GOOD, str(home.jobs_dir / f"{name}.toml"))
+
+
+def _gpus(home: Home) -> Iterator[Finding]:
+    """What is the matter with those that some job asks for."""
+    from maejobs.jobs.load import job_names
+    from maejobs.launch.gpus import NoGpus, read_gpus, why_busy
+    from maejobs.watch.slots import job_file
+
+    if not any((job := job_file(home, name)) and job.gpu for name in job_names(home.jobs_dir)):
+        return
+    try:
+        sick = [gpu for gpu in read_gpus() if gpu.trouble]
+    except NoGpus as error:
+        yield Finding("GPUs", BAD, f"{error} (jobs with `gpu` are skipped)")
+        return
+    for gpu in sick:
+        yield Finding("GPUs", WARNING, str(why_busy(gpu, None)))
 
 
 def _crontab(home: Home) -> Iterator[Finding]:

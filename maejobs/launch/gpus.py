@@ -1,6 +1,7 @@
 """The GPUs of this host as NVML, NVIDIA's management library, tells of them."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import humanize
@@ -14,48 +15,74 @@ class NoGpus(MaejobsError):
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU: its number in PCI order, free memory in bytes, and the processes computing on it."""
+    """One GPU: its number in PCI order, free memory in bytes, and the processes computing on it.
+
+    `free` is None where it does not tell. `trouble` is why it cannot be asked at all: lost, or in
+    parts (MIG) that this account may not look at. `uuid` is what CUDA is to know it by, if not by
+    its number.
+    """
 
     index: int
-    free: int
+    free: int | None
     processes: tuple[int, ...]
+    trouble: str | None = None
+    uuid: str | None = None
 
 
 def read_gpus() -> list[Gpu]:
-    """All GPUs, by number. Raises NoGpus."""
+    """All GPUs, by number, the sick ones with their trouble. Raises NoGpus: none can be asked.
+
+    Beside a sick one the others have their UUIDs: CUDA may leave it out, and count on from there.
+    """
     import pynvml
 
     try:
         pynvml.nvmlInit()
         try:
-            return [_read(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
+            gpus = [_read(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
         finally:
             pynvml.nvmlShutdown()
     except pynvml.NVMLError as error:
         raise NoGpus(f"no GPU can be seen: {error}") from error
+    if any(gpu.trouble for gpu in gpus):
+        return gpus
+    return [replace(gpu, uuid=None) for gpu in gpus]
 
 
 def _read(pynvml: Any, index: int) -> Gpu:
-    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-    processes = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
-    free = pynvml.nvmlDeviceGetMemoryInfo(handle).free
-    return Gpu(index, free, tuple(process.pid for process in processes))
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        processes = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+        uuid = pynvml.nvmlDeviceGetUUID(handle)
+        try:
+            free = pynvml.nvmlDeviceGetMemoryInfo(handle).free
+        except pynvml.NVMLError_NotSupported:  # it computes in the host's own memory
+            free = None
+    except pynvml.NVMLError as error:
+        return Gpu(index, None, (), str(error))
+    return Gpu(index, free, tuple(process.pid for process in processes), uuid=uuid)
 
 
 def why_busy(gpu: Gpu, free: int | None) -> str | None:
     """Why a job that asks for `free` bytes of memory cannot have the GPU; None: it can."""
+    if gpu.trouble:
+        return f"GPU {gpu.index} cannot be used: {gpu.trouble}"
     if gpu.processes:
         pids = ", ".join(map(str, gpu.processes))
         return f"GPU {gpu.index} computes for pid {pids}"
-    if free is not None and gpu.free < free:
+    if free is None:
+        return None
+    if gpu.free is None:
+        return f"GPU {gpu.index} does not tell how much memory it has free"
+    if gpu.free < free:
         sizes = f"{humanize.naturalsize(gpu.free)} of {humanize.naturalsize(free)}"
         return f"GPU {gpu.index} has {sizes} free"
     return None
 
 
-def cuda_variables(gpus: list[int]) -> dict[str, str]:
+def cuda_variables(gpus: Sequence[Gpu]) -> dict[str, str]:
     """What shows a command these GPUs and no other, numbered as NVML does."""
     return {
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus)),
+        "CUDA_VISIBLE_DEVICES": ",".join(gpu.uuid or str(gpu.index) for gpu in gpus),
     }

@@ -20,6 +20,7 @@ from maejobs.jobs.failures import BAD_JOB_FILE
 from maejobs.jobs.model import Job
 from maejobs.jobs.placeholders import expand
 from maejobs.jobs.secrets import hide, secrets_of
+from maejobs.launch.gpus import Gpu
 from maejobs.launch.local import CouldNotStart, start
 from maejobs.launch.process import start_time
 from maejobs.launch.tree import Tree
@@ -62,10 +63,10 @@ Watcher = Callable[[Run, list[Event]], None]
 
 
 class Passed(NamedTuple):
-    """What the gates have given a run: its locks, and the numbers of its GPUs, if it wants any."""
+    """What the gates have given a run: its locks, and its GPUs, if it wants any."""
 
     locks: list[Lock]
-    gpus: list[int] | None
+    gpus: list[Gpu] | None
     ends: float = math.inf  # its deadline on the steady clock: the host's may be set meanwhile
 
 
@@ -118,7 +119,7 @@ def attempt_run(
         recorder.save_underway()
         herald.started()
         tree = Tree(child.pid, f"MAEJOBS_RUN_ID={run.id}")
-        with sampled(run, tree, disk, passed.gpus):
+        with sampled(run, tree, disk, [gpu.index for gpu in passed.gpus or ()]):
             ending = _look_after(child, tree, job, recorder, passed.ends, signals, watch, herald)
         _conclude(home, recorder, ending, witness)
 
@@ -134,7 +135,7 @@ def _pass_gates(
     stack.enter_context(held)
     if job.host:
         wait_for_host(job.host, _patience(run, job.host.wait), told_to_stop)
-    gpus: list[int] | None = None
+    gpus: list[Gpu] | None = None
     if job.gpu:
         patience = _patience(run, job.gpu.wait)
         held, on_gpus, gpus = take_gpus(home, job.gpu, run.id, patience, told_to_stop)

@@ -12,7 +12,7 @@ from maejobs.home import Home
 from maejobs.jobs.env_file import read_env_file
 from maejobs.jobs.model import Job
 from maejobs.jobs.placeholders import expand
-from maejobs.launch.gpus import cuda_variables
+from maejobs.launch.gpus import Gpu, cuda_variables
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PASSED_ON = ("TZ", "LANG", "LC_ALL", "TMPDIR", clock.SHIFT_VARIABLE)
@@ -47,13 +47,13 @@ def build_environment(
     events: Path,
     deadline: datetime | None,
     inherited: Mapping[str, str],
-    gpus: list[int] | None = None,
+    gpus: list[Gpu] | None = None,
     from_file: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """The variables of a run: account, PATH with our interpreter first, the contract, the job's.
 
     `from_file` is what its `env_file` sets; its `env` goes before that.
-    `gpus` are the numbers of those it has been given; None: it asked for none.
+    `gpus` are those it has been given; None: it asked for none.
     `deadline` is on maejobs's clock; the child is told real Unix seconds.
     """
     user, directory = _account()

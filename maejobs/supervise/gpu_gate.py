@@ -23,8 +23,8 @@ def take_gpus(
     patience: float,
     give_up: Callable[[], bool],
     read: Callable[[], list[Gpu]] = read_gpus,
-) -> tuple[ExitStack, list[Lock], list[int]]:
-    """As many GPUs as `need` asks for: the locks on them and their numbers.
+) -> tuple[ExitStack, list[Lock], list[Gpu]]:
+    """As many GPUs as `need` asks for, and the locks on them.
 
     The lock of GPU 0 is the named lock `gpu0`, so that jobs which name it take turns with those
     that ask for any. Waits up to `patience` seconds, in line: only who is first may take any, so
@@ -51,13 +51,15 @@ def take_gpus(
 
 
 def _enough(read: Callable[[], list[Gpu]], count: int) -> list[Gpu]:
-    """The host's GPUs, if it has `count`. Raises NotNow."""
+    """The host's GPUs, if it has `count` that can be used. Raises NotNow."""
     try:
         gpus = read()
     except NoGpus as error:
         raise NotNow("no_gpu", str(error)) from error
-    if len(gpus) < count:
-        raise NotNow("no_gpu", f"the host has {len(gpus)} GPUs, the job asks for {count}")
+    sick = [why for gpu in gpus if gpu.trouble and (why := why_busy(gpu, None))]
+    if len(gpus) - len(sick) < count:
+        has = f"the host has {len(gpus)} GPUs, the job asks for {count}"
+        raise NotNow("no_gpu", "; ".join([has, *sick]))
     return gpus
 
 
@@ -74,11 +76,11 @@ def _turn(
 
 def _try(
     home: Home, need: GpuNeed, run_id: str, gpus: list[Gpu]
-) -> tuple[ExitStack, list[Lock], list[int], list[str]]:
+) -> tuple[ExitStack, list[Lock], list[Gpu], list[str]]:
     """What can be had now, and why the others cannot."""
     stack = ExitStack()
     locks: list[Lock] = []
-    taken: list[int] = []
+    taken: list[Gpu] = []
     why: list[str] = []
     for gpu in gpus:
         if len(taken) == need.count:
@@ -96,5 +98,5 @@ def _try(
             why.append(f"GPU {gpu.index} is taken by {holder_of(path)}")
             continue
         locks.append(stack.enter_context(lock))
-        taken.append(gpu.index)
+        taken.append(gpu)
     return stack, locks, taken, why

@@ -108,13 +108,13 @@ def sample_of(before: Look, now: Look) -> dict[str, float | None]:
 
 
 @contextmanager
-def sampled(run: Run, tree: Tree, disk: Path, gpus: Sequence[int] | None) -> Iterator[None]:
+def sampled(run: Run, tree: Tree, disk: Path, gpus: Sequence[int]) -> Iterator[None]:
     """Sample the command's `tree` and GPUs inside; afterwards the totals are on `run`.
 
-    `disk` is a place on the disk whose room matters. GPU seconds are those for which each GPU was
-    held, whatever it did.
+    `disk` is a place on the disk whose room matters, `gpus` are NVML's numbers. GPU seconds are
+    those for which each GPU was held, whatever it did.
     """
-    sampler = _Sampler(tree, Path(run.directory) / SAMPLES_NAME, disk, gpus or ())
+    sampler = _Sampler(tree, Path(run.directory) / SAMPLES_NAME, disk, gpus)
     began = time.monotonic()
     sampler.start()
     try:

@@ -77,12 +77,12 @@ def outlook_of(home: Home, days: int, patience: float) -> tuple[Outlook, list[st
 
 
 def _host_gpus(jobs: Iterable[PlannedJob]) -> int:
-    """How many GPUs the host has; where it cannot be asked, as many as the jobs ask for at most."""
+    """How many GPUs of the host can be used; where it cannot be asked, as many as jobs ask for."""
     wanted = max((job.gpus for job in jobs), default=0)
     if not wanted:
         return 0
     try:
-        return len(read_gpus())
+        return sum(not gpu.trouble for gpu in read_gpus())
     except NoGpus:
         return max(wanted, len({lock for job in jobs for lock in job.locks if is_gpu(lock)}))
 

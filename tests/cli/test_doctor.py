@@ -11,6 +11,7 @@ from maejobs.cli.environment_check import differing, lacking, lines_above
 from maejobs.cron.lines import parse_lines
 from maejobs.cron.target import open_target
 from maejobs.daemon.alone import is_served, only_daemon
+from maejobs.launch.gpus import Gpu
 
 BLOCK = b"# >>> maejobs (managed) >>>\n# <<< maejobs <<<\n"
 
@@ -79,6 +80,15 @@ def test_the_doctor_tells_of_messages_that_were_set_aside(home, inside):
     inside("notify", "send")
     told = inside("doctor").stdout
     assert f"messages: 1 (alert-night.unreadable) set aside in {home.notify_dir}/outbox:" in told
+
+
+def test_the_doctor_names_a_sick_gpu_where_a_job_asks_for_any(inside, write_job, monkeypatch):
+    gpus = [Gpu(0, 10, ()), Gpu(1, None, (), "GPU is lost")]
+    monkeypatch.setattr("maejobs.launch.gpus.read_gpus", lambda: gpus)
+    write_job("quick", 'command = ["true"]\n')
+    assert "GPU" not in inside("doctor").stdout
+    write_job("quick", 'command = ["true"]\ngpu = { count = 1 }\n')
+    assert "warning  GPUs: GPU 1 cannot be used: GPU is lost\n" in inside("doctor").stdout
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,27 @@ def test_a_host_without_a_driver_or_with_one_that_does_not_answer_says_so(gpu_ho
     assert seen(host) == "no GPU can be seen: Driver Not Loaded"
 
 
+WHOLE = """
+import json
+from dataclasses import astuple
+from maejobs.launch.gpus import cuda_variables, read_gpus
+gpus = read_gpus()
+print(json.dumps([*map(astuple, gpus), cuda_variables(gpus[1:])["CUDA_VISIBLE_DEVICES"]]))
+"""
+
+
+def test_one_that_is_sick_keeps_nobody_from_the_others(gpu_host):  # noqa: F811
+    *gpus, visible = seen(gpu_host("lost", [], "mig", "shared", free=1000), WHOLE)
+    assert gpus == [
+        [0, None, [], "GPU is lost", None],
+        [1, 1000, [], None, "GPU-1-of-the-tests"],
+        [2, None, [], "Insufficient Permissions", None],
+        [3, None, [], None, "GPU-3-of-the-tests"],
+    ]
+    assert visible.startswith("GPU-1-of-the-tests,")  # whose number may be another's for CUDA
+    assert seen(gpu_host([], "shared", []), WHOLE)[-1] == "1,2"
+
+
 @pytest.mark.parametrize(
     ("gpu", "free", "why"),
     [
@@ -46,6 +67,9 @@ def test_a_host_without_a_driver_or_with_one_that_does_not_answer_says_so(gpu_ho
         (Gpu(0, 10**9, ()), 10**9, None),
         (Gpu(1, 10**9, ()), 2 * 10**9, "GPU 1 has 1.0 GB of 2.0 GB free"),
         (Gpu(1, 10**9, (7, 8)), None, "GPU 1 computes for pid 7, 8"),
+        (Gpu(1, None, (), "GPU is lost"), None, "GPU 1 cannot be used: GPU is lost"),
+        (Gpu(1, None, ()), None, None),
+        (Gpu(1, None, ()), 1, "GPU 1 does not tell how much memory it has free"),
     ],
 )
 def test_a_gpu_is_busy_for_a_reason(gpu, free, why):

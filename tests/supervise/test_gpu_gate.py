@@ -27,7 +27,7 @@ command = ["/bin/sh", "-c", "echo on $CUDA_VISIBLE_DEVICES by $CUDA_DEVICE_ORDER
 
 def take(home, need, *gpus, patience=0.0, run="a-1"):
     stack, _, taken = take_gpus(home, need, run, patience, lambda: False, lambda: list(gpus))
-    return taken, stack
+    return [gpu.index for gpu in taken], stack
 
 
 def test_free_ones_are_taken_and_given_back(home):
@@ -67,6 +67,19 @@ def test_more_than_there_are_is_told_at_once(home):
     assert no.value.reason == "no_gpu"
 
 
+def test_a_sick_one_is_passed_over_and_named_where_it_is_missed(home):
+    host = (Gpu(0, None, (), "GPU is lost"), Gpu(1, 10, ()))
+    taken, stack = take(home, GpuNeed(), *host)
+    assert taken == [1]
+    with pytest.raises(NotNow, match="GPU 0 cannot be used: GPU is lost; GPU 1 is taken by") as no:
+        take(home, GpuNeed(), *host)
+    assert no.value.reason == "gpu_busy"
+    stack.close()
+    with pytest.raises(NotNow, match=r"has 2 GPUs, .* asks for 2; GPU 0 cannot be used") as no:
+        take(home, GpuNeed(count=2), *host, patience=60)
+    assert no.value.reason == "no_gpu"
+
+
 def test_no_driver_is_told(home):
     def read():
         raise NoGpus("no GPU can be seen: Driver Not Loaded")
@@ -80,7 +93,7 @@ def test_it_waits_for_one_that_becomes_free_and_not_past_a_signal(home, monkeypa
     states = iter([[Gpu(0, 10, (5,))], [Gpu(0, 10, (5,))], [Gpu(0, 10, ())]])
     need = GpuNeed()
     stack, _, taken = take_gpus(home, need, "a-1", 60, lambda: False, lambda: next(states))
-    assert taken == [0]
+    assert [gpu.index for gpu in taken] == [0]
     stack.close()
     with pytest.raises(NotNow, match="computes for pid 5"):
         take_gpus(home, need, "a-1", 60, lambda: True, lambda: [Gpu(0, 10, (5,))])

@@ -152,7 +152,7 @@ def test_a_run_that_needs_two_gpus_is_not_passed_by_one_that_needs_one(home, mon
 
     stack, _, taken = take_gpus(home, GpuNeed(count=2), "a-1", 60, lambda: False, host)
     with stack:
-        assert (taken, passed) == ([0, 1], ["gpu_busy"])
+        assert ([gpu.index for gpu in taken], passed) == ([0, 1], ["gpu_busy"])
 
 
 def test_a_ticket_that_was_taken_for_a_dead_ones_before_it_was_locked_is_none(path, monkeypatch):

@@ -233,6 +233,6 @@ def test_a_look_that_fails_costs_its_sample_and_not_those_that_follow(monkeypatc
 
     monkeypatch.setattr(sampling, "pause_after", lambda elapsed: 0.01)
     run = a_run(directory=str(tmp_path))
-    with sampling.sampled(run, Tree(), tmp_path, None):
+    with sampling.sampled(run, Tree(), tmp_path, []):
         wait_for(lambda: len(looks) > 3)
     assert run.peak_tree_memory == 123
