@@ -10,6 +10,8 @@ from datetime import timedelta, tzinfo
 from pathlib import Path
 from typing import NamedTuple
 
+import humanize
+
 from maejobs import clock
 from maejobs.cron.zone import zone_of_slots
 from maejobs.errors import NotNow, UserError
@@ -87,12 +89,12 @@ def attempt_run(
     herald.begun()
     values = placeholder_values(home, job, run.id, Path(run.directory))
     with ExitStack() as stack:
-        passed = Passed([], None)
+        passed, came = Passed([], None), clock.steady()
         try:
             passed = _pass_gates(home, job, run, values, signals, stack)
         except NotNow as no:
             if not signals.count:
-                finish(recorder, states.SKIPPED, no.reason, str(no))
+                finish(recorder, states.SKIPPED, no.reason, f"{no}{_waited(came)}")
                 return
         except OSError as error:
             run.failure_class = class_of_start(error)
@@ -129,9 +131,10 @@ def _pass_gates(
 ) -> Passed:
     """What the run has, handed to `stack`, and its deadline. Raises NotNow; OSError: no answer."""
     zone = zone_of_slots(home)
-    _look(home, job, run, values, zone)
+    # How long it may take counts from the start, and so keeps nobody from waiting.
+    _look(home, job.model_copy(update={"timeout": None}), run, values, zone)
     told_to_stop = lambda: signals.count > 0  # noqa: E731
-    held, locks = take_locks(home, job, run.id, _patience(run, job.wait), told_to_stop)
+    held, locks = take_locks(home, job, run, _patience(run, job.wait), told_to_stop)
     stack.enter_context(held)
     if job.host:
         wait_for_host(job.host, _patience(run, job.host.wait), told_to_stop)
@@ -159,6 +162,11 @@ def _look(home: Home, job: Job, run: Run, values: dict[str, str], zone: tzinfo) 
     check_window(run.deadline, now)
     if job.disk:
         check_disk(home, job.name, Path(expand(job.disk.path, values)), job.disk)
+
+
+def _waited(since: float) -> str:
+    seconds = round(clock.steady() - since)
+    return f" (it waited for {humanize.precisedelta(seconds)})" if seconds else ""
 
 
 def _patience(run: Run, wait: timedelta) -> float:

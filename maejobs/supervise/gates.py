@@ -10,6 +10,7 @@ from maejobs.errors import NotNow
 from maejobs.home import Home
 from maejobs.jobs.model import GPU_LOCK, Job
 from maejobs.rundb.directory import read_record
+from maejobs.rundb.run import Run
 from maejobs.supervise.cancel import is_stopping, stop_run
 from maejobs.supervise.claim import run_directory
 from maejobs.supervise.locks import Lock, acquire, holder_of, named_lock_file
@@ -36,31 +37,45 @@ def check_window(deadline: datetime | None, now: datetime) -> None:
 
 
 def take_locks(
-    home: Home, job: Job, run_id: str, patience: float, give_up: Callable[[], bool]
+    home: Home, job: Job, run: Run, patience: float, give_up: Callable[[], bool]
 ) -> tuple[ExitStack, list[Lock]]:
     """The job's own lock (one run at a time) and its named locks, all or none.
 
     `overlap` decides what a second run of the job does: skip it, wait up to `patience` seconds
-    for all its locks together, or stop the first. Named locks are waited for by
-    `overlap = "wait"` only. They are taken in one order, those of GPUs last, as by who asks for
-    any GPU: so two jobs never wait for each other. Raises NotNow.
+    for all its locks together, or stop who is before it, at work or in line, and wait as long for
+    the end; not where that one was called later. Named locks are waited for by `overlap = "wait"`
+    only. They are taken in one order, those of GPUs last, as by
+    who asks for any GPU: so two jobs never wait for each other. Raises NotNow.
     """
     stack, locks = ExitStack(), []
-    latest = time.monotonic() + (patience if job.overlap == "wait" else 0.0)
+    latest = time.monotonic() + patience
+    named_latest = latest if job.overlap == "wait" else 0.0
+
+    told: set[str] = set()
+
+    def yields_to(name: str) -> bool:
+        if job.overlap != "replace" or name in told:
+            return False
+        first = read_record(run_directory(home, job.name, name))
+        if first is None:
+            return False
+        if _called_later(first, run):
+            return True
+        told.add(name)
+        if not is_stopping(first):
+            stop_run(first, f"{run.id}, which replaces it")
+        return False
+
     try:
         own = home.locks_dir / f"job-{job.name}.lock"
-        lock = acquire(own, run_id, latest - time.monotonic(), give_up)
-        if lock is None and job.overlap == "replace" and not give_up():
-            first = read_record(run_directory(home, job.name, holder_of(own)))
-            if first and not is_stopping(first):
-                stop_run(first, f"{run_id}, which replaces it")
-            lock = acquire(own, run_id, patience, give_up)
+        timeout = 0.0 if job.overlap == "skip" else patience
+        lock = acquire(own, run.id, timeout, give_up, yields_to)
         if lock is None:
             raise NotNow("overlap", f"{job.name} still runs: {holder_of(own)}")
         locks.append(stack.enter_context(lock))
         for name in sorted(set(job.locks), key=_gpus_last):
             path = named_lock_file(home, name)
-            lock = acquire(path, run_id, latest - time.monotonic(), give_up)
+            lock = acquire(path, run.id, named_latest - time.monotonic(), give_up)
             if lock is None:
                 raise NotNow("locked", f"{holder_of(path)} holds the lock {name}")
             locks.append(stack.enter_context(lock))
@@ -68,6 +83,13 @@ def take_locks(
         stack.close()
         raise
     return stack, locks
+
+
+def _called_later(first: Run, run: Run) -> bool:
+    """Whether `first` is the newer call of the job: `run` may be another try of an older one."""
+    if not (first.supervisor_started and run.supervisor_started):
+        return False
+    return first.boot_id == run.boot_id and first.supervisor_started > run.supervisor_started
 
 
 def _gpus_last(name: str) -> tuple[bool, str]:

@@ -6,6 +6,7 @@ killed, the lock stays taken for as long as the command lives, and not a moment 
 
 import fcntl
 import os
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from maejobs.home import Home
 from maejobs.supervise.line import Line
 
 POLL_SECONDS = 0.2
+LOOK_SECONDS = 5.0  # for somebody who only looks whether a lock is held, and is held up at that
 
 
 @dataclass(frozen=True)
@@ -49,20 +51,26 @@ def named_lock_file(home: Home, name: str) -> Path:
 
 
 def acquire(
-    path: Path, holder: str, timeout: float = 0.0, give_up: Callable[[], bool] = lambda: False
+    path: Path,
+    holder: str,
+    timeout: float = 0.0,
+    give_up: Callable[[], bool] = lambda: False,
+    yields_to: Callable[[str], bool] = lambda who: False,
 ) -> Lock | None:
     """The lock at `path`, waited for up to `timeout` seconds; None if somebody keeps it.
 
     Who waits stands in line, and nobody overtakes: while somebody waits, the lock is not to be had
-    at once. `holder` is written into the file for `holder_of`. `give_up` is asked while waiting.
+    at once. `holder` is written into the file for `holder_of`. `give_up` is asked while waiting,
+    and `yields_to` of whoever is before us: the first in line, or the holder.
     """
     make_private_directory(path.parent)
     latest = time.monotonic() + timeout
     with Line(line_of(path), holder) as line:
         while True:
-            if line.ahead() is None and (lock := _try(path, holder)):
+            first = line.ahead()
+            if first is None and (lock := _try(path, holder)):
                 return lock
-            if time.monotonic() >= latest or give_up():
+            if time.monotonic() >= latest or give_up() or yields_to(first or holder_of(path)):
                 return None
             line.join()
             time.sleep(POLL_SECONDS)
@@ -76,15 +84,39 @@ def line_of(path: Path) -> Path:
 def _try(path: Path, holder: str) -> Lock | None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
+        taken = _lock(descriptor)
     except BaseException:
         os.close(descriptor)
         raise
+    if not taken:
+        os.close(descriptor)
+        return None
     _sign(descriptor, holder)
     return Lock(path, descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    """Take the lock; False if it is held.
+
+    Who only looks whether it is held takes it for a moment, shared (watch/renamed.py): no holder
+    to be put off by.
+    """
+    latest = time.monotonic() + LOOK_SECONDS
+    while not _flocked(descriptor, fcntl.LOCK_EX):
+        if not _flocked(descriptor, fcntl.LOCK_SH) or time.monotonic() >= latest:
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # or two who look so would wait for each other
+        time.sleep(random.uniform(0.001, 0.01))
+    return True
+
+
+def _flocked(descriptor: int, kind: int) -> bool:
+    """Whether `flock(2)` gave the lock at once."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _sign(descriptor: int, holder: str) -> None:

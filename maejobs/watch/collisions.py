@@ -69,11 +69,11 @@ def _waits(firing: Firing, lock: str | None) -> bool:
 
 
 def _patience(second: Firing, lock: str | None) -> timedelta:
-    """How long it waits for a lock: as long as its file says, but not past its deadline."""
+    """How long it waits for a lock: as its file says, but not past the end of its window."""
     if not _waits(second, lock):
         return timedelta(0)
     wait = second.job.gpu_wait if lock == GPU else second.job.wait
-    return wait if second.deadline is None else min(wait, second.deadline - second.slot)
+    return wait if second.closes is None else min(wait, second.closes - second.slot)
 
 
 def collisions(firings: Iterable[Firing], gpus: int = 0) -> Iterator[Collision]:

@@ -47,12 +47,16 @@ class PlannedJob:
 
 @dataclass(frozen=True, slots=True)
 class Firing:
-    """A coming run of `job` in `slot`. Times are aware UTC; None: not known, or no such limit."""
+    """A coming run of `job` in `slot`. Times are aware UTC; None: not known, or no such limit.
+
+    `deadline` is that of a start in time, `closes` until when it may start at all.
+    """
 
     job: PlannedJob
     expression: Expression
     slot: datetime
     deadline: datetime | None
+    closes: datetime | None
 
     @property
     def usual_end(self) -> datetime | None:
@@ -118,5 +122,6 @@ def _of_entry(
     job: PlannedJob, expression: Expression, after: datetime, until: datetime, zone: tzinfo
 ) -> Iterator[Firing]:
     for slot in takewhile(lambda slot: slot <= until, fires(expression, after, zone)):
+        closes = deadline_of(slot, slot, job.until, None, zone)
         deadline = deadline_of(slot, slot, job.until, job.timeout, zone)
-        yield Firing(job, expression, slot, deadline)
+        yield Firing(job, expression, slot, deadline, closes)

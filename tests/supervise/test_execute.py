@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Timer
 from types import SimpleNamespace
 
 import pytest
@@ -35,6 +36,7 @@ from maejobs.launch.process import boot_id, group_members, host_name, start_time
 from maejobs.supervise import attempt, disk_gate, gates
 from maejobs.supervise.child import CANCEL, DEADLINE, STALL, Ending
 from maejobs.supervise.execute import execute
+from maejobs.supervise.locks import acquire, named_lock_file
 from maejobs.supervise.verdict import judge
 
 QUICK = 'command = ["true"]\n'
@@ -316,12 +318,30 @@ def test_a_second_run_replaces_the_first_if_its_job_says_so(home, write_job):
     wait_until_ready(home, "night")
     write_job("night", QUICK + 'overlap = "replace"\n')
 
-    assert execute(home, "night", "manual").run.state == "succeeded"
+    assert end_of(supervisor(home, "night", SLOT + timedelta(hours=1))) == 0
 
     end_of(first)
     old, new = runs_of(home, "night")
     assert [old.state, new.state] == ["cancelled", "succeeded"]
     assert old.reason == f"stopped by {new.id}, which replaces it"
+
+
+def test_its_timeout_counts_from_the_start_and_not_from_the_wait(home, write_job):
+    write_job("night", QUICK + 'locks = ["x"]\noverlap = "wait"\ntimeout = "0.2s"\n')
+    lock = acquire(named_lock_file(home, "x"), "another")
+    Timer(0.7, lock.release).start()
+
+    run = execute(home, "night", "manual").run
+
+    assert run.state == "succeeded"
+    assert run.started - run.queued > timedelta(seconds=0.5)
+
+
+def test_who_waited_in_vain_says_for_how_long(home, write_job):
+    write_job("night", QUICK + 'locks = ["x"]\noverlap = "wait"\nwait = "0.6s"\n')
+    with acquire(named_lock_file(home, "x"), "another"):
+        execute(home, "night", "manual")
+    assert log_of(home, "night").endswith("another holds the lock x (it waited for 1 second)\n")
 
 
 def test_a_run_that_is_being_replaced_has_its_grace_whoever_else_comes_to_replace_it(
@@ -337,10 +357,14 @@ def test_a_run_that_is_being_replaced_has_its_grace_whoever_else_comes_to_replac
 
     third = supervisor(home, "night", SLOT + timedelta(hours=2))
 
-    assert [end_of(process) for process in (first, second, third)] == [EXIT_FAILED, 0, 0]
-    old, *new = runs_of(home, "night")
+    ends = [end_of(process) for process in (first, second, third)]
+    assert ends == [EXIT_FAILED, EXIT_FAILED, 0]
+    old, waiting, newest = runs_of(home, "night")
     assert (old.state, old.exit_code) == ("cancelled", 0)
-    assert old.reason == f"stopped by {new[0].id}, which replaces it"
+    assert old.reason == f"stopped by {waiting.id}, which replaces it"
+    # Who waited for that end was to be replaced as well.
+    assert (waiting.state, waiting.started) == ("cancelled", None)
+    assert waiting.reason == f"stopped by {newest.id}, which replaces it, before it started"
     assert (directories(home, "night")[0] / "log").read_text().endswith("saving\nsaved\n")
 
 

@@ -25,8 +25,9 @@ def job(name: str = "night", text: str = ""):
     return parse_job(Path(f"{name}.toml"), name, f'command = ["true"]\n{text}')
 
 
-def take(home, job, patience: float = 0.0, give_up=lambda: False):
-    return take_locks(home, job, f"{job.name}-1", patience, give_up)
+def take(home, job, patience: float = 0.0, give_up=lambda: False, called: float = 1.0):
+    run = a_run(job.name, id=f"{job.name}-1", boot_id="b", supervisor_started=called)
+    return take_locks(home, job, run, patience, give_up)
 
 
 def test_a_job_that_is_not_paused_passes(home):
@@ -94,6 +95,22 @@ def test_who_is_told_to_stop_replaces_nobody(home, monkeypatch):
     held, _ = take(home, job())
     with held, pytest.raises(NotNow):
         take(home, job(text='overlap = "replace"'), patience=1.0, give_up=lambda: True)
+
+
+def test_one_called_later_is_not_replaced_as_by_another_try_of_an_earlier_run(home, monkeypatch):
+    stopped = []
+    monkeypatch.setattr(gates, "stop_run", lambda *_: bool(stopped.append(1)))
+    later = a_run(boot_id="b", supervisor_started=2.0)
+    monkeypatch.setattr(gates, "read_record", lambda _: later)
+    replaces = job(text='overlap = "replace"')
+    held, _ = take(home, job())
+    with held:
+        with pytest.raises(NotNow, match="night still runs"):
+            take(home, replaces, patience=5)
+        assert not stopped
+        with pytest.raises(NotNow):
+            take(home, replaces, patience=0.5, called=3.0)
+        assert stopped == [1]  # once, however often it looks
 
 
 def test_who_does_not_get_all_locks_keeps_none(home):

@@ -1,11 +1,13 @@
 """Locks that death releases."""
 
+import fcntl
 import os
 import stat
 import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -97,3 +99,13 @@ def test_a_lock_that_cannot_be_signed_is_a_lock(path):
 
     with acquire(path, "first"):
         assert acquire(path, "second") is None
+
+
+def test_who_only_looks_whether_it_is_held_puts_nobody_off(path):
+    with acquire(path, "before"):
+        pass
+    descriptor = os.open(path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    Timer(0.1, os.close, [descriptor]).start()
+
+    assert acquire(path, "us") is not None

@@ -148,10 +148,17 @@ def test_jobs_that_share_no_lock_do_not_collide():
     [
         ("55 5", {"overlap": "wait", "wait": timedelta(minutes=10)}, "would wait"),
         ("45 5", {"overlap": "wait", "wait": timedelta(minutes=10)}, "would be skipped"),
-        ("45 5", {"overlap": "wait", "timeout": timedelta(minutes=10)}, "would be skipped"),
+        ("45 5", {"overlap": "wait", "timeout": timedelta(minutes=10)}, "would wait"),
+        ("45 5", {"overlap": "wait", "until": time(5, 55)}, "would be skipped"),
         ("45 5", {"overlap": "replace"}, "would be skipped"),
     ],
-    ids=["waits", "waits too short", "its deadline comes first", "replaces only its own"],
+    ids=[
+        "waits",
+        "waits too short",
+        "its timeout counts from its start",
+        "its window ends first",
+        "replaces only its own",
+    ],
 )
 def test_what_becomes_of_the_second_is_what_the_gates_do(slot, keys, expected):
     (text,) = told(PRETRAIN, job("evaluate", f"{slot} * * *", locks=["gpu0"], **keys))
@@ -373,8 +380,8 @@ def surely_skips(first: Firing, second: Firing) -> bool:
     patience = timedelta(0)
     if second.job.overlap == "wait":
         patience = second.job.wait
-        if second.deadline is not None:
-            patience = min(patience, second.deadline - second.slot)
+        if second.closes is not None:
+            patience = min(patience, second.closes - second.slot)
     return first.usual_end - second.slot > patience
 
 
