@@ -30,7 +30,8 @@ class Home:
 
     `configured_dialect` is unchecked; maejobs.cron.dialect tells which dialect counts. Unchecked is
     `configured_notify` too: maejobs.notify.settings reads it, for it must not keep a run from
-    starting.
+    starting. `unreadable` is what is wrong with its maejobs.toml: no setting counts then, and
+    nobody knows which database is the home's.
     """
 
     root: Path
@@ -38,6 +39,7 @@ class Home:
     configured_database_url: str | None = None
     configured_dialect: str | None = None
     configured_notify: dict[str, Any] = field(default_factory=dict, hash=False)
+    unreadable: str | None = None
 
     @property
     def config_file(self) -> Path:
@@ -154,7 +156,7 @@ def open_home(option: str | None) -> Home:
     try:
         config = _read_config(root / CONFIG_NAME)
     except UserError as error:
-        raise BadSettings(str(error), Home(root)) from error
+        raise BadSettings(str(error), Home(root, unreadable=str(error))) from error
     if shift := config.get("clock_shift"):
         os.environ[clock.SHIFT_VARIABLE] = str(shift)
     crontab = crontab_spec(config.get("crontab", "user"), root)

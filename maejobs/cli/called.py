@@ -1,7 +1,6 @@
 """`maejobs exec`: what cron calls."""
 
 import logging
-from contextlib import suppress
 from datetime import UTC, datetime
 
 import click
@@ -35,8 +34,8 @@ def exec_command(job: str, slot_text: str | None, dry_run: bool) -> int:
     """What cron calls: run JOB for the slot that is due.
 
     It is quiet where all is well or the job is paused, and leaves a record whatever happens. Exit
-    code 0: done. 1: the job failed. 2: bad job file or settings. 75: not now (paused, still
-    running, slot done already).
+    code 0: done. 1: the job failed. 2: bad job file. 75: not now (paused, still running, slot done
+    already).
 
     \b
     Example:
@@ -46,6 +45,7 @@ def exec_command(job: str, slot_text: str | None, dry_run: bool) -> int:
     from maejobs.cli.zone import take_the_daemons_zone, tell_zone
     from maejobs.cron.schedule import PROBE, RECONCILE
     from maejobs.cron.zone import zone_of_slots
+    from maejobs.jobs.load import job_names
     from maejobs.supervise.execute import execute
 
     try:
@@ -55,9 +55,10 @@ def exec_command(job: str, slot_text: str | None, dry_run: bool) -> int:
             from maejobs.cli.unattended import refuse_for_cron
 
             return refuse_for_cron(error)
-        if not dry_run and job != PROBE:
-            _leave_record(error, job, slot_text)
-        raise
+        become_owner_of(error.home.root)
+        if dry_run or job not in job_names(error.home.jobs_dir):
+            raise
+        home = error.home  # a night is worth more than a key; the recorder says what is the matter
     if job == PROBE:
         answer(home)
         return 0
@@ -116,20 +117,6 @@ def _called_for(home: Home, job: str, slot_text: str | None) -> tuple[str, datet
     return "cron", slot_of(clock.now(), scheduled_expressions(home, job), zone_of_slots(home))
 
 
-def _leave_record(error: BadSettings, job: str, slot_text: str | None) -> None:
-    """Record the run that bad settings keep from starting: else nobody would ever be alerted."""
-    from maejobs.supervise.execute import refuse
-
-    home = error.home
-    become_owner_of(home.root)
-    if not home.exists:
-        return
-    with suppress(MaejobsError):  # no such job, somebody else's slot: the settings come first
-        _refuse_unknown(home, job)
-        trigger, slot = _called_for(home, job, slot_text)
-        refuse(home, job, trigger, slot, f"bad settings: {error}")
-
-
 def _past_slot(text: str) -> datetime:
     """The minute that `text` names, in UTC. Raises UserError."""
     try:
@@ -146,6 +133,8 @@ def _past_slot(text: str) -> datetime:
 
 def _tidy(home: Home) -> None:
     """Set the record straight while we are here; trouble with that is `maejobs reconcile`'s."""
+    if home.unreadable:
+        return
     from maejobs.watch.reconcile import reconcile
 
     try:

@@ -102,7 +102,7 @@ def _without_settings(error: BadSettings) -> Iterator[Finding]:
     """What can be said where maejobs.toml cannot be read: it names the database and the crontab."""
     become_owner_of(error.home.root)
     yield _home(error.home)
-    yield Finding("settings", BAD, f"{error} (no job starts; each slot is recorded as failed)")
+    yield Finding("settings", BAD, f"{error} (jobs run without settings; their records wait)")
     yield from _jobs(error.home)
 
 

@@ -62,6 +62,8 @@ class Settings(BaseModel):
 
 def read_settings(home: Home) -> Settings:
     """The home's settings. Raises UserError with the place, the nearest key and the mend."""
+    if home.unreadable:
+        raise UserError(home.unreadable)
     try:
         settings = Settings.model_validate(home.configured_notify)
     except ValidationError as error:

@@ -100,9 +100,12 @@ def engine_of(
 ) -> Engine:
     """An engine for the home's database, whatever characters the home's path holds.
 
-    Raises OnNetworkDisk, UserError for a bad URL, and for a SQLite file that is not named from the
-    root on: cron, who stands elsewhere, would have another.
+    Raises OnNetworkDisk, DatabaseUnavailable where the settings do not tell which it is, UserError
+    for a bad URL, and for a SQLite file that is not named from the root on: cron, who stands
+    elsewhere, would have another.
     """
+    if home.unreadable:
+        raise DatabaseUnavailable(f"{home.unreadable} (no setting counts until that is mended)")
     url = home.configured_database_url
     file = str(home.database_file)
     place = url or URL.create("sqlite", database=file)

@@ -4,7 +4,6 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,10 +18,9 @@ from maejobs.launch.process import boot_id, host_name, start_time
 from maejobs.launch.revision import code_revision
 from maejobs.notify.hooks import Herald, ended_without_job, taken_over
 from maejobs.rundb import run as states
-from maejobs.rundb.directory import LOG_NAME, keep_record
+from maejobs.rundb.directory import LOG_NAME
 from maejobs.rundb.record import SlotTaken
 from maejobs.rundb.run import Run
-from maejobs.rundb.spool import spool_run
 from maejobs.supervise.attempt import Watcher, attempt_run, finish
 from maejobs.supervise.child import caught_signals
 from maejobs.supervise.claim import claim_by_hand, claim_slot, run_directory
@@ -94,23 +92,6 @@ def execute(
                 herald.ended(tried_again=False)
                 return Verdict(run, _exit_code(run))
             trigger, retry_of, attempt = "retry", run.id, run.attempt + 1
-
-
-def refuse(home: Home, job_name: str, trigger: str, slot: datetime, reason: str) -> Run:
-    """Leave the record of a run for `slot` that bad settings keep from starting.
-
-    It is spooled: which database it is for is one of the settings. Raises what `execute` does,
-    where the slot is somebody else's or there is no place for the run's directory.
-    """
-    if not JOB_NAME.fullmatch(job_name):
-        raise UserError(f"{job_name!r} is not a job name")
-    run = _claim(home, job_name, trigger, slot, None, 1)
-    run.state, run.failure_class, run.reason = states.FAILED, BAD_JOB_FILE, reason
-    run.finished = clock.now()
-    with suppress(OSError):  # a full disk; the directory alone tells `reconcile` that there was one
-        keep_record(Path(run.directory), run)
-        spool_run(home.spool_dir, run)
-    return run
 
 
 def _claim(
