@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from maejobs import clock
 from maejobs.cli.options import (
     HomeCommand,
     dry_run_option,
@@ -38,7 +39,7 @@ def run_command(job: str, dry_run: bool, as_json: bool) -> int:
     home = existing_home()
     would_run = command_line(home, job)
     if dry_run:
-        _say_would_run(job, would_run, as_json)
+        _say_would_run(home, job, would_run, as_json)
         return 0
     return _in_foreground(home, job, "manual", as_json=as_json)
 
@@ -71,7 +72,7 @@ def retry_command(run: str, dry_run: bool, as_json: bool) -> int:
         )
     would_run = command_line(home, old.job)
     if dry_run:
-        _say_would_run(old.job, would_run, as_json)
+        _say_would_run(home, old.job, would_run, as_json)
         return 0
     return _in_foreground(home, old.job, "retry", old, as_json)
 
@@ -143,10 +144,17 @@ def _in_foreground(
     return verdict.exit_code
 
 
-def _say_would_run(job: str, command_line: str, as_json: bool) -> None:
-    if as_json:
-        from maejobs.cli.output import print_json
+def _say_would_run(home: Home, job: str, command_line: str, as_json: bool) -> None:
+    from maejobs.cli.output import local, print_json, relative
+    from maejobs.cron.zone import zone_of_slots
+    from maejobs.jobs.deadline import deadline_of
+    from maejobs.jobs.load import load_job
 
-        print_json({"job": job, "command": command_line, "started": False})
+    file, now = load_job(home.jobs_dir, job), clock.now()
+    deadline = deadline_of(now, now, file.until, file.timeout, zone_of_slots(home))
+    if as_json:
+        told = {"job": job, "command": command_line, "deadline": deadline, "started": False}
+        print_json(told)
     else:
-        click.echo(f"would run {job}: {command_line}")
+        until = f" (until {local(deadline)}, {relative(deadline)})" if deadline else ""
+        click.echo(f"would run {job}: {command_line}{until}")

@@ -11,7 +11,7 @@ from threading import Thread
 from types import TracebackType
 
 from maejobs import clock
-from maejobs.cli.output import length
+from maejobs.cli.output import length, local, relative
 from maejobs.cli.screen import Look, Screen
 from maejobs.cli.text import on_one_line
 from maejobs.cron.fires import host_zone
@@ -54,9 +54,11 @@ class Foreground:
         self._thread.join()
 
     def watch(self, run: Run, events: list[Event]) -> None:
-        """Show new output and where the run is."""
+        """Show new output and where the run is; at first by when it will have been stopped."""
         newest = {event.kind: event for event in events if event.kind in SHOWN}
         look = Look(run.id, run.job, Path(run.directory) / LOG_NAME, tuple(newest.values()))
+        if run.deadline and not (self._last and self._last.run == run.id):
+            self.say(f"{run.id} has until {local(run.deadline)}, {relative(run.deadline)}")
         self._last = look
         self._put(look)
 

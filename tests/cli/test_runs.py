@@ -28,6 +28,7 @@ SLOW = """for i in 1 2 3 4 5 6; do
   sleep 0.4
 done
 printf 'no newline'"""
+SOME_MINUTE = r"\w{3} \d{4}-\d\d-\d\d \d\d:\d\d"
 FAILS = 'command = ["sh", "-c", "echo oh no; exit 3"]\n'
 
 
@@ -381,6 +382,16 @@ def test_a_failed_run_can_be_retried_and_a_good_one_not(write_job, inside):
     refused = inside("retry", "fails")
     assert refused.returncode == 2
     assert "`maejobs run fails` runs it anew" in refused.stderr
+
+
+def test_who_runs_a_job_by_hand_is_told_until_when_it_has_maybe_tomorrow(write_job, inside):
+    write_job("fails", FAILS + 'until = "06:00"\n')
+    told = rf"until {SOME_MINUTE}, in \d+ (h|min|s)"
+    assert re.search(rf" \({told}\)\n", inside("run", "fails", "--dry-run").stdout)
+    assert json.loads(inside("run", "fails", "--dry-run", "--json").stdout)["deadline"]
+    for verb in ("run", "retry"):
+        said = inside(verb, "fails").stderr
+        assert re.fullmatch(rf"maejobs: fails-\w+-m\d* has {told}\n", said), said
 
 
 def test_runs_are_told_to_programs(write_job, inside):
