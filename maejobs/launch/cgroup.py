@@ -59,9 +59,9 @@ def make_cgroup() -> Cgroup | None:
         return None
     if parent is None or os.getpid() not in Cgroup(parent).members():
         return None  # in a container that sees the host's, say: not to be moved out of there
-    for path in parent.glob(f"{_PREFIX}*"):
-        if not Path("/proc", path.name.removeprefix(_PREFIX)).exists():
-            with suppress(OSError):
+    with suppress(OSError):  # whatever is in the way of the sweep, the next one goes on
+        for path in parent.glob(f"{_PREFIX}*"):
+            if not Path("/proc", path.name.removeprefix(_PREFIX)).exists():
                 path.rmdir()
     path = parent / f"{_PREFIX}{os.getpid()}"
     try:

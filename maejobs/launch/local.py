@@ -34,7 +34,10 @@ def start(
     parent of what the command leaves behind (see `Tree`).
     Raises CouldNotStart; a log that cannot be opened costs the output, not the run.
     """
-    output = _open_log(log)
+    try:
+        output = _open_log(log)
+    except OSError as error:
+        raise CouldNotStart(f"could not start {command[0]}: {error}") from error
     adopt_orphans()
     try:
         child = subprocess.Popen(

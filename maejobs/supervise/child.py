@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from maejobs import clock
@@ -148,7 +148,7 @@ def supervise(
             if stopped_for is None and signals.passed_on:
                 stopped_for, kill_at = CANCEL, now + grace
             # The leader is not reaped yet, so the group's number cannot be somebody else's.
-            if ended and (stopped_for is None or killed or not tree.members()):
+            if ended and (stopped_for is None or killed or not _lives(tree)):
                 break
             count = signals.drain()  # one that came before the command started counts as well
             if stopped_for is None:
@@ -164,11 +164,12 @@ def supervise(
                     if not signals.passed_on:
                         signal_group(child.pid, signal.SIGTERM)
             elif count >= 2 or now >= kill_at:
-                tree.kill()
                 killed = True
-            elif ended:
-                tree.tell_strays()
+                with suppress(OSError):  # the group has had it
+                    tree.kill()
             try:
+                if ended and not killed:
+                    tree.tell_strays()
                 tree.reap()
                 memory.look()
                 on_tick()
@@ -193,6 +194,14 @@ def supervise(
         bytes_written=usage.ru_oublock * BLOCK,
         told_by=signals.first,
     )
+
+
+def _lives(tree: Tree) -> bool:
+    """Whether anybody of it may: where no file can be opened, nobody can look."""
+    try:
+        return bool(tree.members())
+    except OSError:
+        return True
 
 
 class _PeakMemory:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
+import psutil
 import pytest
 from running import ORDERLY, STUBBORN, kill, lives, wait_for
 
@@ -133,6 +134,18 @@ def test_whatever_a_look_meets_the_deadline_is_seen_to(look_after):
     ending = look_after(ORDERLY, seconds=0.3, on_tick=broken)
 
     assert (ending.exit_code, ending.stopped_for) == (0, DEADLINE)
+
+
+def test_who_is_left_is_killed_where_nobody_can_look_who_that_is(look_after, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENFILE, "Too many open files in system")
+
+    monkeypatch.setattr(psutil, "pids", full)
+    ending = look_after(STUBBORN_GRANDCHILD, seconds=0.2, grace=0.5)
+    assert (ending.exit_code, ending.stopped_for) == (0, DEADLINE)
+    grandchild = int((tmp_path / "grandchild").read_text())
+    monkeypatch.undo()
+    wait_for(lambda: not lives(grandchild))
 
 
 def test_a_kernel_that_gives_no_descriptor_of_a_process_will_do(look_after, monkeypatch):
