@@ -68,5 +68,8 @@ def mark_boot(marker: Path) -> None:
 
 
 def _boot() -> bytes:
-    started = FIRST_PROCESS.read_text().rpartition(") ")[2].split()[STARTED_FIELD]
+    try:
+        started = FIRST_PROCESS.read_text().rpartition(") ")[2].split()[STARTED_FIELD]
+    except OSError:  # others' processes are hidden (hidepid): a daemon in a container sees its own
+        started = "?"
     return f"{BOOT_ID.read_text().strip()} {started}\n".encode()

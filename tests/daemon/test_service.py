@@ -14,6 +14,7 @@ import pytest
 from databases import configure
 
 from maejobs.cron.target import open_target
+from maejobs.daemon import marks
 from maejobs.daemon.marks import boot_file, heartbeat_file, is_new_boot, mark_boot
 from maejobs.home import Home
 
@@ -146,6 +147,12 @@ def test_a_boot_counts_once(tmp_path: Path) -> None:
     assert not is_new_boot(marker)
     marker.write_text("another boot\n")
     assert is_new_boot(marker)
+
+
+def test_a_boot_counts_once_as_well_where_others_processes_are_hidden(tmp_path, monkeypatch):
+    monkeypatch.setattr(marks, "FIRST_PROCESS", tmp_path / "hidden")
+    mark_boot(tmp_path / "boot")
+    assert not is_new_boot(tmp_path / "boot")
 
 
 def test_takes_up_a_changed_table_on_hup_and_a_second_signal_kills(
