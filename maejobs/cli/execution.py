@@ -1,5 +1,6 @@
 """`maejobs run`, `retry` and `cancel`: runs, started by hand and stopped."""
 
+import os
 from typing import Any
 
 import click
@@ -60,7 +61,8 @@ def retry_command(run: str, dry_run: bool, as_json: bool) -> int:
     from maejobs.cli.startable import command_line
     from maejobs.rundb.database import open_database
     from maejobs.rundb.queries import find_run
-    from maejobs.rundb.run import SUCCEEDED, UNFINISHED
+    from maejobs.rundb.run import SUCCEEDED, UNFINISHED, run_of
+    from maejobs.supervise.cancel import awaits_retry
 
     home = existing_home()
     with open_database(home) as engine, looking_up(home, run):
@@ -69,6 +71,11 @@ def retry_command(run: str, dry_run: bool, as_json: bool) -> int:
         raise UserError(
             f"{old.id} is {old.state}; only a run that ended badly can be retried "
             f"(`maejobs run {old.job}` runs it anew)"
+        )
+    # Or what succeeds now would be done once more.
+    if old.supervisor_pid != os.getpid() and awaits_retry(run_of(old)):
+        raise UserError(
+            f"{old.id} may be tried again by itself; `maejobs cancel {old.id}` gives that up"
         )
     would_run = command_line(home, old.job)
     if dry_run:

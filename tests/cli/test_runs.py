@@ -149,7 +149,7 @@ def test_a_run_that_nobody_reads_can_be_stopped(
     unread.kill()
 
 
-def test_a_run_says_that_it_waits_to_try_again(write_job, script, maejobs, terminal):
+def test_a_run_says_that_it_waits_to_try_again(write_job, script, maejobs, terminal, inside):
     once = '[ -e "$MAEJOBS_HOME/ran" ] && exit 0; touch "$MAEJOBS_HOME/ran"; exit 3'
     write_job("twice", f'command = ["{script(once)}"]\nretries = 1\nretry_delay = "1s"\n')
     done = maejobs("run", "twice")
@@ -163,6 +163,7 @@ def test_a_run_says_that_it_waits_to_try_again(write_job, script, maejobs, termi
     write_job("patient", FAILS + 'retries = 1\nretry_delay = "1h"\n')
     screen = terminal("run", "patient", columns=200)
     screen.wait_for("tried again in 1h 00m 00s, at ")
+    assert "may be tried again by itself; `maejobs cancel " in inside("retry", "patient").stderr
     screen.type("\x03")
     assert screen.end() == 1
 
