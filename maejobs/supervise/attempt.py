@@ -1,28 +1,22 @@
 """One attempt of a run: gates, command, outcome, each of them recorded."""
 
 import logging
-import math
 import os
 import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from datetime import timedelta, tzinfo
 from pathlib import Path
-from typing import NamedTuple
 
 import humanize
 
 from maejobs import clock
-from maejobs.cron.zone import zone_of_slots
 from maejobs.errors import NotNow, UserError
 from maejobs.files import FILE_MODE
 from maejobs.home import Home
-from maejobs.jobs.deadline import deadline_of
 from maejobs.jobs.failures import BAD_JOB_FILE
 from maejobs.jobs.model import Job
 from maejobs.jobs.placeholders import expand
 from maejobs.jobs.secrets import hide, secrets_of
-from maejobs.launch.gpus import Gpu
 from maejobs.launch.local import CouldNotStart, start
 from maejobs.launch.process import start_time
 from maejobs.launch.tree import Tree
@@ -39,7 +33,7 @@ from maejobs.rundb.events import (
 )
 from maejobs.rundb.run import Run
 from maejobs.supervise.child import Ending, Signals, supervise
-from maejobs.supervise.disk_gate import check_disk, existing
+from maejobs.supervise.disk_gate import existing
 from maejobs.supervise.environment import (
     build_environment,
     placeholder_values,
@@ -47,10 +41,7 @@ from maejobs.supervise.environment import (
 )
 from maejobs.supervise.evidence import Witness
 from maejobs.supervise.failure import class_of_start, classify, explained
-from maejobs.supervise.gates import check_pause, check_window, take_locks
-from maejobs.supervise.gpu_gate import take_gpus
-from maejobs.supervise.host_gate import wait_for_host
-from maejobs.supervise.locks import Lock
+from maejobs.supervise.gates import Passed, pass_gates
 from maejobs.supervise.log import TIMES_NAME, LogClock
 from maejobs.supervise.log_limit import LogLimit
 from maejobs.supervise.pace import pace_of, past_lengths
@@ -62,14 +53,6 @@ from maejobs.supervise.verdict import judge, why_cancelled
 
 _log = logging.getLogger(__name__)
 Watcher = Callable[[Run, list[Event]], None]
-
-
-class Passed(NamedTuple):
-    """What the gates have given a run: its locks, and its GPUs, if it wants any."""
-
-    locks: list[Lock]
-    gpus: list[Gpu] | None
-    ends: float = math.inf  # its deadline on the steady clock: the host's may be set meanwhile
 
 
 def attempt_run(
@@ -91,7 +74,7 @@ def attempt_run(
     with ExitStack() as stack:
         passed, came = Passed([], None), clock.steady()
         try:
-            passed = _pass_gates(home, job, run, values, signals, stack)
+            passed = pass_gates(home, job, run, values, signals, stack)
         except NotNow as no:
             if not signals.count:
                 finish(recorder, states.SKIPPED, no.reason, f"{no}{_waited(came)}")
@@ -126,53 +109,9 @@ def attempt_run(
         _conclude(home, recorder, ending, witness)
 
 
-def _pass_gates(
-    home: Home, job: Job, run: Run, values: dict[str, str], signals: Signals, stack: ExitStack
-) -> Passed:
-    """What the run has, handed to `stack`, and its deadline. Raises NotNow; OSError: no answer."""
-    zone = zone_of_slots(home)
-    # How long it may take counts from the start, and so keeps nobody from waiting.
-    _look(home, job.model_copy(update={"timeout": None}), run, values, zone)
-    told_to_stop = lambda: signals.count > 0  # noqa: E731
-    held, locks = take_locks(home, job, run, _patience(run, job.wait), told_to_stop)
-    stack.enter_context(held)
-    if job.host:
-        wait_for_host(job.host, _patience(run, job.host.wait), told_to_stop)
-    gpus: list[Gpu] | None = None
-    if job.gpu:
-        patience = _patience(run, job.gpu.wait)
-        held, on_gpus, gpus = take_gpus(home, job.gpu, run.id, patience, told_to_stop)
-        stack.enter_context(held)
-        locks += on_gpus
-    # Once more: it may have waited for hours. It then has as long as one that did not, but no
-    # longer window.
-    _look(home, job, run, values, zone)
-    if run.deadline is None:
-        return Passed(locks, gpus)
-    left = (run.deadline - clock.now()).total_seconds()
-    return Passed(locks, gpus, clock.steady() + left)
-
-
-def _look(home: Home, job: Job, run: Run, values: dict[str, str], zone: tzinfo) -> None:
-    """Set the deadline of a start now, and ask the gates that nobody waits at. Raises NotNow."""
-    now = clock.now()
-    base = run.slot or run.queued
-    run.deadline = deadline_of(base, now, job.until, job.timeout, zone)
-    check_pause(home, job.name)
-    check_window(run.deadline, now)
-    if job.disk:
-        check_disk(home, job.name, Path(expand(job.disk.path, values)), job.disk)
-
-
 def _waited(since: float) -> str:
     seconds = round(clock.steady() - since)
     return f" (it waited for {humanize.precisedelta(seconds)})" if seconds else ""
-
-
-def _patience(run: Run, wait: timedelta) -> float:
-    """Seconds to wait for something: as long as the file says, but not past the deadline."""
-    left = wait if run.deadline is None else min(wait, run.deadline - clock.now())
-    return left.total_seconds()
 
 
 def _start(

@@ -24,6 +24,7 @@ from maejobs.rundb.run import Run
 from maejobs.supervise.attempt import Watcher, attempt_run, finish
 from maejobs.supervise.child import caught_signals
 from maejobs.supervise.claim import claim_by_hand, claim_slot, run_directory
+from maejobs.supervise.gates import closes_at
 from maejobs.supervise.recorder import Recorder
 from maejobs.supervise.retry import next_try, wait
 
@@ -83,7 +84,7 @@ def execute(
                 taken_over(home, follows)
                 raise NotNow("slot_taken", str(error)) from error
             failures.append(run.reason if run.state == states.SKIPPED else run.failure_class)
-            delay = next_try(job, failures, run.deadline, clock.now())
+            delay = next_try(job, failures, closes_at(home, job, run), clock.now())
             herald.ended(tried_again=delay is not None)
             if delay is None:
                 return Verdict(run, _exit_code(run))

@@ -15,7 +15,7 @@ LONGEST_DELAY = timedelta(hours=1)  # where doubling ends, unless the job's own 
 
 
 def next_try(
-    job: Job, failures: Sequence[str | None], deadline: datetime | None, now: datetime
+    job: Job, failures: Sequence[str | None], closes: datetime | None, now: datetime
 ) -> timedelta | None:
     """How long to wait before the next try; None: there is none. Pure.
 
@@ -35,7 +35,7 @@ def next_try(
     delay = job.retry_delay
     for _ in failures[1:]:
         delay = min(2 * delay, max(job.retry_delay, LONGEST_DELAY))
-    if deadline is not None and now + delay >= deadline:
+    if closes is not None and now + delay >= closes:
         return None
     return delay
 

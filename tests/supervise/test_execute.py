@@ -33,7 +33,7 @@ from running import (
 from maejobs.cron.fires import ZONE_VARIABLE
 from maejobs.errors import EXIT_FAILED, EXIT_NOT_NOW, EXIT_USAGE, MaejobsError, UserError
 from maejobs.launch.process import boot_id, group_members, host_name, start_time
-from maejobs.supervise import attempt, disk_gate, gates
+from maejobs.supervise import disk_gate, gates
 from maejobs.supervise.child import CANCEL, DEADLINE, STALL, Ending
 from maejobs.supervise.execute import execute
 from maejobs.supervise.locks import acquire, named_lock_file
@@ -287,6 +287,8 @@ def test_after_its_wait_it_is_looked_once_more_whether_it_may_start(
 ):
     write_job("night", QUICK + 'disk = { path = "{home}", free = "1kB" }\n')
 
+    really = gates.take_locks
+
     def take_locks(*arguments):
         if reason == "paused":
             home.pause_file("night").write_text("{}")
@@ -294,9 +296,9 @@ def test_after_its_wait_it_is_looked_once_more_whether_it_may_start(
             monkeypatch.setattr(
                 disk_gate.shutil, "disk_usage", lambda path: SimpleNamespace(free=0)
             )
-        return gates.take_locks(*arguments)
+        return really(*arguments)
 
-    monkeypatch.setattr(attempt, "take_locks", take_locks)
+    monkeypatch.setattr(gates, "take_locks", take_locks)
 
     assert execute(home, "night", "manual").run.reason == reason
 
@@ -457,9 +459,8 @@ def test_a_crash_is_tried_again_and_success_is_the_end_of_it(home, write_job):
     [
         'command = ["no-such-command"]\n',
         shell("sleep 60") + 'timeout = "0.2s"\n',
-        shell("exit 1") + 'timeout = "5s"\n',  # the delay of a minute goes past the deadline
     ],
-    ids=["could not start", "timed out", "no time left"],
+    ids=["could not start", "timed out"],
 )
 def test_what_would_only_happen_again_is_not_tried_again(home, write_job, text):
     write_job("night", text + "retries = 3\n")
@@ -467,6 +468,15 @@ def test_what_would_only_happen_again_is_not_tried_again(home, write_job, text):
     execute(home, "night", "cron", SLOT)
 
     assert only_run(home, "night").state in {"failed", "timed_out"}
+
+
+def test_the_timeout_of_one_try_keeps_no_other_from_coming(home, write_job, monkeypatch):
+    monkeypatch.setattr("maejobs.supervise.execute.wait", lambda *_: True)
+    write_job("night", shell("exit 1") + 'timeout = "1m"\nretries = 1\nretry_delay = "1m"\n')
+
+    execute(home, "night", "cron", SLOT)
+
+    assert [run.state for run in runs_of(home, "night")] == ["failed", "failed"]
 
 
 def test_a_signal_during_the_delay_before_a_retry_is_the_end_of_it(home, write_job):
