@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from maejobs.cron.target import open_target
 from maejobs.errors import MaejobsError, UserError
 from maejobs.files import make_private_directory, write_atomically
 from maejobs.home import CONFIG_NAME, Home, open_home
+from maejobs.launch.process import group_members, signal_group
 from maejobs.shipped import shipped
 
 MARK = ".maejobs-rehearsal"  # by this file a directory is known to be ours to delete
@@ -163,7 +165,10 @@ def start_as_cron(stage: Stage, firing: Firing, watch: Callable[[], None]) -> in
                 watch()
                 time.sleep(POLL_SECONDS)
         except BaseException:
-            process.terminate()
+            # The group: its shell waits for our command, and would leave it alone.
+            signal_group(process.pid, signal.SIGTERM)
+            while group_members(process.pid):
+                time.sleep(POLL_SECONDS)
             raise
     return process.returncode
 

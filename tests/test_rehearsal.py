@@ -5,13 +5,14 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from running import lives
 
-from maejobs import rehearsal
+from maejobs import clock, rehearsal
 from maejobs.cron.block import Entry, render_block
 from maejobs.cron.fires import ZONE_VARIABLE
 from maejobs.errors import MaejobsError
 from maejobs.jobs.load import job_names, load_job
-from maejobs.rehearsal import firings, set_stage, start_as_cron
+from maejobs.rehearsal import Firing, firings, set_stage, start_as_cron
 from maejobs.shipped import shipped
 
 
@@ -59,6 +60,21 @@ def test_its_lines_fire_on_the_clock_that_they_count_their_slots_by(tmp_path, mo
     assert f"{firing.at.astimezone(ZoneInfo('Europe/Berlin')):%H:%M}" == "02:00"
     assert start_as_cron(stage, firing, lambda: None) == 3
     assert seen.read_text() == "Europe/Berlin\n"
+
+
+def test_who_interrupts_it_leaves_nothing_running(tmp_path, monkeypatch):
+    monkeypatch.setattr(rehearsal, "POLL_SECONDS", 0.02)
+    stage = set_stage(tmp_path / "stage", night_seconds=40)
+    started = tmp_path / "started"
+    command = f"sh -c 'echo $$ > {started}; exec sleep 60'; true"
+
+    def interrupt() -> None:
+        if started.exists() and started.read_text():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        start_as_cron(stage, Firing(clock.now(), Entry("x", "* * * * *", command)), interrupt)
+    assert not lives(int(started.read_text()))
 
 
 @pytest.mark.parametrize(
