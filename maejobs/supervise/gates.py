@@ -119,7 +119,6 @@ def take_locks(
     stack, locks = ExitStack(), []
     latest = time.monotonic() + patience
     named_latest = latest if job.overlap == "wait" else 0.0
-
     told: set[str] = set()
 
     def yields_to(name: str) -> bool:
