@@ -188,7 +188,7 @@ def numbered(directory: Path) -> list[Path]:
     """
     try:
         found = [path for path in directory.iterdir() if NAME.fullmatch(path.name)]
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return []
     return sorted(found, key=lambda path: int(path.name[5:]))
 

@@ -11,6 +11,9 @@ import torch
 
 from mae.errors import BadInput
 from mae.train import checkpoint as checkpoints
+from mae.train import loop
+from mae.train.events import Events
+from mae.train.stopping import Stop
 
 
 def write(directory: Path, step: int) -> checkpoints.Checkpoint:
@@ -170,6 +173,15 @@ def test_a_directory_that_cannot_be_looked_into_is_not_an_empty_one(tmp_path, mo
     monkeypatch.setattr(os, "listdir", refuse)
     with pytest.raises(PermissionError):
         checkpoints.newest_valid(tmp_path, print)
+
+
+def test_a_file_where_checkpoints_should_be_is_refused_before_a_night_is_spent(tmp_path, tiny):
+    root = tmp_path / "campaign"
+    root.mkdir()
+    (root / "checkpoints").touch()
+    with pytest.raises(NotADirectoryError):
+        loop.pretrain(root, tiny, Stop(), Events(None))
+    assert not (root / "metrics.jsonl").exists()
 
 
 def test_the_newest_is_the_one_with_the_most_steps(tmp_path, complaints):
