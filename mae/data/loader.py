@@ -32,11 +32,13 @@ class Batch(NamedTuple):
 
 
 def check_view(images: Images, view: View) -> None:
-    """Raise BadInput unless images of this kind can be seen so."""
+    """Raise BadInput unless images of this kind can be seen so; grey ones fit any network."""
     if isinstance(images, Files):
-        view.check_files()
-        return
-    view.check_channels(images.channels)
+        fits, have = view.channels in (1, 3), "image files have 1 or 3"
+    else:
+        fits, have = images.channels in (1, view.channels), f"the images have {images.channels}"
+    if not fits:
+        raise BadInput(f"model.channels is {view.channels}, but {have}; change it")
     if isinstance(images, Packed) and images.upright != view.upright:
         how = "with" if images.upright else "without"
         raise BadInput(
@@ -115,7 +117,6 @@ def _cut_on_device(
     augment: Augment | None,
 ) -> Iterator[Batch]:  # fmt: skip
     """Small images, all alike: cut a batch at a time, where it will be used."""
-    view.check_channels(images.channels)
     if isinstance(images, Arrays):
         # Copied: pixels read from a file are not writable, which torch warns of.
         store = torch.from_numpy(images.pixels.copy()).to(device)

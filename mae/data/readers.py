@@ -52,7 +52,6 @@ class Decoder(Dataset[list[Seen]]):
     def __init__(
         self, images: Files, view: View, seed: int, augment: Augment | None = None
     ) -> None:
-        view.check_files()
         self.images, self.view, self.seed, self.augment = images, view, seed, augment
         # Not the paths: to look at one is to write to its page, and each process that reads ahead
         # would come to have a copy of them all.
@@ -107,7 +106,6 @@ class Cutter:
     """Crops and resizes images of a packed store, a batch at a time."""
 
     def __init__(self, images: Packed, view: View, seed: int) -> None:
-        view.check_channels(images.channels)
         self.images, self.view, self.seed = images, view, seed
 
     def cut(self, epoch: int | None, samples: NDArray[np.int64], into: Tensor) -> None:

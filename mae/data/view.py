@@ -6,8 +6,6 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from mae.errors import BadInput
-
 
 @lru_cache(maxsize=16)
 def _by_channel(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -35,20 +33,6 @@ class View:
         """Width over height, as the range that a plain crop keeps within."""
         aspect = self.size[1] / self.size[0]
         return aspect, aspect
-
-    def check_channels(self, channels: int) -> None:
-        """Raise BadInput unless images of that many channels fit; grey ones fit any network."""
-        if channels not in (1, self.channels):
-            raise BadInput(
-                f"model.channels is {self.channels}, but the images have {channels}; change it"
-            )
-
-    def check_files(self) -> None:
-        """Raise BadInput unless image files can be decoded so."""
-        if self.channels not in (1, 3):
-            raise BadInput(
-                f"model.channels is {self.channels}, but image files have 1 or 3; change it"
-            )
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Network input (N, C, H, W) float32 of pixels in 0..255, bytes or whole floats."""
