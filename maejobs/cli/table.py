@@ -121,6 +121,9 @@ def _edit(file: Path) -> None:
         click.edit(filename=str(file))
     except click.ClickException as error:  # the editor is missing, or failed
         raise UserError(error.format_message()) from error
+    except ValueError as error:  # a quote that is not closed
+        told = f"$VISUAL or $EDITOR is no command ({error}); write it as for a shell"
+        raise UserError(told) from error
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -166,6 +166,13 @@ def test_an_editor_that_fails_is_told_in_one_line(table, maejobs, snapshot, edit
     assert snapshot() == before
 
 
+def test_an_editor_that_is_no_command_is_told_in_one_line(table, inside, monkeypatch):
+    monkeypatch.setenv("VISUAL", "'vim")
+    done = inside("edit")
+    why = "$VISUAL or $EDITOR is no command (No closing quotation); write it as for a shell"
+    assert (done.returncode, done.stderr) == (2, f"maejobs: {why}\n")
+
+
 def test_an_editor_that_takes_the_file_away_is_told_and_leaves_nothing(
     table, maejobs, snapshot, tmp_path
 ):
