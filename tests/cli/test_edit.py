@@ -193,7 +193,7 @@ def test_a_change_behind_ones_back_is_not_overwritten(home, table, maejobs, scri
     assert kept_texts(home) == [b"2 2 * * * /bin/x\n"]
 
 
-@pytest.mark.parametrize(("killed_by", "code"), [("TERM", 2), ("HUP", 2), ("KILL", -9)])
+@pytest.mark.parametrize(("killed_by", "code"), [("HUP", 2), ("KILL", -9)])
 def test_a_kill_while_an_editor_runs_costs_no_text(
     home, table, maejobs, script, tmp_path, killed_by, code
 ):

@@ -241,9 +241,12 @@ def test_the_default_home_is_not_written_into_the_line(default_home, inside, tmp
     assert entry.command == f"{MAEJOBS} exec quick"
 
 
-def test_a_default_home_below_another_home_than_crons_is_written(default_home, maejobs, tmp_path):
-    done = maejobs("schedule", "quick", "0 2 * * *", HOME=str(tmp_path / "user"), MAEJOBS_HOME="")
-    assert done.returncode == 0, done.stderr
+def test_a_default_home_below_another_home_than_crons_is_written(
+    default_home, inside, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    monkeypatch.delenv("MAEJOBS_HOME")
+    assert inside("schedule", "quick", "0 2 * * *").returncode == 0
     (entry,) = read_entries((default_home / "crontab").read_bytes())
     assert entry.command == f"{MAEJOBS} exec quick --home {default_home}"
 
