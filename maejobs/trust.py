@@ -18,7 +18,8 @@ def why_untrusted(path: Path, mode: int, owner: int, us: int) -> str | None:
     """
     place = shlex.quote(str(path))
     if owner not in (0, us):
-        return f"{path} belongs to {_name_of(owner)}, neither you nor root: `chown {us} {place}`"
+        theirs = f"{path} belongs to {_name_of(owner)}, neither you nor root"
+        return f"{theirs}: take one of your own, or, if it is to be yours, `chown {us} {place}`"
     if mode & OTHERS_WRITE:
         return f"{path} is writable by others than its owner: `chmod go-w {place}`"
     return None

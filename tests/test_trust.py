@@ -59,7 +59,7 @@ def test_what_another_owns_is_refused(tmp_path):
         pytest.skip("only root can give a file away")
     os.chown(tmp_path, 4242, 4242)
 
-    with pytest.raises(UserError, match="belongs to user number 4242, neither you nor root"):
+    with pytest.raises(UserError, match="belongs to user number 4242, neither you nor root: take"):
         refuse_untrusted(tmp_path)
 
 
