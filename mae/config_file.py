@@ -47,10 +47,20 @@ def read_tables(name: str) -> tuple[Path, dict[str, Any]]:
     return path, read_toml(path, name, presets())
 
 
+def _whose(path: Path) -> str:
+    """Who may read a file, as far as that can be seen: root, say, who was here once."""
+    try:
+        return f"it belongs to {path.owner()}, who can give it to you (`chown`)"
+    except (OSError, KeyError):
+        return "let its directory be read"
+
+
 def read_toml(path: Path, name: str, shipped: Mapping[str, str]) -> dict[str, Any]:
     """The tables in a file; `name` is what the user called it, `shipped` what could have been."""
     try:
         text = path.read_text(encoding="utf-8")
+    except PermissionError as error:
+        raise BadInput(f"config {name!r}: {error.strerror}; {_whose(path)}") from None
     except OSError as error:
         raise BadInput(
             f"config {name!r}: {error.strerror}{nearest(name, shipped)}; "

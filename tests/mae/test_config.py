@@ -1,5 +1,9 @@
 """Configs: what is wrong is named, and what is right survives being written."""
 
+import os
+import tempfile
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -153,6 +157,23 @@ def test_any_text_names_data(tmp_path):
 def test_a_config_that_is_not_there_names_the_nearest_preset():
     with pytest.raises(BadInput, match="did you mean 'fashion-tiny'"):
         read_config("fashion-tny")
+
+
+def test_a_config_that_may_not_be_read_names_its_owner():
+    us = os.geteuid()
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        config = Path(name) / "config.toml"
+        config.touch(mode=0)
+        if us == 0:
+            os.seteuid(65534)
+        try:
+            with pytest.raises(BadInput) as refused:
+                read_config(str(config))
+        finally:
+            os.seteuid(us)
+        whose = f"it belongs to {config.owner()}, who can give it to you (`chown`)"
+        assert str(refused.value) == f"config {str(config)!r}: Permission denied; {whose}"
 
 
 def test_a_config_that_is_not_toml_names_the_line(tmp_path):
