@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from mae.data.folders import classes_of, labels_of, split_folder
 from mae.data.idx import find_idx, read_idx
+from mae.data.shards import SUFFIX as SHARD
 from mae.data.store import Packed, is_store, open_store
 from mae.errors import BadInput, nearest
 from mae.files import place_of
@@ -81,7 +82,8 @@ def open_source(source: str) -> Splits:
     if source == "fashion-mnist" and not directory.is_dir():
         raise BadInput(f"{directory} is missing: run `apt install dataset-fashion-mnist`")
     if not directory.is_dir():
-        raise no_source(source, directory, "a packed store")
+        made = ", which `mae pack` makes of shards" if directory.suffix == SHARD else ""
+        raise no_source(source, directory, f"a packed store{made}")
     if is_store(directory):
         return Splits(*open_store(directory))
     if find_idx(directory, "train-images-idx3-ubyte"):

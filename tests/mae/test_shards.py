@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from mae.cli import main
 from mae.data.listing import list_source
 from mae.data.shards import LABELS, members_of
+from mae.data.sources import open_source
 from mae.errors import BadInput
 
 Member = tuple[str, bytes | str]  # bytes, or where a symbolic link leads; "=x" for a hard one
@@ -135,6 +136,12 @@ def test_shards_below_train_alone_hold_a_tenth_of_their_own_out(tmp_path, images
     tar(tmp_path / "source" / "val" / "s.tar", members[:7])
     listing = list_source(str(tmp_path / "source"))
     assert (listing.train, len(listing)) == (len(images), len(images) + 7)
+
+
+def test_a_shard_to_train_on_is_told_to_be_packed(tmp_path, images):
+    shard = tar(tmp_path / "s.tar", [("a.png", images[0])])
+    with pytest.raises(BadInput, match="a packed store, which `mae pack` makes of shards, or one"):
+        open_source(str(shard))
 
 
 @pytest.mark.parametrize(
