@@ -1,12 +1,18 @@
 """The GPUs of this host as NVML, NVIDIA's management library, tells of them."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any
 
 import humanize
 
 from maejobs.errors import MaejobsError
+
+ANSWER_SECONDS = 60.0  # some eight GPUs that nobody keeps awake take a third of that
+LOOK_SECONDS = 0.2
 
 
 class NoGpus(MaejobsError):
@@ -29,11 +35,36 @@ class Gpu:
     uuid: str | None = None
 
 
-def read_gpus() -> list[Gpu]:
+def read_gpus(give_up: Callable[[], bool] = lambda: False) -> list[Gpu]:
     """All GPUs, by number, the sick ones with their trouble. Raises NoGpus: none can be asked.
 
-    Beside a sick one the others have their UUIDs: CUDA may leave it out, and count on from there.
+    Asked by a thread, since a broken driver may never answer: it is not waited for beyond
+    `ANSWER_SECONDS`, nor once `give_up` says so.
     """
+    answers: SimpleQueue[list[Gpu] | Exception] = SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(_read_all())
+        except Exception as error:  # whose it is to raise is the caller's thread
+            answers.put(error)
+
+    Thread(target=ask, name="gpus", daemon=True).start()
+    latest = time.monotonic() + ANSWER_SECONDS
+    while True:
+        try:
+            answer = answers.get(timeout=LOOK_SECONDS)
+        except Empty:
+            if give_up() or time.monotonic() >= latest:
+                raise NoGpus("no GPU can be seen: their driver does not answer") from None
+            continue
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def _read_all() -> list[Gpu]:
+    """Beside a sick one the others have their UUIDs: CUDA may leave it out, and count on."""
     import pynvml
 
     try:

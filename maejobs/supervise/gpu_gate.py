@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
 
 from maejobs.errors import NotNow
 from maejobs.home import Home
@@ -22,7 +23,7 @@ def take_gpus(
     run_id: str,
     patience: float,
     give_up: Callable[[], bool],
-    read: Callable[[], list[Gpu]] = read_gpus,
+    read: Callable[[], list[Gpu]] | None = None,
 ) -> tuple[ExitStack, list[Lock], list[Gpu]]:
     """As many GPUs as `need` asks for, and the locks on them.
 
@@ -32,6 +33,7 @@ def take_gpus(
     `no_gpu`).
     """
     latest = time.monotonic() + patience
+    read = read or partial(read_gpus, give_up)
     with Line(home.locks_dir / LINE_NAME, run_id) as line:
         while True:
             gpus = _enough(read, need.count)

@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 from fake_nvml import gpu_host, nvml_directory  # noqa: F401 (fixtures)
 
+from maejobs.launch import gpus
 from maejobs.launch.gpus import Gpu, why_busy
 
 ASK = """
@@ -39,6 +41,15 @@ def test_a_host_without_a_driver_or_with_one_that_does_not_answer_says_so(gpu_ho
     assert seen(host) == "no GPU can be seen: Driver Not Loaded"
 
 
+def test_a_driver_that_hangs_is_given_up_and_keeps_nobody_from_being_told_to_stop(monkeypatch):
+    monkeypatch.setattr(gpus, "_read_all", threading.Event().wait)
+    monkeypatch.setattr(gpus, "LOOK_SECONDS", 0.01)
+    for patience, give_up in ((60, lambda: True), (0.1, lambda: False)):
+        monkeypatch.setattr(gpus, "ANSWER_SECONDS", patience)
+        with pytest.raises(gpus.NoGpus, match="their driver does not answer"):
+            gpus.read_gpus(give_up)
+
+
 WHOLE = """
 import json
 from dataclasses import astuple
@@ -49,8 +60,8 @@ print(json.dumps([*map(astuple, gpus), cuda_variables(gpus[1:])["CUDA_VISIBLE_DE
 
 
 def test_one_that_is_sick_keeps_nobody_from_the_others(gpu_host):  # noqa: F811
-    *gpus, visible = seen(gpu_host("lost", [], "mig", "shared", free=1000), WHOLE)
-    assert gpus == [
+    *told, visible = seen(gpu_host("lost", [], "mig", "shared", free=1000), WHOLE)
+    assert told == [
         [0, None, [], "GPU is lost", None],
         [1, 1000, [], None, "GPU-1-of-the-tests"],
         [2, None, [], "Insufficient Permissions", None],
