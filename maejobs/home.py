@@ -86,9 +86,11 @@ class Home:
         """Whether a command that cron starts, without `--home`, would use this home.
 
         Cron sets no XDG variables, and HOME to that of whom the line runs as: neither a variable of
-        the caller's counts nor, where root asks for another's table, root's own home.
+        the caller's counts nor, where root asks for another's table, root's own home. By whichever
+        link it is named, it is the one that cron's command finds.
         """
-        return self.root == _where_cron_starts(self) / ".local" / "share" / "maejobs"
+        default = _where_cron_starts(self) / ".local" / "share" / "maejobs"
+        return self.root == default or os.path.realpath(self.root) == os.path.realpath(default)
 
     def pause_file(self, job: str) -> Path:
         """The file whose presence means that the job is paused."""

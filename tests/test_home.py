@@ -46,6 +46,8 @@ def test_only_a_default_that_cron_would_find_too_is_the_default(tmp_path, monkey
     assert not Home(default_root()).is_default
     monkeypatch.setenv("XDG_DATA_HOME", f"{account}/.local/share")
     assert Home(default_root()).is_default
+    (tmp_path / "link").symlink_to(account)
+    assert Home(tmp_path / "link" / ".local/share/maejobs").is_default
     monkeypatch.delenv("XDG_DATA_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))  # a container's, say, of which cron knows nothing
     assert not Home(default_root()).is_default
