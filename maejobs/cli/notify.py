@@ -160,7 +160,7 @@ def send_command(dry_run: bool, as_json: bool) -> int:
     try:
         home = existing_home()
     except BadSettings as error:
-        if dry_run:
+        if dry_run or not error.home.exists:
             raise
         home = error.home  # pings go out all the same
         become_owner_of(home.root)

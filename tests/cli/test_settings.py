@@ -53,6 +53,14 @@ def test_a_jobs_own_ping_goes_out_and_alerts_wait(home, write_job, inside, monke
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
 
+def test_where_there_is_no_home_yet_none_is_made(inside, tmp_path):
+    (place := tmp_path / "none").mkdir(mode=0o700)
+    (place / "maejobs.toml").write_text("foo = 1\n")
+    for arguments in (["notify", "send"], ["exec", "quick"]):
+        assert inside(*arguments, "--home", str(place)).returncode == 2
+    assert [path.name for path in place.iterdir()] == ["maejobs.toml"]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["exec", "quikc"], ["exec", "quick", "--dry-run"], ["exec", "quick", "--slot", "x"]],
