@@ -86,6 +86,9 @@ def _find(home: Home, name: str) -> Run:
                 row = find_run(engine, name)
         except MaejobsError:
             raise error from None
+        if row.started:
+            gone = "its directory is gone, as `maejobs keep cleanup` deletes old ones"
+            raise UserError(f"{row.id} has no log any more: {gone}") from None
         why = f": {row.reason}" if row.reason else ""
         raise UserError(f"{row.id} has no log: it is {row.state}{why}") from None
 

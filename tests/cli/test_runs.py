@@ -350,6 +350,14 @@ def test_the_log_of_a_missed_run_says_that_there_is_none(home, inside):
     assert "has no log: it is missed: no run was started for this slot" in done.stderr
 
 
+def test_the_log_of_a_run_that_was_cleaned_up_says_so(home, inside):
+    with open_database(home) as engine:
+        write_run(engine, a_run(state=SUCCEEDED, directory="/none"))
+    done = inside("logs", a_run().id)
+    assert done.returncode == 2
+    assert "has no log any more: its directory is gone, as `maejobs keep cleanup`" in done.stderr
+
+
 def test_of_a_run_whose_process_is_gone_it_is_told_what_reconcile_made_of_it(home, inside):
     run = a_run(host=host_name(), boot_id=boot_id())
     run.directory = str(at_home(home, run.id))
