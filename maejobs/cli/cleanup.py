@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from maejobs.keep.cleanup import CleanupReport
     from maejobs.keep.trim import HistoryReport
 
-LEAPT = "nothing goes by its age yet: reconcile was not there of late, or the clock has leapt"
+LEAPT = (
+    "nothing goes by its age yet: the home is new, reconcile was not there of late, or the clock "
+    "has leapt"
+)
 
 
 def _read_by(parse: Callable[[object], Any]) -> Callable[..., Any]:
