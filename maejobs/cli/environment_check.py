@@ -48,11 +48,13 @@ def lacking(
     """
     handed_on = {name for name in HANDED_ON if name in table}
     given = [handed_on | set(job) for job in jobs]
+    found = {*path.split(":"), ""}
     missing = [
         name for name in MATTER if caller.get(name) and any(name not in names for names in given)
     ]
+    if "VIRTUAL_ENV" in missing and f"{caller['VIRTUAL_ENV']}/bin" in found:
+        missing.remove("VIRTUAL_ENV")  # ours, whose programs runs find
     if any("PATH" not in names for names in given):
-        found = {*path.split(":"), ""}
         wanted = dict.fromkeys(caller.get("PATH", "").split(":"))
         missing += [f"{place} in PATH" for place in wanted if place not in found]
     return missing

@@ -38,6 +38,12 @@ def test_what_a_job_lacks(table, jobs, missing) -> None:
     assert lacking(caller, table, jobs, "/usr/bin:/bin") == expected
 
 
+def test_an_environment_whose_programs_jobs_find_is_not_lacking() -> None:
+    caller = {"VIRTUAL_ENV": "/home/anna/venv"}
+    assert lacking(caller, {}, [{}], "/home/anna/venv/bin:/bin") == []
+    assert lacking(caller, {}, [{}], "/opt/other/bin:/bin") == ["VIRTUAL_ENV"]
+
+
 def test_the_doctor_names_what_lacks_and_no_value(home, write_job, maejobs) -> None:
     write_job("quick", 'command = ["true"]\n')
     Path(home.crontab).write_bytes(b"SHELL=/bin/bash\n" + BLOCK)
