@@ -2,6 +2,7 @@
 
 import logging
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from maejobs import clock
@@ -115,8 +116,11 @@ class Recorder:
         spooled = self._spool()
         try:
             with hurried_database(self._home, patience) as engine:
-                accepted = write_run(engine, self.run)
                 give_up = time.monotonic() + patience
+                if self.run.state not in UNFINISHED:  # who reads of the end finds what led to it
+                    with suppress(OSError):
+                        ingest_directory(engine, self.run.id, self._directory, give_up)
+                accepted = write_run(engine, self.run)
                 ingest_directory(engine, self.run.id, self._directory, give_up)
             if time.monotonic() < give_up or self.run.state in UNFINISHED:
                 forget(self._home.spool_dir, self.run.id)  # else `reconcile` takes up the rest

@@ -349,6 +349,22 @@ def test_a_record_is_in_the_runs_own_directory_whatever_becomes_of_the_database(
 
 
 @pytest.mark.both_databases
+def test_what_a_run_told_is_in_the_database_before_its_end_is(home, write_job, monkeypatch):
+    write = recorder.write_run
+    seen: dict[str, str | None] = {}
+
+    def looking(engine, run: Run) -> bool:
+        found = rows(home, "SELECT outcome FROM runs")
+        seen[run.state] = found[0]["outcome"] if found else None
+        return write(engine, run)
+
+    monkeypatch.setattr(recorder, "write_run", looking)
+    monkeypatch.setattr(recorder, "TICK_EVERY_SECONDS", 60.0)  # it tells between two ticks
+    write_job("night", shell(f"sleep 0.5; printf '%s' '{EVENTS}' >> $MAEJOBS_EVENTS"))
+    execute(home, "night", "cron", SLOT)
+    assert seen["succeeded"] == "completed"
+
+
 def test_a_row_is_there_before_the_command_starts(home, write_job):
     # The command itself looks.
     look = (
