@@ -104,7 +104,8 @@ def test_an_error_while_images_are_read_ahead_ends_the_night(tmp_path, folder):
     """It is not the loader's own, so nobody tells the loader that it is no longer needed."""
     root = tmp_path / "campaign"
     root.mkdir()
-    (root / "checkpoints").touch()
+    (root / "checkpoints").mkdir()
+    (root / "checkpoints/.tmp-step-000000002").touch()  # where it is to be written
     words = pretrain(root, "--data", str(folder), "--steps", "2", "--set", "run.workers=1")
     process = start([*INSTALLED, *words[len(COMMAND) :]], tmp_path)
     try:
