@@ -82,9 +82,8 @@ def schedule_command(
             foresight.refuse_collisions(outlook)
         return wanted
 
-    change = change_entries(
-        home, build, dry_run=True
-    )  # a crontab that refuses leaves no home behind
+    # A crontab that refuses leaves no home behind.
+    change = change_entries(home, build, dry_run=True)
     outlook, unread = foresight.try_to_foresee(home, change, job, lengths, zone)
     for line in trouble + unread:
         click.echo(f"maejobs: {visible(line)}", err=True)
