@@ -21,13 +21,11 @@ from maejobs.cli.zone import take_the_daemons_zone, tell_zone
 from maejobs.cron.block import Entry
 from maejobs.cron.dialect import Dialect, dialect_of
 from maejobs.cron.fires import fires
-from maejobs.cron.grammar import BadExpression, parse_expression
+from maejobs.cron.grammar import REBOOT, BadExpression, parse_expression
 from maejobs.cron.schedule import entries_of
 from maejobs.cron.target import open_target
 from maejobs.cron.zone import schedule_zone
 from maejobs.errors import UserError
-
-REBOOT = "@reboot"
 
 
 @click.command("next", cls=HomeCommand)
