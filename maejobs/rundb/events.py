@@ -21,6 +21,7 @@ CHUNK = 4_000_000  # bytes read at once
 MOST_BYTES = 64_000_000
 HEAD_BYTES = MOST_BYTES // 4
 TAIL_BYTES = MOST_BYTES - HEAD_BYTES
+LONGEST_NAME = 500  # characters; PostgreSQL's index takes 2,704 bytes, with the run's name
 DEEPEST = 50  # nested braces and brackets; what nests deeper is broken
 _LARGEST_INTEGER = 2**63 - 1
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC).timestamp()  # a later `time` is in the wrong unit
@@ -60,6 +61,11 @@ class Event:
         """The text at `key`."""
         value = self.body.get(key)
         return value if isinstance(value, str) else None
+
+    def metric(self) -> str | None:
+        """The name of the metric that this tells a number of, if it is one that can be found by."""
+        name = self.words("name") if self.kind == "metric" else None
+        return name if name and len(name) <= LONGEST_NAME else None
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def _store(connection: Connection, run_id: str, batch: Batch) -> None:
         base = {"run": run_id, "offset": event.offset, "time": event.time}
         if event.kind == "progress":
             changes |= _progress(event)
-        elif event.kind == "metric" and (name := event.words("name")):
+        elif name := event.metric():
             rows["metric"].append(
                 base | {"name": name, "step": event.integer("step"), "value": event.number("value")}
             )

@@ -2,7 +2,9 @@
 
 import json
 import os
+import random
 import signal
+import string
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ from recorded_runs import a_run, row, rows
 from maejobs.home import Home
 from maejobs.rundb import ingest as ingest_module
 from maejobs.rundb.database import open_database
+from maejobs.rundb.events import LONGEST_NAME
 from maejobs.rundb.ingest import ingest
 from maejobs.rundb.migrate import upgrade
 from maejobs.rundb.record import write_run
@@ -163,6 +166,19 @@ def test_metrics_and_checkpoints_without_a_name_are_kept_as_events(engine, home,
     ingest(engine, RUN, stream)
     kinds = [r["kind"] for r in rows(home, "SELECT kind FROM events")]
     assert kinds == ["metric", "checkpoint"]
+
+
+def test_a_name_too_long_to_be_found_by_is_kept_as_an_event(engine, home, stream):
+    """PostgreSQL refuses it in an index, and would refuse all that follows with it."""
+    drawn = random.Random(1).choices  # what repeats itself is packed
+    longest = "".join(drawn([chr(n) for n in range(0x1F300, 0x1F5FF)], k=LONGEST_NAME))
+    names = [longest, "".join(drawn(string.ascii_letters, k=6000))]
+    write(stream, *({"event": "metric", "name": name, "value": 1} for name in names))
+    ingest(engine, RUN, stream)
+    assert [r["name"] for r in rows(home, "SELECT name FROM metrics")] == names[:1]
+    assert [json.loads(r["body"])["name"] for r in rows(home, "SELECT body FROM events")] == names[
+        1:
+    ]
 
 
 def test_broken_lines_are_counted_on_the_run(engine, home, stream):
