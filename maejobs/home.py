@@ -165,7 +165,7 @@ def open_home(option: str | None) -> Home:
     return Home(
         root,
         crontab,
-        config.get("database_url"),
+        config.get("database_url") or None,
         config.get("dialect"),
         config.get("notify", {}),
     )

@@ -25,6 +25,7 @@ from maejobs.keep.backup import ORIGIN
 from maejobs.keep.destinations import NOTE_NAME, note_place, require_mounted
 from maejobs.keep.lock import hold
 from maejobs.rundb.database import (
+    BUSY_TIMEOUT_SECONDS,
     DatabaseUnavailable,
     engine_of,
     explained,
@@ -156,22 +157,18 @@ def _copy_sqlite(engine: Engine, target: Path, revision: str) -> None:
 
 def _dump_postgresql(engine: Engine, target: Path) -> None:
     """What pg_dump makes of it; no password stands on a command line, for all to see."""
-    url = engine.url
-    place = {"host": url.host, "port": url.port, "user": url.username, "dbname": url.database}
-    words = {key: value for key, value in (place | dict(url.query)).items() if value is not None}
-    password = words.pop("password", url.password) or ""
-    environment = os.environ | {"PGPASSWORD": str(password)}
-    named = " ".join(f"{key}='{_escaped(value)}'" for key, value in words.items())
-    dump = ["pg_dump", "--format=custom", "--no-password", f"--file={target}", f"--dbname={named}"]
-    _call(dump, environment)
+    from psycopg.conninfo import make_conninfo
+
+    _, words = engine.dialect.create_connect_args(engine.url)
+    words.pop("context")  # of the driver's own
+    environment = os.environ | {"PGPASSWORD": str(words.pop("password", ""))}
+    patience = f"--lock-wait-timeout={int(BUSY_TIMEOUT_SECONDS * 1000)}"  # else it waits for ever
+    dump = ["pg_dump", "--format=custom", "--no-password", patience, f"--file={target}"]
+    _call([*dump, f"--dbname={make_conninfo(**words)}"], environment)
     listing = _call(["pg_restore", "--list", str(target)], dict(os.environ))
     for name in ("jobs", "runs"):
         if not re.search(rf" TABLE DATA \S+ {name} ", listing):
             raise MaejobsError(f"{target.parent}: the dump lacks table {name}")
-
-
-def _escaped(value: object) -> str:
-    return str(value).replace("\\", "\\\\").replace("'", "\\'")
 
 
 def _call(command: list[str], environment: dict[str, str]) -> str:
@@ -184,6 +181,7 @@ def _call(command: list[str], environment: dict[str, str]) -> str:
             f"{command[0]} is not installed; Debian's package postgresql-client brings it"
         ) from None
     if done.returncode != 0:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise MaejobsError(f"{command[0]}: {lines[0] if lines else f'exit {done.returncode}'}")
+        said = done.stderr.decode(errors="replace").replace(f"{command[0]}: ", "").splitlines()
+        why = " ".join(said[:2])  # the second is a detail: of versions that differ, which
+        raise MaejobsError(f"{command[0]}: {why or f'exit {done.returncode}'}")
     return done.stdout.decode(errors="replace")

@@ -26,6 +26,7 @@ ROOM_BESIDE = 2**16  # bytes; of its log and index SQLite makes the latter 32 kB
 READS_ONLY = "maejobs_reads_only"
 POSTGRESQL = "postgresql+psycopg"  # the driver that the extra `postgresql` installs
 UNDEFINED_TABLE = "42P01"  # PostgreSQL's code
+_REVISION = re.compile(r"\d{4}", re.ASCII)  # of ours
 _SECRET = re.compile(r"://.*@", re.DOTALL)
 
 
@@ -56,15 +57,19 @@ def open_engine(
         parsed = make_url(url)
     except (SQLAlchemyError, ValueError):
         raise UserError(f"database_url {shown_url(url)} cannot be used: it is no URL") from None
-    if parsed.drivername == "postgresql":
+    if parsed.drivername in ("postgresql", "postgres"):  # the latter as for libpq
         parsed = parsed.set(drivername=POSTGRESQL)
-    is_postgresql, patience = parsed.drivername == POSTGRESQL, {}
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise UserError(
+            f"database_url {shown_url(parsed)} cannot be used: it is to be of PostgreSQL or SQLite"
+        )
+    is_postgresql, settings = parsed.drivername == POSTGRESQL, {}
     if is_postgresql:
         from maejobs.rundb import postgresql
 
-        patience = postgresql.patience_of_the_driver(parsed, busy_timeout)
+        settings = postgresql.settings_of_the_driver(parsed, busy_timeout)
     try:
-        engine = create_engine(parsed, poolclass=NullPool, connect_args=patience)
+        engine = create_engine(parsed, poolclass=NullPool, connect_args=settings)
     except (SQLAlchemyError, ImportError) as error:
         # SQLAlchemy's own words may hold the whole URL.
         why = str(error).replace(parsed.render_as_string(hide_password=False), shown_url(parsed))
@@ -248,6 +253,11 @@ def other_version(home: Home, found: str | None) -> str:
     place = place_of(home)
     if found is None:
         return f"run database {place} has no tables yet; `maejobs db upgrade` makes them"
+    if not _REVISION.fullmatch(found):
+        return (
+            f"run database {place}: its table alembic_version is another program's ({found}); give "
+            "maejobs a database of its own"
+        )
     if found < REVISION:
         return (
             f"run database {place} is of version {found}, this maejobs needs {REVISION}; "

@@ -33,7 +33,7 @@ def head() -> str | None:
 def version_to_upgrade(home: Home) -> str | None:
     """The version of the home's database; None where it has none of ours yet.
 
-    Raises DatabaseUnavailable for one that a newer maejobs has brought up.
+    Raises DatabaseUnavailable for one that a newer maejobs, or another program, has brought up.
     """
     found = found_revision(home)
     if found is not None and found > REVISION:

@@ -14,10 +14,14 @@ from maejobs.rundb.database import READS_ONLY
 
 WRITERS_LOCK = int.from_bytes(b"maejobs", "big")  # a number that others are unlikely to take
 LONGEST_CONNECT_SECONDS = 10
+ENCODING = "UTF8"  # of others have most no room for what a command may tell
 
 
-def patience_of_the_driver(url: URL, busy_timeout: float) -> dict[str, int]:
-    """What keeps a server that has vanished from being waited for; what the URL says stands."""
+def settings_of_the_driver(url: URL, busy_timeout: float) -> dict[str, Any]:
+    """What keeps a server that has vanished from being waited for, where the URL says no other.
+
+    And our encoding, whatever it says, or the user's PGCLIENTENCODING.
+    """
     seconds = max(2, math.ceil(busy_timeout))  # less counts as 2
     settings = {
         "connect_timeout": min(seconds, LONGEST_CONNECT_SECONDS),
@@ -26,23 +30,44 @@ def patience_of_the_driver(url: URL, busy_timeout: float) -> dict[str, int]:
         "keepalives_interval": 2,
         "keepalives_count": 3,
     }
-    return {name: value for name, value in settings.items() if name not in url.query}
+    unsaid = {name: value for name, value in settings.items() if name not in url.query}
+    return unsaid | {"client_encoding": ENCODING}
 
 
 def configure(engine: Engine, busy_timeout: float, answers_within: float | None) -> None:
-    """Have each transaction wait so long for locks, and writers take ours; seconds."""
+    """Have each transaction wait so long for locks, and writers take ours; seconds.
+
+    A database of another encoding than ours is refused: a record for which it has no letters would
+    be in the way of all others.
+    """
+    import psycopg
+
     # Readers too: a table that is altered or packed (VACUUM FULL) keeps even them waiting.
     patience = f"SET LOCAL lock_timeout = {max(1, int(busy_timeout * 1000))}"
+    # All digits of an instant: who reads on from one would find its row again, or pass others over.
+    exact = "SET LOCAL extra_float_digits = 1"
+    first = f"{patience}; {exact}"
+    # After the lock a writer must see what the one before has written, whatever the default is.
+    latest = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
     # Not for a standby: no timeout ends that wait, and a run's directory has its record as well.
     here = "SET LOCAL synchronous_commit = local"
-    lock = f"{patience}; {here}; SELECT pg_advisory_xact_lock({WRITERS_LOCK})"
+    lock = f"{latest}; {first}; {here}; SELECT pg_advisory_xact_lock({WRITERS_LOCK})"
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        found = connection.info.parameter_status("server_encoding")
+        if found != ENCODING:
+            connection.close()
+            raise psycopg.NotSupportedError(
+                f"its encoding is {found}; make one with ENCODING '{ENCODING}' TEMPLATE template0"
+            )
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
         reads_only = connection.get_execution_options().get(READS_ONLY)
         # Not as the rows that follow may be asked for, bit by bit: that is for queries only.
         at_once = {"stream_results": False, "yield_per": None}
-        connection.exec_driver_sql(patience if reads_only else lock, execution_options=at_once)
+        connection.exec_driver_sql(first if reads_only else lock, execution_options=at_once)
 
     if answers_within is not None:
         _limit_answers(engine, answers_within)
@@ -77,7 +102,7 @@ def _limit_answers(engine: Engine, seconds: float) -> None:
                 return end.value
 
     @event.listens_for(engine, "do_connect")
-    def on_connect(_dialect: Any, _record: Any, arguments: Any, settings: Any) -> Any:
+    def connect(_dialect: Any, _record: Any, arguments: Any, settings: Any) -> Any:
         return _connected(lambda: Impatient.connect(*arguments, **settings), seconds)
 
 

@@ -40,8 +40,11 @@ def test_an_address_is_shown_without_its_password(tmp_path, url, shown):
     assert "secret" not in str(raised.value)
 
 
-@pytest.mark.parametrize("url", ["://me:secret@db/x", "postgresql://me:a@secret:secret@db/x"])
-def test_an_address_that_is_none_is_refused_without_its_password(url):
+@pytest.mark.parametrize(
+    "url",
+    ["://me:secret@db/x", "postgresql://me:a@secret:secret@db/x", "mysql://me:secret@db/x"],
+)
+def test_an_address_that_is_none_of_ours_is_refused_without_its_password(url):
     with pytest.raises(UserError, match="cannot be used") as raised:
         open_engine(url)
     assert "secret" not in str(raised.value)

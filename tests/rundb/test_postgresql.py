@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import time_machine
-from databases import configure, locked
+from databases import change, configure, locked
 from postgresql import PASSWORD, gone_with_us, rows_of
 from recorded_runs import NIGHT, a_run, row, rows
 from running import ORDERLY, end_of, python, shell, supervisor, wait_for, wait_until_ready
@@ -23,7 +24,9 @@ from sqlalchemy import make_url
 
 from maejobs.cron.block import Entry, exec_command, render_block
 from maejobs.cron.fires import ZONE_VARIABLE
+from maejobs.errors import MaejobsError
 from maejobs.home import Home
+from maejobs.keep import database_backup
 from maejobs.keep.database_backup import back_up_database
 from maejobs.keep.history import Limits
 from maejobs.keep.trim import trim_history
@@ -33,6 +36,8 @@ from maejobs.rundb.check import find_problems
 from maejobs.rundb.database import DatabaseUnavailable, open_database
 from maejobs.rundb.export import Export
 from maejobs.rundb.ingest import ingest
+from maejobs.rundb.migrate import upgrade
+from maejobs.rundb.queries import find_run
 from maejobs.rundb.record import set_job, write_run
 from maejobs.rundb.run import SUCCEEDED
 from maejobs.rundb.schema import REVISION
@@ -73,11 +78,55 @@ def test_what_keeps_a_database_away_is_told_in_a_line(home, bare, postgresql):
     assert "wrong-one" not in told
     with open_database(at(home, keyed.replace("wrong-one", PASSWORD))):
         pass
+    change(bare, "CREATE TABLE alembic_version (version_num text)")
+    change(bare, "INSERT INTO alembic_version VALUES ('451aebb31d03')")
+    assert "alembic_version is another program's (451aebb31d03)" in trouble_with(bare)
     assert '"nowhere" does not exist' in trouble_with(at(home, postgresql.url("nowhere")))
     away = "postgresql://me:secret@127.0.0.1:1/runs"
     told = trouble_with(at(home, away))
     assert "onnection refused" in told
     assert "secret" not in told
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_without_letters_for_everything_is_refused(bare, postgresql, encoding):
+    """A record for which it has none would keep all others from being taken up."""
+    url = postgresql.new_database(template=None)
+    name = make_url(url).database
+    postgresql.execute(f"DROP DATABASE {name}")
+    postgresql.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}'")
+    home = at(bare, url)
+    told = f"its encoding is {encoding}; make one with ENCODING 'UTF8' TEMPLATE template0"
+    assert trouble_with(home).endswith(told)
+    with pytest.raises(DatabaseUnavailable, match=encoding):
+        upgrade(home)
+
+
+def test_what_an_account_has_set_changes_no_letter_and_no_digit(home, monkeypatch):
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    name = make_url(home.configured_database_url).database
+    with open_raw(home) as connection:
+        for setting in ("extra_float_digits = 0", "timezone = 'Asia/Kathmandu'"):
+            connection.execute(f"ALTER DATABASE {name} SET {setting}")
+    queued = NIGHT + timedelta(microseconds=123457)
+    with open_database(home) as engine:
+        write_run(engine, a_run(queued=queued, reason="it’s ☃"))
+        run = find_run(engine, a_run().id)
+    assert (run.queued, run.reason) == (queued, "it’s ☃")
+
+
+def test_who_waited_for_a_writer_sees_what_it_wrote(home):
+    """Also where transactions see by default what was there when they began."""
+    name = make_url(home.configured_database_url).database
+    with open_raw(home) as connection:
+        isolation = "default_transaction_isolation = 'repeatable read'"
+        connection.execute(f"ALTER DATABASE {name} SET {isolation}")
+    with open_database(home) as engine, ThreadPoolExecutor() as beside:
+        with locked(home):
+            writers = [beside.submit(write_run, engine, a_run()) for _ in range(3)]
+            waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            wait_for(lambda: rows(home, f"{waiting} HAVING count(*) = 3"))
+        assert [writer.result() for writer in writers] == [True] * 3
 
 
 @pytest.mark.fault
@@ -314,6 +363,27 @@ def test_history_is_trimmed_written_out_and_copied_as_with_sqlite(home, tmp_path
     restore = ["pg_restore", "--no-owner", f"--dbname={url}", str(made.path)]
     subprocess.run(restore, check=True, capture_output=True, timeout=60)
     assert rows_of(url, "SELECT run FROM v_runs") == rows(home, "SELECT run FROM v_runs")
+
+
+def test_a_copy_is_made_from_the_server_that_has_the_database(home, tmp_path, monkeypatch):
+    """The second of two, say; or as a service file tells."""
+    url = make_url(home.configured_database_url)
+    place = url.query["host"]
+    service = tmp_path / "services"
+    service.write_text(f"[runs]\nhost={place}\nuser=postgres\ndbname={url.database}\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(service))
+    second = f"postgresql://postgres@/{url.database}?host=/nowhere&host={place}"
+    for number, named in enumerate([second, "postgres:///?service=runs"]):
+        made = back_up_database(at(home, named), tmp_path / f"b{number}", 3, datetime.now(UTC))
+        assert made.bytes > 0
+
+
+def test_a_copy_does_not_wait_for_ever_for_a_table_that_somebody_holds(home, tmp_path, monkeypatch):
+    monkeypatch.setattr(database_backup, "BUSY_TIMEOUT_SECONDS", 0.2)
+    with open_raw(home) as connection:
+        connection.execute("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(MaejobsError, match=r"^pg_dump: error: .* timeout .*LOCK TABLE"):
+            back_up_database(home, tmp_path / "b", 3, datetime.now(UTC))
 
 
 def test_rows_without_parents_cannot_be_but_a_lost_view_is_told(home):
