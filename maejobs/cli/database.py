@@ -149,4 +149,35 @@ def backup_command(
     return status
 
 
+@db_command.command("copy", cls=HomeCommand)
+@click.argument("url")
+@dry_run_option
+@json_option
+def copy_command(url: str, dry_run: bool, as_json: bool) -> None:
+    """Copy all history into the empty database at URL.
+
+    It gets its tables first. Then write its URL into maejobs.toml, as `database_url`: until then
+    this home stays with the database that it has.
+
+    \b
+    Example:
+      maejobs db copy postgresql://me@db.example/maejobs
+    """
+    from maejobs.cli.output import print_json
+    from maejobs.rundb.copy import copy_history
+
+    home = existing_home()
+    copied = copy_history(home, url, dry_run)
+    if as_json:
+        print_json(copied)
+        return
+    told = ", ".join(f"{count:,} {name}" for name, count in copied.items())
+    click.echo(f"{'would copy' if dry_run else 'copied'} {told}")
+    if not dry_run:
+        click.echo(
+            f"write its URL into {visible(str(home.config_file))}, as database_url; "
+            "`maejobs reconcile` then takes up what ran meanwhile"
+        )
+
+
 db_command.add_command(export_command)

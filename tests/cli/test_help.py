@@ -150,14 +150,14 @@ WRITES = {
     "schedule", "unschedule", "apply", "adopt", "edit", "restore", "pause", "resume",
     "exec", "run", "retry", "cancel", "init", "db upgrade", "keep backup", "keep cleanup",
     "keep pin", "keep unpin", "keep restore", "keep rotate", "reconcile", "demo",
-    "watch install", "watch remove", "db backup", "db export", "notify test", "notify send",
-    "digest",
+    "watch install", "watch remove", "db backup", "db copy", "db export", "notify test",
+    "notify send", "digest",
 }  # fmt: skip
 PRINTS = {
     "schedule", "unschedule", "list", "diff", "adopt", "backups", "check", "next", "plan",
     "run", "retry", "status", "jobs", "runs", "show", "logs", "samples", "doctor", "reconcile",
-    "db info", "db check", "db backup", "db export", "keep list", "keep rotate", "keep backup",
-    "keep restore", "keep cleanup", "notify test", "notify list", "notify send",
+    "db info", "db check", "db backup", "db copy", "db export", "keep list", "keep rotate",
+    "keep backup", "keep restore", "keep cleanup", "notify test", "notify list", "notify send",
     "digest",
 }  # fmt: skip
 

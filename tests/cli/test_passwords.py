@@ -41,11 +41,15 @@ def test_an_address_is_shown_without_its_password(tmp_path, url, shown):
 
 
 @pytest.mark.parametrize(
-    "url",
-    ["://me:secret@db/x", "postgresql://me:a@secret:secret@db/x", "mysql://me:secret@db/x"],
+    ("url", "told"),
+    [
+        ("://me:secret@db/x", "it is no URL"),
+        ("postgresql://me:a@secret:secret@db/x", "it is no URL"),
+        ("mysql://me:secret@db/x", "it is to be of PostgreSQL or SQLite"),
+    ],
 )
-def test_an_address_that_is_none_of_ours_is_refused_without_its_password(url):
-    with pytest.raises(UserError, match="cannot be used") as raised:
+def test_an_address_that_is_none_of_ours_is_refused_without_its_password(url, told):
+    with pytest.raises(UserError, match=f"cannot be used: {told}") as raised:
         open_engine(url)
     assert "secret" not in str(raised.value)
 
