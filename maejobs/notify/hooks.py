@@ -106,7 +106,9 @@ class Herald:
         return last_lines(data, begin > 0, self._job.notify.log_lines, self.secrets)
 
     def _send(self) -> None:
-        self._senders.append(start_sender(self._home))
+        sender = start_sender(self._home)
+        if sender is not None:
+            self._senders.append(sender)
 
 
 @_harmless
@@ -203,8 +205,13 @@ def _complain(why: str) -> None:
     _log.warning("nobody is told: %s", why)
 
 
-def start_sender(home: Home) -> int:
-    """The pid of a process that sends what is due, and whom nobody waits for. Raises OSError."""
+def start_sender(home: Home) -> int | None:
+    """The pid of a process that sends what is due, and whom nobody waits for. Raises OSError.
+
+    None: one that was started before is yet to look at what waits.
+    """
+    if outbox.is_awaited(home):
+        return None
     return start_detached(["notify", "send", "--home", str(home.root)])
 
 

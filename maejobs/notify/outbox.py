@@ -4,6 +4,7 @@ import dataclasses
 import fcntl
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -20,6 +21,7 @@ from maejobs.home import Home
 from maejobs.notify.message import Message
 
 LOG_LIMIT = 256_000  # bytes; as much again is kept of what was before
+LOCK, NEXT = "lock", "next"  # of who sends, and of who waits for that
 UNREADABLE = ".unreadable"  # the suffix of what is no message
 _log = logging.getLogger(__name__)
 
@@ -97,22 +99,64 @@ def is_empty(home: Home) -> bool:
 
 @contextmanager
 def held(home: Home) -> Iterator[bool]:
-    """Within, this process alone sends, if it is told so; the kernel lets go when it dies.
-
-    What it starts holds on as well, so that a try outlives nobody unseen.
-    """
-    make_private_directory(home.notify_dir)
-    descriptor = os.open(home.notify_dir / "lock", os.O_RDWR | os.O_CREAT, FILE_MODE)
+    """Within, nobody else sends, if it is told so; the kernel lets go when this process dies."""
+    descriptor = _open(home, LOCK)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            os.set_inheritable(descriptor, True)
-            yield True
+        yield _locked(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def turn(home: Home) -> Iterator[int | None]:
+    """Within, this process alone sends; the mark of its turn, that of `last_turn` until the next.
+
+    One waits for whoever sends. For all others it is None: the one that waits will see what they
+    see. What is started within holds on as well, so that a try outlives nobody unseen.
+    """
+    descriptors = [_open(home, NEXT)]
+    try:
+        if not _locked(descriptors[0]):
+            yield None
+            return
+        descriptors.append(_open(home, LOCK))
+        fcntl.flock(descriptors[1], fcntl.LOCK_EX)
+        os.close(descriptors.pop(0))  # from here on another may wait
+        mark = time.time_ns()
+        os.utime(descriptors[0], ns=(mark, mark))
+        os.set_inheritable(descriptors[0], True)
+        yield last_turn(home)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def last_turn(home: Home) -> int:
+    """The mark of the newest turn. Raises OSError."""
+    return (home.notify_dir / LOCK).stat().st_mtime_ns
+
+
+def is_awaited(home: Home) -> bool:
+    """Whether a process waits for its turn: it has not looked yet at what waits now."""
+    descriptor = _open(home, NEXT)
+    try:
+        return not _locked(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _open(home: Home, name: str) -> int:
+    place = make_private_directory(home.notify_dir) / name
+    return os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether it could be locked at once."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def note(home: Home, now: datetime, text: str) -> None:

@@ -37,8 +37,8 @@ class Sent:
 def send(home: Home, stays: float = STAYS_SECONDS) -> Iterator[Sent]:
     """Judge the jobs, then deliver what is due, and what becomes due while it `stays` (seconds).
 
-    Where another process sends, that one does it. Raises UserError for bad settings, once the
-    pings, which need none, are sent; OSError where the outbox cannot be written.
+    Where another process waits for its turn already, that one does it. Raises UserError for bad
+    settings, once the pings, which need none, are sent; OSError where the outbox cannot be written.
     """
     try:
         settings = read_settings(home)
@@ -49,22 +49,36 @@ def send(home: Home, stays: float = STAYS_SECONDS) -> Iterator[Sent]:
 
 
 def _send(home: Home, settings: Settings | None, stays: float) -> Iterator[Sent]:
-    give_up = time.monotonic() + stays
+    give_up: float | None = None
     judged = settings is None or not settings.urls
     while True:
-        with outbox.held(home) as alone:
-            if alone and not judged:
+        with outbox.turn(home) as mine:
+            if mine is None:
+                return
+            if not judged:
                 _judge(home)
                 judged = True
-            found = yield from _deliver(home, settings, alone)
-        wait = STEP_SECONDS
-        if alone:
-            if found is None:
-                return
-            wait = max((found - clock.now()).total_seconds(), 0)
-        if time.monotonic() + wait > give_up:
+            due_at = yield from _deliver(home, settings)
+        if give_up is None:
+            give_up = time.monotonic() + stays
+        if due_at is None or not _sleep(home, due_at, give_up, mine):
             return
-        time.sleep(wait)
+
+
+def _sleep(home: Home, due_at: datetime, give_up: float, mine: int) -> bool:
+    """Whether `due_at` has come, before it is time to `give_up`, and nobody has had a turn since.
+
+    Whoever had it sees to what waits as well, and longer: each run starts a sender, and not all
+    that a dead pager has to do with are to stay.
+    """
+    wake = time.monotonic() + max((due_at - clock.now()).total_seconds(), 0)
+    if wake > give_up:
+        return False
+    while (left := wake - time.monotonic()) > 0:
+        time.sleep(min(left, STEP_SECONDS))
+        if outbox.last_turn(home) != mine:
+            return False
+    return True
 
 
 def _judge(home: Home) -> None:
@@ -74,16 +88,14 @@ def _judge(home: Home) -> None:
         outbox.note(home, clock.now(), f"the jobs are not judged: {error}")
 
 
-def _deliver(
-    home: Home, settings: Settings | None, alone: bool
-) -> Generator[Sent, None, datetime | None]:
+def _deliver(home: Home, settings: Settings | None) -> Generator[Sent, None, datetime | None]:
     """Try all that is due until nothing is; when something will be, None if nothing waits.
 
     Without settings these are pings only.
     """
     hours = settings.quiet_hours if settings else None
     stuck: set[str] = set()  # what would be due again at once, and again
-    while alone:
+    while True:
         now = clock.now()
         quiet = quiet_until(now, hours, zone_of_slots(home)) if hours else None
         found = sort_out(outbox.waiting(home), now, quiet)
@@ -96,7 +108,6 @@ def _deliver(
         for message in due:
             if not (yield from _try(home, settings or Settings(), message)):
                 stuck.add(message.name)
-    return None
 
 
 def _drop(home: Home, message: Message, now: datetime, why: str) -> None:

@@ -22,8 +22,8 @@ from small_disk import fill, needs_root, small_disk
 from maejobs import clock
 from maejobs.cron.fires import ZONE_VARIABLE
 from maejobs.errors import UserError
+from maejobs.notify import hooks, outbox, post
 from maejobs.notify import judge as judging
-from maejobs.notify import outbox, post
 from maejobs.notify import send as sending
 from maejobs.notify.judge import read_told
 from maejobs.notify.message import GIVE_UP, Message
@@ -200,6 +200,61 @@ def test_many_senders_at_once_send_once(telling, pager, without_apprise):
         thread.join()
     bodies = sorted(body for _, body in pager.got)
     assert bodies == [f"title of alert-{number}" for number in range(3)]
+
+
+@pytest.mark.fault
+def test_senders_do_not_pile_up_where_a_pager_is_slow(telling, monkeypatch):
+    """One sends, one waits for its turn, and sees to what all others were started for."""
+    took, sent, started = threading.Semaphore(0), [], []
+    monkeypatch.setattr(
+        sending, "post", lambda parcel: sent.append(parcel.title) or not took.acquire()
+    )
+    monkeypatch.setattr(hooks, "start_detached", lambda _: started.append("sender") or 1)
+    monkeypatch.setattr(sending, "_judge", lambda _: None)
+    home = telling()
+    put(home, alert("alert-0"))
+    senders = [threading.Thread(target=trials, args=(home, 60), daemon=True) for _ in range(3)]
+    assert hooks.start_sender(home) == 1
+    senders[0].start()
+    wait_for(lambda: sent)
+    assert hooks.start_sender(home) == 1
+    senders[1].start()
+    wait_for(lambda: outbox.is_awaited(home))
+    put(home, alert("alert-1"))
+    assert hooks.start_sender(home) is None
+    senders[2].start()
+    senders[2].join(5)
+    assert [sender.is_alive() for sender in senders] == [True, True, False]
+    took.release(9)
+    for sender in senders:
+        sender.join(5)
+    assert len(started) == 2
+    assert sorted(sent) == ["title of alert-0", "title of alert-1"]
+    assert waiting(home) == []
+
+
+@pytest.mark.fault
+def test_who_waits_to_try_again_goes_when_another_has_come(telling, monkeypatch):
+    monkeypatch.setattr("maejobs.notify.message.FIRST_DELAY", timedelta(seconds=0.5))
+    monkeypatch.setattr(sending, "STEP_SECONDS", 0.02)
+    monkeypatch.setattr(sending, "_judge", lambda _: None)
+    sent = []
+    monkeypatch.setattr(
+        sending,
+        "post",
+        lambda parcel: sent.append(parcel.title) or ("no" if len(sent) < 3 else None),
+    )
+    home = telling()
+    senders = [threading.Thread(target=trials, args=(home, 60), daemon=True) for _ in range(2)]
+    for number, sender in enumerate(senders):
+        put(home, alert(f"alert-{number}"))
+        sender.start()
+        wait_for(lambda number=number: len(sent) == number + 1)
+    senders[0].join(0.3)
+    assert [sender.is_alive() for sender in senders] == [False, True]
+    senders[1].join(5)
+    assert waiting(home) == []
+    assert sent == [f"title of alert-{number}" for number in (0, 1, 0, 1)]
 
 
 @pytest.mark.fault
