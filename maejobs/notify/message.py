@@ -123,3 +123,18 @@ def sort_out(messages: Iterable[Message], now: datetime, quiet_until: datetime |
         if message.is_ping:
             held.add(message.url)
     return Sorted(due, dropped, min(later, default=None))
+
+
+def ahead_of(message: Message, waiting: Iterable[Message]) -> list[Message]:
+    """What else `waiting` tells of the alert's job, and came up before it.
+
+    The last word on a job is to be the last that a person hears.
+    """
+    if message.job is None or message.is_ping:
+        return []
+    before = (message.created, message.name)
+    return [
+        other
+        for other in waiting
+        if other.job == message.job and (other.created, other.name) < before
+    ]

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from maejobs.errors import MaejobsError, UserError
 from maejobs.home import Home
 from maejobs.notify import outbox
 from maejobs.notify.judge import judge, untell
-from maejobs.notify.message import ALERT, RECOVERY, Message, failed, sort_out
+from maejobs.notify.message import ALERT, RECOVERY, Message, ahead_of, failed, sort_out
 from maejobs.notify.pings import address_of
 from maejobs.notify.post import Parcel, post
 from maejobs.notify.quiet import quiet_until
@@ -98,15 +98,22 @@ def _deliver(home: Home, settings: Settings | None) -> Generator[Sent, None, dat
     while True:
         now = clock.now()
         quiet = quiet_until(now, hours, zone_of_slots(home)) if hours else None
-        found = sort_out(outbox.waiting(home), now, quiet)
+        waiting = outbox.waiting(home)
+        found = sort_out(waiting, now, quiet)
         for message, why in found.dropped:
             _drop(home, message, now, why)
+        if found.dropped:
+            continue  # what was behind them need not wait any more
         due = [message for message in found.due if message.name not in stuck]
         due = [message for message in due if settings or message.is_ping]
+        all_ahead = {message.name: ahead_of(message, waiting) for message in due}
+        if settings:
+            due = [message for message in due if _has_turn(settings, message, all_ahead)]
         if not due:
             return min(filter(None, (found.due_at, now + STUCK if stuck else None)), default=None)
         for message in due:
-            if not (yield from _try(home, settings or Settings(), message)):
+            ahead = all_ahead[message.name]
+            if not (yield from _try(home, settings or Settings(), message, ahead)):
                 stuck.add(message.name)
 
 
@@ -119,13 +126,23 @@ def _drop(home: Home, message: Message, now: datetime, why: str) -> None:
             untell(home, message.job)
 
 
-def _try(home: Home, settings: Settings, message: Message) -> Generator[Sent, None, bool]:
+def _has_turn(settings: Settings, message: Message, ahead: Mapping[str, Sequence[Message]]) -> bool:
+    """Whether there is anybody to try now, or nobody is left that it would wait for."""
+    left = receivers(settings, message)
+    return not left or bool(receivers(settings, message, ahead[message.name]))
+
+
+def _try(
+    home: Home, settings: Settings, message: Message, ahead: Sequence[Message]
+) -> Generator[Sent, None, bool]:
     """Deliver it to all who do not have it yet; what failed is kept for later.
+
+    Those whom something `ahead` of it has not reached yet do not get it before that.
 
     Whether what came of it could be noted.
     """
     trouble = None
-    for url in receivers(settings, message):
+    for url in receivers(settings, message, ahead):
         why = post(_parcel(message, url))
         outbox.note(home, clock.now(), f"{why or 'sent'}: {message.name} to {shown(url)}")
         yield Sent(message.name, shown(url), why)
@@ -136,7 +153,8 @@ def _try(home: Home, settings: Settings, message: Message) -> Generator[Sent, No
         if receivers(settings, message):
             _keep(home, message)
     if trouble is None:
-        outbox.remove(home, message)
+        if message.is_ping or not receivers(settings, message):
+            outbox.remove(home, message)
         return True
     return _keep(home, failed(message, trouble, clock.now()))
 
@@ -153,11 +171,12 @@ def _keep(home: Home, message: Message) -> bool:
     return True
 
 
-def receivers(settings: Settings, message: Message) -> list[str]:
-    """The URLs that the message is still to go to."""
+def receivers(settings: Settings, message: Message, ahead: Sequence[Message] = ()) -> list[str]:
+    """The URLs that it is still to go to, of those that have all that is `ahead` of it."""
     if message.is_ping:
         return [address_of(message)]
-    return [url for url in settings.urls if digest(url) not in message.delivered]
+    left = [url for url in settings.urls if digest(url) not in message.delivered]
+    return [url for url in left if all(digest(url) in other.delivered for other in ahead)]
 
 
 def _parcel(message: Message, url: str) -> Parcel:

@@ -257,6 +257,41 @@ def test_who_waits_to_try_again_goes_when_another_has_come(telling, monkeypatch)
     assert sent == [f"title of alert-{number}" for number in (0, 1, 0, 1)]
 
 
+def test_of_one_job_the_last_word_is_the_last_that_anybody_hears(telling, monkeypatch):
+    """Of another nobody waits for it, nor do pagers wait for each other."""
+    heard, refuses = [], {"json://dead/"}
+
+    def take(parcel: post.Parcel) -> str | None:
+        if parcel.url in refuses:
+            return "no"
+        heard.append((parcel.url, parcel.body))
+        return None
+
+    def put_word(body: str, job: str, age: float) -> None:
+        put(home, dataclasses.replace(alert(f"alert-{body}", age), body=body, job=job))
+
+    monkeypatch.setattr(sending, "post", take)
+    monkeypatch.setattr(sending, "_judge", lambda _: None)
+    home = telling(urls=["json://dead/", "json://good/"])
+    put_word("lost", "night", 30)
+    trials(home)
+    put_word("well", "night", 20)
+    put_word("late", "other", 10)
+    trials(home)
+    assert heard == [("json://good/", body) for body in ("lost", "well", "late")]
+    assert {message.body: message.tries for message in waiting(home)} == {
+        "lost": 1,
+        "well": 0,
+        "late": 1,
+    }
+    refuses.clear()
+    for message in waiting(home):
+        outbox.replace(home, dataclasses.replace(message, next_try=None))
+    trials(home)
+    assert heard[3:] == [("json://dead/", body) for body in ("lost", "late", "well")]
+    assert waiting(home) == []
+
+
 @pytest.mark.fault
 def test_a_sender_that_is_killed_loses_nothing(telling, pager: Pager):
     home = telling(urls=[])
