@@ -1,9 +1,12 @@
 """Files that are either whole or not there, readable by their owner only."""
 
+import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
@@ -88,6 +91,18 @@ def replacing(path: Path, mode: int = FILE_MODE) -> Iterator[Path]:
             os.close(descriptor)
         temporary.replace(path)
     sync_directory(path.parent)
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """`path` opened to be read, where a command may have put anything in its place.
+
+    Raises OSError, also for what is no plain file: a pipe would be waited for, a device never end.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "no plain file", str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def size_of(path: Path) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ParamSpec
 
 from maejobs import clock
 from maejobs.errors import MaejobsError, UserError
+from maejobs.files import open_plain
 from maejobs.home import Home
 from maejobs.jobs.load import load_job
 from maejobs.jobs.model import Job
@@ -96,7 +97,7 @@ class Herald:
 
     def _last_lines(self) -> str:
         try:
-            with self._log.open("rb") as file:
+            with open_plain(self._log) as file:
                 size = os.fstat(file.fileno()).st_size
                 begin = max(size - LONGEST_BODY, 0)
                 file.seek(begin)

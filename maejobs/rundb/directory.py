@@ -3,12 +3,13 @@
 import os
 from pathlib import Path
 
-from maejobs.files import write_atomically
+from maejobs.files import open_plain, write_atomically
 from maejobs.rundb.run import Run
 
 RECORD_NAME = "run.json"
 STOPPED_BY_NAME = "stopped_by"  # holds who has the run stopped
 LOG_NAME = "log"  # there from the moment at which the command is started
+LARGEST = 16_000_000  # bytes of what is read here; the command may have put anything in its place
 RESERVED = 4096  # bytes: what the first record takes, a later one has on a full disk
 SETTLING_SECONDS = 60  # a directory this young without a record belongs to a supervisor starting
 
@@ -16,7 +17,7 @@ SETTLING_SECONDS = 60  # a directory this young without a record belongs to a su
 def read_record(directory: Path) -> Run | None:
     """What the run's supervisor wrote last into its directory; None if nothing readable."""
     try:
-        return Run.from_json((directory / RECORD_NAME).read_text())
+        return Run.from_json(_content(directory / RECORD_NAME).decode())
     except (OSError, ValueError):
         return None
 
@@ -40,9 +41,14 @@ def keep_stopped_by(directory: Path, who: str) -> None:
 def stopped_by(directory: Path) -> str | None:
     """Who had the run stopped; None where nobody left word."""
     try:
-        return (directory / STOPPED_BY_NAME).read_text() or None
-    except (OSError, ValueError):
+        return _content(directory / STOPPED_BY_NAME).decode(errors="replace") or None
+    except OSError:
         return None
+
+
+def _content(path: Path) -> bytes:
+    with open_plain(path) as file:
+        return file.read(LARGEST)
 
 
 def keep_record(directory: Path, run: Run) -> None:
@@ -62,7 +68,7 @@ def keep_record(directory: Path, run: Run) -> None:
 def _written_over(path: Path, content: bytes) -> bool:
     """Whether `content` could be put into the blocks that the file has, by one call."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return False
     try:

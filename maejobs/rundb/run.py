@@ -95,7 +95,10 @@ class Run:
     @classmethod
     def from_json(cls, text: str) -> "Run":
         """The record that `to_json` wrote. Raises ValueError where the text is not one."""
-        data = json.loads(text)
+        try:
+            data = json.loads(text)
+        except RecursionError as error:
+            raise ValueError(f"a run's record is no JSON: {error}") from error
         known = {field.name for field in fields(cls)}
         if not isinstance(data, dict):
             raise ValueError("a run's record is a JSON object")

@@ -234,7 +234,7 @@ def finish(recorder: Recorder, state: str, reason: str | None, message: str | No
 def _append(log: Path, text: str) -> None:
     data = text.encode(errors="backslashreplace")  # words of a caller's may be any bytes
     try:
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE)
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, FILE_MODE)
         with os.fdopen(descriptor, "ab") as file:
             file.write(data)
     except OSError:

@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+from maejobs.files import open_plain
 from maejobs.rundb.directory import LOG_NAME
 from maejobs.supervise.child import Ending
 from maejobs.supervise.failure import Evidence
@@ -60,9 +61,7 @@ class Witness:
 def tail_of(path: Path, size: int = TAIL_BYTES) -> bytes:
     """The last `size` bytes of the file; none where there is no file."""
     try:
-        if not path.is_file():  # a pipe would block
-            return b""
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - size))
             return file.read(size)
     except OSError:

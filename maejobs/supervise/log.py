@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from maejobs import clock
-from maejobs.files import FILE_MODE, write_atomically
+from maejobs.files import FILE_MODE, open_plain, write_atomically
 
 TIMES_NAME = "log.times"
 LARGEST = 1_000_000  # bytes of it: some six hours of a command that never pauses
@@ -74,7 +74,9 @@ def thinned(pairs: list[tuple[int, datetime]], most: int) -> list[tuple[int, dat
 
 
 def _open(times: Path) -> int:
-    return os.open(times, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
+    # The command has been started, and may have put a pipe here, which would be waited for.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
+    return os.open(times, flags, FILE_MODE)
 
 
 def _line(offset: int, moment: float) -> bytes:
@@ -85,7 +87,8 @@ def read_times(times: Path) -> list[tuple[int, datetime]]:
     """(byte offset, instant) pairs in order; lines that are broken are left out."""
     pairs = []
     try:
-        lines = times.read_text(errors="replace").splitlines()
+        with open_plain(times) as file:
+            lines = file.read().decode(errors="replace").splitlines()
     except FileNotFoundError:
         return []
     for line in lines:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import humanize
 
+from maejobs.files import open_plain
+
 CHUNK = 1_000_000  # bytes read at once
 
 
@@ -26,11 +28,8 @@ class Line(NamedTuple):
 
 def read_lines(log: Path, offset: int) -> Iterator[Line]:
     """The lines from byte `offset` on. Raises OSError."""
-    descriptor = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield from _lines(descriptor, offset)
-    finally:
-        os.close(descriptor)
+    with open_plain(log) as file:
+        yield from _lines(file.fileno(), offset)
 
 
 def _lines(descriptor: int, offset: int) -> Iterator[Line]:
@@ -59,7 +58,7 @@ def start_of_last(log: Path, lines: int) -> int:
 
     The log may be of any size. A line that was cut where the middle was dropped counts.
     """
-    with log.open("rb") as file:
+    with open_plain(log) as file:
         size = os.fstat(file.fileno()).st_size
         if lines == 0 or size == 0:
             return size

@@ -185,7 +185,7 @@ class _Sampler:
         line = json.dumps({"event": SAMPLE, "time": round(time.time(), 3)} | known) + "\n"
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(self._file, flags, FILE_MODE)
+            descriptor = os.open(self._file, flags | os.O_NONBLOCK, FILE_MODE)
             try:
                 os.write(descriptor, line.encode())
             finally:
