@@ -17,6 +17,7 @@ from mae.errors import told
 from mae.exchange.commands import export_command, import_command
 from mae.loading import loading
 from mae.streams import be_patient, refuse_lost_output
+from mae.text import on_one_line
 
 
 class Commands(click.Group):
@@ -42,7 +43,7 @@ class Commands(click.Group):
             known = told(error)
             if known is None or ctx.params["debug"]:
                 raise
-            click.echo(f"mae: {known[0]}", err=True)
+            click.echo(f"mae: {on_one_line(known[0])}", err=True)
             ctx.exit(known[1])
 
 
@@ -59,7 +60,7 @@ def usage_in_one_line() -> Iterator[None]:
     except click.UsageError as error:
         place = error.ctx.command_path if error.ctx else "mae"
         message = " ".join(error.format_message().split()).rstrip(".")
-        click.echo(f"mae: {message}; see `{place} --help`", err=True)
+        click.echo(f"mae: {on_one_line(message)}; see `{place} --help`", err=True)
         raise click.exceptions.Exit(error.exit_code) from None
 
 

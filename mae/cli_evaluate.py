@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mae.loading import loading
+from mae.text import on_one_line
 
 if TYPE_CHECKING:
     from mae.evaluate.head_request import Request
@@ -88,7 +89,7 @@ def evaluate(
         click.echo(json.dumps(result, indent=2))
         return
     by = f" by {result['recipe']}, {result['created']}" if recipe is not None else ""
-    click.echo(f"{result['checkpoint']} on {result['data']}{by}")
+    click.echo(on_one_line(f"{result['checkpoint']} on {result['data']}{by}"))
     width = max(map(len, result["metrics"]))
     for metric, value in result["metrics"].items():
         click.echo(f"  {metric:<{width}}{value:>10.4f}")

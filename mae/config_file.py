@@ -70,7 +70,7 @@ def read_toml(path: Path, name: str, shipped: Mapping[str, str]) -> dict[str, An
         raise BadInput(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits
         raise BadInput(f"{path}: not TOML: {error}") from None
 
 
@@ -114,7 +114,7 @@ def parse_setting(setting: str, example: str = "recipe.epochs=30") -> tuple[str,
         raise BadInput(f"--set {setting}: write it as section.key=value, e.g. {example}")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text.strip()
     return f"{section}.{name}", value
 

@@ -41,8 +41,10 @@ def _beside(path: Path) -> Path:
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace `path` by `content`: temporary name, fsync, rename, fsync of the directory."""
     temporary = _beside(path)
+    _clear(temporary)
     try:
-        temporary.write_bytes(content)
+        with temporary.open("xb") as file:
+            file.write(content)
         sync(temporary)
         temporary.replace(path)
     except BaseException as error:
@@ -50,6 +52,13 @@ def write_atomically(path: Path, content: bytes) -> None:
         _name(error, path)
         raise
     sync(path.parent)
+
+
+def _clear(path: Path) -> None:
+    """Take away what lies at a temporary name: of who had our number, or somebody's link."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 def _name(error: BaseException, path: Path) -> None:
@@ -67,6 +76,7 @@ def appearing(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)
+    _clear(temporary)
     try:
         yield temporary
         for written in (*temporary.rglob("*"), temporary):
@@ -77,9 +87,7 @@ def appearing(path: Path) -> Iterator[Path]:
         _name(error, path)
         raise
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        temporary.unlink(missing_ok=True)
+        _clear(temporary)
     sync(path.parent)
 
 
@@ -109,7 +117,8 @@ def refuse_unwritable(path: Path) -> None:
     place = next(p for p in path.absolute().parents if os.path.lexists(p))
     probe = place / _beside(path).name
     try:
-        probe.touch()
+        _clear(probe)
+        probe.touch(exist_ok=False)
         probe.unlink()
     except OSError as error:
         if error.errno in OF_ROOM:

@@ -3,7 +3,8 @@
 import math
 import struct
 import warnings
-from typing import NamedTuple
+from pathlib import Path
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +71,18 @@ TURNS = {  # by EXIF's orientations
     7: Turn(exchanged=True, across=True, down=True),
     8: Turn(exchanged=True, down=True),
 }
+
+
+def opened(file: str | Path | IO[bytes]) -> Image.Image:
+    """The image in a file, of which only the header is read: by its content, whatever its name.
+
+    Raises what is in UNREADABLE, also for PostScript: Pillow would have Ghostscript run it.
+    """
+    image = Image.open(file)
+    if image.format == "EPS":
+        image.close()
+        raise ValueError("PostScript, a program and no picture")
+    return image
 
 
 def turn_of(image: Image.Image) -> Turn:

@@ -33,12 +33,13 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         raise BadInput(f"{path}: the idx header is cut short; fetch it again")
     shape = struct.unpack(f">{dimensions}I", content[4:start])
     pixels = np.frombuffer(content, np.uint8, offset=start)
-    if pixels.size != np.prod(shape, dtype=np.int64):
+    try:
+        return pixels.reshape(shape)
+    except ValueError:  # also of more dimensions than there can be
         raise BadInput(
             f"{path}: the header promises shape {shape}, but {pixels.size} bytes follow; "
             "fetch it again"
-        )
-    return pixels.reshape(shape)
+        ) from None
 
 
 def write_idx(path: Path, array: NDArray[np.uint8]) -> None:

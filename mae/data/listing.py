@@ -1,6 +1,7 @@
 """What there is to pack: every image of a source with its name and label, opened when asked for."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mae.data.crop import opened
 from mae.data.folders import HELD_OUT_NAMES, TRAIN, is_held_out
 from mae.data.shards import (
     COMPRESSED,
@@ -85,7 +87,7 @@ def _list_files(root: Path, parts: tuple[Images, ...], classes: tuple[str, ...])
         classes=classes if labels[0] >= 0 else (),
         train=len(parts[0]),
         channels=3,
-        open=lambda n: Image.open(paths[n]),
+        open=lambda n: opened(paths[n]),
     )
 
 
@@ -179,5 +181,7 @@ def _shard_labels(root: Path, members: list[Member]) -> tuple[list[int], tuple[s
 
 def _open_member(member: Member) -> Image.Image:
     with member.shard.open("rb") as file:
+        if not 0 <= member.size <= os.fstat(file.fileno()).st_size - member.offset:
+            raise ValueError("the shard tells a size that its bytes do not have")
         file.seek(member.offset)
-        return Image.open(BytesIO(file.read(member.size)))
+        return opened(BytesIO(file.read(member.size)))

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mae.data.augment import central_boxes, random_boxes, random_flips
-from mae.data.crop import AS_IT_LIES, UNREADABLE, Box, Turn, cut, resized, turn_of
+from mae.data.crop import AS_IT_LIES, UNREADABLE, Box, Turn, cut, opened, resized, turn_of
 from mae.data.sources import Files
 from mae.data.store import Packed
 from mae.data.view import View
@@ -68,9 +68,9 @@ class Decoder(Dataset[list[Seen]]):
     def _decoded(self, places: list[Place]) -> Iterator[Seen]:
         with ExitStack() as files:
             # Opening reads sizes only. Then all crops are drawn at once: one alone takes as long.
-            opened = [_opened(self._name(place.sample), files) for place in places]
-            turns = [turn_of(i) if i and self.view.upright else AS_IT_LIES for i in opened]
-            both = list(zip(opened, turns, strict=True))
+            images = [_opened(self._name(place.sample), files) for place in places]
+            turns = [turn_of(i) if i and self.view.upright else AS_IT_LIES for i in images]
+            both = list(zip(images, turns, strict=True))
             sizes = np.array([turn.sides(i.size[::-1]) if i else (1, 1) for i, turn in both])
             samples = np.array([place.sample for place in places])
             boxes, flips = crops(self.view, self.seed, places[0].epoch, samples, sizes)
@@ -97,7 +97,7 @@ class Decoder(Dataset[list[Seen]]):
 
 def _opened(name: bytes, files: ExitStack) -> Image.Image | None:
     try:
-        return files.enter_context(Image.open(os.fsdecode(name)))
+        return files.enter_context(opened(os.fsdecode(name)))
     except UNREADABLE:
         return None
 

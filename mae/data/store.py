@@ -163,7 +163,7 @@ def read_manifest(root: Path) -> dict[str, Any]:
         kind, version = manifest["kind"], manifest["format"]
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}; name a store that `mae pack` made") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, RecursionError, KeyError, TypeError):
         raise BadInput(f"{path}: not the manifest of a packed store; {MEND}") from None
     if (kind, version) != (KIND, FORMAT):
         raise BadInput(f"{path}: format {version} of {kind!r} is not known to this mae; {MEND}")

@@ -125,7 +125,7 @@ def read_facts(directory: Path) -> Facts:
     path = directory / PLAN
     try:
         return Facts(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, TypeError) as error:
         raise BadInput(f"{path}: not a plan ({error}); take {directory} away") from None
 
 

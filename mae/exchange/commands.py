@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mae.loading import loading
+from mae.text import on_one_line
 
 if TYPE_CHECKING:
     from mae.exchange.export import Exchanged
@@ -98,7 +99,7 @@ def tell(done: "Exchanged", as_json: bool) -> None:
         click.echo(json.dumps(asdict(done), indent=2))
         return
     for note in done.notes:
-        click.echo(f"mae: {note}", err=True)
+        click.echo(f"mae: {on_one_line(note)}", err=True)
     verb = "wrote" if done.written else "would write"
     size = f"{done.parameters / 1e6:.2f} M parameters in {done.tensors} tensors"
     click.echo(f"{verb} {done.output}: {size}, {', '.join(done.files)}")

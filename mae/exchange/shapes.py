@@ -152,7 +152,7 @@ def told_by_config(directory: Path, form: Form) -> tuple[Tables, list[str]]:
         if not isinstance(told, dict):
             raise ValueError("not an object")
         return _timm(told) if form == "timm" else _transformers(told)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, RecursionError, TypeError, AttributeError) as error:
         raise BadInput(f"{path}: not {form}'s config: {error}") from None
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from None

@@ -124,7 +124,7 @@ def read_history(campaign: Campaign, until: int | None = None) -> list[dict[str,
         try:
             row = json.loads(line)
             whole = all(isinstance(row[key], int | float) for key in ("step", "loss", "night"))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, RecursionError, KeyError, TypeError):
             continue
         if whole and (until is None or row["step"] <= until):
             rows.append(row)

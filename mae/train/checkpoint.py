@@ -13,6 +13,7 @@ import errno
 import json
 import re
 import shutil
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -148,7 +149,8 @@ def read(path: Path, hashes: bool = False) -> Checkpoint:
         if manifest["format"] != FORMAT:
             raise Unread(f"{path}: format {manifest['format']} is not known to this mae")
         for name, told in manifest["files"].items():
-            if (path / name).stat().st_size != told["bytes"]:
+            found = (path / name).stat()
+            if not stat.S_ISREG(found.st_mode) or found.st_size != told["bytes"]:
                 raise BadInput(f"{path / name}: not the {told['bytes']} bytes of its manifest")
             if hashes and sha256_of(path / name) != told["sha256"]:
                 raise BadInput(f"{path / name}: not the SHA-256 of its manifest")
@@ -157,7 +159,7 @@ def read(path: Path, hashes: bool = False) -> Checkpoint:
     except OSError as error:
         kind = BadInput if error.errno in LOST else Unread
         raise kind(f"{error.filename or path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(f"{path / MANIFEST}: not a manifest ({error!r})") from None
     return checkpoint
 

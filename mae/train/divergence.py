@@ -83,7 +83,7 @@ def read_skipped(path: Path) -> list[Divergence]:
         return [_divergence(**row) for row in json.loads(path.read_text())]
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, TypeError) as error:
         raise BadInput(f"{path}: not the skipped steps of a campaign: {error}") from None
 
 

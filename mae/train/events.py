@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from mae.text import on_one_line
+
 PROGRESS_SECONDS = 1.0
 METRIC_SECONDS = 5.0
 
@@ -55,7 +57,7 @@ class Events:
     def note(self, text: str) -> None:
         """Something a person should know; it goes to stderr as well."""
         if self._aloud:
-            print(f"mae: {text}", file=sys.stderr, flush=True)
+            print(f"mae: {on_one_line(text)}", file=sys.stderr, flush=True)
         self._write("note", text=text)
 
     def outcome(self, status: str, reason: str) -> None:
