@@ -84,14 +84,21 @@ def _tell(parcel: Parcel) -> str | None:
     if service is None:
         return said.last or "apprise knows no such service, or the URL lacks something"
     file = apprise.AppriseAttachment(parcel.attachment) if parcel.attachment else None
-    # What is too long for the service is cut, not refused for hours; a URL may say otherwise.
-    overflow = None if "overflow=" in parcel.url else apprise.OverflowMode.TRUNCATE
-    sent = service.notify(
+    # A URL may say otherwise: what is too long for the service is cut, not refused for hours; and
+    # text stays text, also in a mail, which would be HTML, without line breaks.
+    if "overflow=" not in parcel.url:
+        service.overflow_mode = apprise.OverflowMode.TRUNCATE
+    if "format=" not in parcel.url:
+        service.notify_format = apprise.NotifyFormat.TEXT
+    receiver = apprise.Apprise()
+    receiver.add(service)
+    sent = receiver.notify(
         title=parcel.title,
         body=parcel.body,
         notify_type=parcel.severity,
+        # What a command said of itself must be no HTML where that is wanted.
+        body_format=apprise.NotifyFormat.TEXT,
         attach=file,
-        overflow=overflow,
     )
     return None if sent else said.last or "it was not taken"
 

@@ -1,10 +1,12 @@
 """Deliveries to a real server: taken, refused, hanging, and the sender killed in between."""
 
 import dataclasses
+import email
 import json
 import os
 import shutil
 import signal
+import socketserver
 import subprocess
 import sys
 import threading
@@ -351,6 +353,34 @@ def test_what_is_posted_by_apprise_is_what_was_said_and_cut_where_it_is_too_long
     assert body.startswith(told[:1000])
     assert len(told) < 40_000
     assert post.post(post.Parcel("nosuch://secret", "a", "b"))
+
+
+class _Postman(socketserver.StreamRequestHandler):
+    """A mail server that takes all there is, and puts it into `server.got`."""
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 here\r\n")
+        for line in self.rfile:
+            if line.upper().startswith(b"DATA"):
+                self.wfile.write(b"354 go on\r\n")
+                self.server.got = b"".join(iter(self.rfile.readline, b".\r\n"))
+            self.wfile.write(b"250 good\r\n")
+
+
+def test_what_a_command_said_is_no_html_in_a_mail_and_lines_stay_lines():
+    body = "run: x\nreason: <img src='http://evil.example/x.png'> & more"
+    with socketserver.TCPServer(("127.0.0.1", 0), _Postman) as server:
+        server.timeout = 20
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        place = f"mailto://127.0.0.1:{server.server_address[1]}"
+        url = f"{place}?mode=insecure&from=a@b.example&to=c@d.example"
+        assert post.post(post.Parcel(url, "a title\r\nBcc: e@f.example", body)) is None
+        thread.join()
+    mail = email.message_from_bytes(server.got)
+    assert mail.get_content_type() == "text/plain"
+    assert mail.get_payload(decode=True).decode().splitlines() == body.splitlines()
+    assert mail["Bcc"] is None
 
 
 def test_what_was_sent_is_noted_in_two_files_of_bounded_size(telling):
