@@ -12,6 +12,9 @@ PINGS = frozenset({START, SUCCESS, FAIL, LOG})
 KINDS = PINGS | {ALERT, RECOVERY, DIGEST}
 
 FIRST_DELAY, LONGEST_DELAY = timedelta(seconds=10), timedelta(hours=1)
+# All pings of a check wait for the first: its job is not to be taken for dead for an hour after its
+# server has come back. `reconcile`, which sends what no run does, is called as often.
+LONGEST_DELAY_OF_PING = timedelta(minutes=5)
 FACTOR = 3
 TRIES_UNTIL_LONGEST = 6  # an alert has a hundred, for which the delay would be past all dates
 # Of a run of yesterday a switch need not hear; a person should, after a long weekend too. A digest
@@ -78,7 +81,7 @@ class Message:
 def failed(message: Message, why: str, now: datetime) -> Message:
     """`message` after a try that failed: each further one waits three times as long."""
     delay = FIRST_DELAY * FACTOR ** min(message.tries, TRIES_UNTIL_LONGEST)
-    delay = min(delay, LONGEST_DELAY)
+    delay = min(delay, LONGEST_DELAY_OF_PING if message.is_ping else LONGEST_DELAY)
     return replace(message, tries=message.tries + 1, next_try=now + delay, trouble=why)
 
 

@@ -63,12 +63,19 @@ def test_a_try_while_the_clock_was_ahead_keeps_nothing_for_years():
     assert sort_out([ahead], NOW, None).due == [ahead]
 
 
-def test_each_further_try_waits_longer_up_to_an_hour():
-    one, waits = message(), []
-    for _ in range(100):  # four days of them
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("alert", [10, 30, 90, 270, 810, 2430] + 94 * [3600]),
+        ("success", [10, 30, 90, 270, 300, 300]),
+    ],
+)
+def test_each_further_try_waits_longer_up_to_an_hour_and_a_ping_five_minutes(kind, expected):
+    one, waits = message(kind), []
+    for _ in expected:  # four days of them
         one = failed(one, "no", NOW)
         waits.append((one.next_try - NOW).total_seconds())
-    assert waits == [10, 30, 90, 270, 810, 2430] + 94 * [3600]
+    assert waits == expected
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
