@@ -20,7 +20,7 @@ ENCODING = "UTF8"  # of others have most no room for what a command may tell
 def settings_of_the_driver(url: URL, busy_timeout: float) -> dict[str, Any]:
     """What keeps a server that has vanished from being waited for, where the URL says no other.
 
-    And our encoding, whatever it says, or the user's PGCLIENTENCODING.
+    And our encoding, whatever it says, or the user's PGCLIENTENCODING; nothing is prepared.
     """
     seconds = max(2, math.ceil(busy_timeout))  # less counts as 2
     settings = {
@@ -31,7 +31,8 @@ def settings_of_the_driver(url: URL, busy_timeout: float) -> dict[str, Any]:
         "keepalives_count": 3,
     }
     unsaid = {name: value for name, value in settings.items() if name not in url.query}
-    return unsaid | {"client_encoding": ENCODING}
+    # A pooler between us and the server (PgBouncer) may have another take over what we prepared.
+    return unsaid | {"client_encoding": ENCODING, "prepare_threshold": None}
 
 
 def configure(engine: Engine, busy_timeout: float, answers_within: float | None) -> None:

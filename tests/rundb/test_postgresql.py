@@ -20,7 +20,7 @@ from databases import change, configure, locked
 from postgresql import PASSWORD, gone_with_us, rows_of
 from recorded_runs import NIGHT, a_run, row, rows
 from running import ORDERLY, end_of, python, shell, supervisor, wait_for, wait_until_ready
-from sqlalchemy import make_url
+from sqlalchemy import insert, make_url, select
 
 from maejobs.cron.block import Entry, exec_command, render_block
 from maejobs.cron.fires import ZONE_VARIABLE
@@ -40,7 +40,7 @@ from maejobs.rundb.migrate import upgrade
 from maejobs.rundb.queries import find_run
 from maejobs.rundb.record import set_job, write_run
 from maejobs.rundb.run import SUCCEEDED
-from maejobs.rundb.schema import REVISION
+from maejobs.rundb.schema import REVISION, jobs
 from maejobs.supervise import recorder
 from maejobs.watch.reconcile import Findings, reconcile
 
@@ -113,6 +113,16 @@ def test_what_an_account_has_set_changes_no_letter_and_no_digit(home, monkeypatc
         write_run(engine, a_run(queued=queued, reason="it’s ☃"))
         run = find_run(engine, a_run().id)
     assert (run.queued, run.reason) == (queued, "it’s ☃")
+
+
+def test_a_connection_is_left_as_it_was_found(home):
+    """A pooler (PgBouncer) gives it to another, who cannot prepare what is prepared already."""
+    with open_database(home) as engine, engine.begin() as connection:
+        some = [{"name": f"job-{n}", "summary": ""} for n in range(20)]
+        connection.execute(insert(jobs), some)
+        for job in some:
+            connection.execute(select(jobs).where(jobs.c.name == job["name"]))
+        assert connection.exec_driver_sql("SELECT * FROM pg_prepared_statements").all() == []
 
 
 def test_who_waited_for_a_writer_sees_what_it_wrote(home):
