@@ -84,8 +84,12 @@ def set_desk(target: Target, table: bytes) -> Desk:
 
 def rescue_broken_off(target: Target, before: bytes, backups_dir: Path) -> list[Path]:
     """Where the texts are of edits of the target that were killed, other than `before`."""
-    found = []
-    for directory in sorted(Path(tempfile.gettempdir()).iterdir()):
+    found: list[Path] = []
+    try:
+        there = sorted(Path(tempfile.gettempdir()).iterdir())
+    except OSError:  # on a shared host it may be to be written to, and not to be listed
+        return found
+    for directory in there:
         if directory.name.startswith(_prefix(target)) and _is_ours(directory):
             lock = _lock(directory)
             if lock is not None and (kept := Desk(directory, lock).rescue(before, backups_dir)):

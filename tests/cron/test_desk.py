@@ -82,6 +82,11 @@ def test_what_others_may_have_put_there_is_not_looked_at(target, rescued, desks,
     assert {path.name for path in desks.iterdir()} == set(made)
 
 
+def test_a_place_that_cannot_be_listed_keeps_nobody_from_editing(rescued, desks):
+    desks.rmdir()
+    assert rescued() == []
+
+
 def test_what_an_editor_saves_in_an_emergency_is_named_and_stays(target, rescued, desks, tmp_path):
     def dying(file: Path) -> None:
         file.with_name(".crontab.swp").write_bytes(b"unsaved")
