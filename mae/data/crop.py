@@ -16,10 +16,11 @@ UNREADABLE = (
     *(OSError, ValueError, SyntaxError, Image.DecompressionBombError),
     *(ArithmeticError, EOFError, LookupError, NotImplementedError, TypeError, struct.error),
 )
-# Pillow refuses more than 179 million pixels, and such an image is unreadable here; of half as many
-# on it warns, though it reads them. Those are scans and panoramas, which a machine that trains has
-# the memory for, and the warning is Python's, in two lines that name no image: nobody is helped.
+# Pillow warns of images that it reads: of more than 89 million pixels (from twice as many on, one
+# is unreadable here), of transparency, which nobody learns, of a damaged EXIF. That is Python's
+# kind of warning, in two lines that name no image: nobody is helped.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 Box = tuple[int, int, int, int]  # top, left, height, width
 Edges = tuple[float, float, float, float]  # left, top, right, bottom
 SIXTEEN_BITS = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # grey modes, by Pillow's names

@@ -125,6 +125,19 @@ def test_a_large_image_is_read_without_a_word_and_a_larger_one_is_unreadable(pho
     assert (told in done.stdout, done.stderr) == (True, "")
 
 
+def test_what_pillow_thinks_of_an_image_is_not_printed(tmp_path):
+    image = Image.new("P", (8, 8))
+    image.putpalette(bytes(range(48)))
+    image.save(tmp_path / "clear.png", transparency=bytes([0, 9]))
+    code = (
+        "import sys; from PIL import Image; from mae.data.crop import cut\n"
+        "print(cut(Image.open(sys.argv[1]), (0, 0, 8, 8), (8, 8), 'RGB')[0].size)"
+    )
+    command = [sys.executable, "-c", code, tmp_path / "clear.png"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("(8, 8)\n", "")
+
+
 def deep(levels: np.ndarray, path: Path, mode: str) -> Path:
     """A picture of (64, 96) numbers as a file; Pillow tells the mode of a TIFF, and of a PNG."""
     Image.fromarray(levels).save(path)
