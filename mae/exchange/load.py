@@ -39,13 +39,13 @@ class Loaded:
         )
 
 
-def load_weights(model: nn.Module, path: Path, form: Form = "published") -> Loaded:
+def load_weights(model: nn.Module, path: str | Path, form: Form = "published") -> Loaded:
     """Load a file's or directory's weights into a MaskedAutoencoderViT.
 
     Warns with NoDecoder where it holds an encoder only. Raises BadInput for anything else that
     does not fit, naming the key; then the network is unchanged.
     """
-    loaded = load_state(model, read_state(path, form), str(path))
+    loaded = load_state(model, read_state(Path(path), form), str(path))
     if loaded.warning:
         warnings.warn(loaded.warning, NoDecoder, stacklevel=2)
     return loaded

@@ -274,7 +274,7 @@ def tiny_vit() -> MaskedAutoencoderViT:
 
 @pytest.mark.parametrize("name", ["full.pth", "full.safetensors"])
 def test_a_full_published_checkpoint_loads_strictly(published, tiny_vit, name):
-    loaded = load_weights(tiny_vit, published[name])
+    loaded = load_weights(tiny_vit, str(published[name]))
     assert (loaded.missing, loaded.warning) == ((), None)
     state = torch.load(published["full.pth"], weights_only=True)["model"]
     assert all(torch.equal(v, state[k]) for k, v in tiny_vit.state_dict().items())
