@@ -48,11 +48,11 @@ class Events:
 
     def checkpoint(self, path: Path, step: int, size: int, sha256: str) -> None:
         """A checkpoint is on the disk: its bytes in all, and the SHA-256 of its weights."""
-        self._write("checkpoint", path=str(path), step=step, bytes=size, sha256=sha256)
+        self._write("checkpoint", path=str(path.absolute()), step=step, bytes=size, sha256=sha256)
 
     def artifact(self, name: str, path: Path) -> None:
         """A file worth looking at."""
-        self._write("artifact", name=name, path=str(path))
+        self._write("artifact", name=name, path=str(path.absolute()))
 
     def note(self, text: str) -> None:
         """Something a person should know; it goes to stderr as well."""

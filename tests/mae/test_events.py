@@ -34,6 +34,8 @@ def test_every_event_is_a_line_with_its_time(tmp_path, monkeypatch):
     events.metric("loss", 1, 0.25)
     events.checkpoint(tmp_path / "c", 1, 99, "ab")
     events.artifact("picture", tmp_path / "p.png")
+    monkeypatch.chdir(tmp_path)  # who reads it later is elsewhere
+    events.artifact("loss", Path("l.png"))
     events.note("hello")
     events.outcome("paused", "SIGTERM")
     found = lines(path)
@@ -49,6 +51,7 @@ def test_every_event_is_a_line_with_its_time(tmp_path, monkeypatch):
             "sha256": "ab",
         },
         {"event": "artifact", "name": "picture", "path": str(tmp_path / "p.png")},
+        {"event": "artifact", "name": "loss", "path": str(tmp_path / "l.png")},
         {"event": "note", "text": "hello"},
         {"event": "outcome", "status": "paused", "reason": "SIGTERM"},
     ]
