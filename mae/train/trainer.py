@@ -153,8 +153,11 @@ class Trainer:
         self.course = begun.changed(self.step, self.course.batch_size)
         if asked == self._asked:
             self.epochs = epochs
-        elif self.config.recipe.steps:  # a number of all steps, those in other batches as well
+            return
+        done = self.course.epochs(self.step)
+        if self.config.recipe.steps:  # a number of all steps, those in other batches as well
             self.epochs = self.course.epochs(max(self.step, self.config.recipe.steps))
+        self.epochs = max(self.epochs, done)  # what is over cannot end sooner
 
     @property
     def _asked(self) -> list[float | None]:

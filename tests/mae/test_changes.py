@@ -134,6 +134,16 @@ def test_more_epochs_move_the_end_and_the_weight_decay_that_is_asked_for_is_used
     assert {tuple(group["betas"]) for group in groups} == {(0.8, 0.9)}
 
 
+def test_epochs_that_are_over_end_a_campaign_where_it_is(tmp_path, tiny, capsys):
+    tiny = changed(tiny, "recipe", steps=None, epochs=2.0, warmup_epochs=0.0)
+    night(tmp_path, tiny, until=4)
+    assert night(tmp_path, changed(tiny, "recipe", epochs=0.008)) == (
+        "completed",
+        "all 4 steps are done",
+    )
+    assert "resuming from step-000000004 of 4 steps" in capsys.readouterr().err
+
+
 def test_images_may_move_but_not_become_others(tmp_path, tiny, folder):
     here = changed(tiny, "data", source=str(folder))
     night(tmp_path / "c", here, until=2)
