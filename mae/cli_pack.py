@@ -91,11 +91,13 @@ def pack(
     listing = list_source(source)
     number = int(channels) if channels else listing.channels
     task = Task(listing, place, wanted, number, upright)
+    events, total = Events.from_environment(), len(listing)
+    for text in listing.notes:
+        events.note(text)
     if dry_run:
         stop.ignore()
         _print(plan_of(task), as_json)
         return
-    events, total = Events.from_environment(), len(listing)
     with counting("packing", total, "images") as show:
 
         def shown(done: int) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,8 @@ from mae.data.shards import SUFFIX as SHARD
 from mae.errors import BadInput
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}
+# Of images that are left out: campaigns that began without them keep what they learn from.
+OTHER_IMAGES = {".webp", ".tif", ".tiff", ".bmp", ".gif", ".jp2", ".avif", ".heic"}
 TRAIN = "train"
 # The first of them that is there. What comes to be known later comes last: campaigns that began
 # with another of them keep their images.
@@ -26,6 +28,7 @@ class Part(NamedTuple):
 
     root: Path
     paths: list[Path]
+    others: frozenset[str] = frozenset()  # the suffixes of what else lies there
 
 
 def split_folder(directory: Path) -> tuple[Part, Part]:
@@ -36,8 +39,8 @@ def split_folder(directory: Path) -> tuple[Part, Part]:
     train = directory / TRAIN
     held_out = next((d for n in HELD_OUT_NAMES if (d := directory / n).is_dir()), None)
     if train.is_dir() and held_out is not None:
-        return Part(train, images_below(train)), Part(held_out, images_below(held_out))
-    paths = images_below(directory)
+        return Part(train, *images_below(train)), Part(held_out, *images_below(held_out))
+    paths, others = images_below(directory)
     relative = [path.relative_to(directory) for path in paths]
     root = train if _is_all(directory, relative) else directory
     groups: dict[bool, list[Path]] = {False: [], True: []}
@@ -50,7 +53,7 @@ def split_folder(directory: Path) -> tuple[Part, Part]:
             f"{directory}: {len(paths)} images are too few to hold some out; "
             "add more, or split them into train/ and val/"
         )
-    return Part(root, groups[False]), Part(root, groups[True])
+    return Part(root, groups[False], others), Part(root, groups[True], others)
 
 
 def _is_all(directory: Path, relative: Sequence[Path]) -> bool:
@@ -80,10 +83,10 @@ def is_held_out(relative: Path) -> bool:
     return int.from_bytes(digest) / 2**32 < HELD_OUT_SHARE
 
 
-def images_below(directory: Path) -> list[Path]:
-    """Every JPEG and PNG file in a folder and the folders in it, by name; hidden ones are not seen.
+def images_below(directory: Path) -> tuple[list[Path], frozenset[str]]:
+    """Every JPEG and PNG file in a folder and the folders in it, by name, and others' suffixes.
 
-    Raises BadInput if there is none, or a folder cannot be read.
+    Hidden ones are not seen. Raises BadInput if there is none, or a folder cannot be read.
     """
     paths: list[Path] = []
     others: set[str] = set()
@@ -103,7 +106,7 @@ def images_below(directory: Path) -> list[Path]:
                 others.add(next((s for s in COMPRESSED if name.endswith(s)), path.suffix.lower()))
     if not paths:
         raise BadInput(f"{directory}: no JPEG or PNG images in it{_instead(others)}")
-    return sorted(paths)
+    return sorted(paths), frozenset(others)
 
 
 def _instead(suffixes: set[str]) -> str:
@@ -170,3 +173,12 @@ def labels_of(part: Part, classes: Sequence[str]) -> NDArray[np.int64] | None:
         return None
     number = {name: n for n, name in enumerate(classes)}
     return np.array([number[each[0]] for each in firsts], np.int64)
+
+
+def surprises(directory: Path, parts: Sequence[Part], classes: Sequence[str]) -> Iterator[str]:
+    """What may not be expected by whoever put the images there, a line each."""
+    if left_out := sorted({s for part in parts for s in part.others} & OTHER_IMAGES):
+        yield f"{directory}: {', '.join(left_out)} files are left out; make them JPEG or PNG first"
+    flat = (p for part in parts for p in part.paths if p.parent == part.root)
+    if classes and (stray := next(flat, None)):
+        yield f"{stray}: beside folders of classes, so that there are no labels; put it into one"

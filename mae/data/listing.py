@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -39,6 +39,7 @@ class Listing:
     train: int
     channels: int  # that packed images have if nobody says otherwise
     open: Callable[[int], Image.Image]  # raises what is in crop.UNREADABLE
+    notes: tuple[str, ...] = ()  # of the source's surprises
 
     def __len__(self) -> int:
         return len(self.names)
@@ -70,7 +71,7 @@ def list_source(source: str) -> Listing:
     splits = open_source(located)
     parts = (splits.train, splits.held_out)
     if isinstance(splits.train, Files):
-        return _list_files(place, parts, splits.classes)
+        return replace(_list_files(place, parts, splits.classes), notes=splits.notes)
     if isinstance(splits.train, Arrays):
         return _list_arrays(place, parts)
     raise BadInput(f"{place}: is packed already; name what it was made of")

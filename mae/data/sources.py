@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mae.data.folders import classes_of, labels_of, split_folder
+from mae.data.folders import classes_of, labels_of, split_folder, surprises
 from mae.data.idx import find_idx, read_idx
 from mae.data.shards import SUFFIX as SHARD
 from mae.data.store import Packed, is_store, open_store
@@ -60,6 +60,7 @@ class Splits:
     train: Images
     held_out: Images
     classes: tuple[str, ...] = ()  # what labels stand for, where the source says so
+    notes: tuple[str, ...] = ()  # to be told once, before much time is spent on the images
 
 
 def locate(source: str) -> str:
@@ -124,4 +125,4 @@ def _list_files(directory: Path) -> Splits:
     parts = split_folder(directory)
     classes = classes_of(parts)
     train, held_out = (Files(tuple(part.paths), labels_of(part, classes)) for part in parts)
-    return Splits(train, held_out, classes)
+    return Splits(train, held_out, classes, tuple(surprises(directory, parts, classes)))

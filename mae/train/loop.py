@@ -58,7 +58,8 @@ def pretrain(
     """
     campaign = Campaign(root)
     asked = ranks.decided(partial(settle_source, campaign, asked))
-    images = open_source(asked.data.source).train
+    splits = open_source(asked.data.source)
+    images = splits.train
     # Refused before there is a directory.
     course_of(images, asked.recipe.batch_size)
     check_view(images, view_of(asked))
@@ -69,6 +70,8 @@ def pretrain(
         ranks.decided(lambda: keep_config(campaign, config, trainer.step, changed))
         if changed:
             events.note(f"from step {trainer.step} on the campaign has {'; '.join(changed)}")
+        for text in splits.notes if trainer.origin is None else ():
+            events.note(text)
         evening = trainer.step
         skipped = ranks.decided(partial(read_skipped, campaign.skipped))
         tonight: list[Divergence] = []

@@ -1,12 +1,16 @@
 """Folders of images: what is a split and what a class, and which files are images."""
 
 import os
+import shutil
 import socket
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import run
+from test_resume import changed, night
 
 from mae.data.folders import is_held_out
 from mae.data.listing import list_source
@@ -118,3 +122,25 @@ def test_only_files_and_links_to_files_are_images(folder):
     found = set(open_source(str(folder)).train.paths) - set(before.train.paths)
     assert found == {place / f"{link}.png"}
     assert list_source(str(folder)).names[: len(before.train)]
+
+
+def test_what_may_surprise_in_a_folder_is_told_before_it_is_learnt_from(
+    folder, tmp_path, tiny, capsys
+):
+    assert open_source(str(folder)).notes == ()
+    for name in ("class-0/a.webp", "class-1/b.TIF", "class-1/.c.gif", "class-2/notes.txt"):
+        (folder / name).touch()
+    stray = folder / "cover.jpg"
+    shutil.copyfile(next(folder.glob("class-3/*")), stray)
+    told = open_source(str(folder)).notes
+    assert told == (
+        f"{folder}: .tif, .webp files are left out; make them JPEG or PNG first",
+        f"{stray}: beside folders of classes, so that there are no labels; put it into one",
+    )
+    command = [sys.executable, "-m", "mae", "pack", folder, "--output", tmp_path / "s", "--dry-run"]
+    assert run(command).stderr == "".join(f"mae: {text}\n" for text in told)
+
+    from_folder = changed(tiny, "data", source=str(folder))
+    for first in (True, False):
+        night(tmp_path / "c", from_folder, until=1)
+        assert all((text in capsys.readouterr().err) == first for text in told[:1])
