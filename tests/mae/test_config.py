@@ -62,7 +62,9 @@ def test_images_and_patches_need_not_be_square(
 ):
     shape = {"image_size": image_size, "patch_size": patch_size, "channels": 2, "width": 16}
     data = {"mean": [0.5, 0.5], "std": [0.2, 0.2]}
-    config = Config.model_validate({"model": {**shape, "heads": 2, "depth": 1}, "data": data})
+    shape |= {"heads": 2, "depth": 1}
+    shape |= {"decoder_width": 16, "decoder_heads": 2, "decoder_depth": 1}
+    config = Config.model_validate({"model": shape, "data": data})
     assert (config.model.size, config.model.patch, config.model.patches) == (size, patch, patches)
     (tmp_path / "config.toml").write_text(dump(config))
     assert read_config(str(tmp_path / "config.toml")) == config
