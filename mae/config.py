@@ -4,11 +4,34 @@ import hashlib
 import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 Positive = Annotated[int, Field(gt=0, lt=2**31)]
 Share = Annotated[float, Field(gt=0, lt=1)]
-Range = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+Pair = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+
+
+def _ordered(value: Pair) -> Pair:
+    if value[0] > value[1]:
+        raise ValueError("give the smaller number first")
+    return value
+
+
+def _within_the_image(value: Pair) -> Pair:
+    if value[1] > 1:
+        raise ValueError("a crop cannot be larger than the image: at most 1")
+    return value
+
+
+Range = Annotated[Pair, AfterValidator(_ordered)]
+CropScale = Annotated[Range, AfterValidator(_within_the_image)]
 
 
 def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
@@ -92,7 +115,7 @@ class DataConfig(Section):
     """Where images come from and how they are cropped; mean and std are per channel, for 0..1."""
 
     source: str = "sample"
-    crop_scale: Range = (0.2, 1.0)
+    crop_scale: CropScale = (0.2, 1.0)
     crop_ratio: Range = (3 / 4, 4 / 3)
     flip: bool = True
     upright: bool = False  # photographs turned as their EXIF says, or as they lie in the file
@@ -104,18 +127,12 @@ class DataConfig(Section):
     def _can_be_a_path(cls, value: str) -> str:
         return kept_path(value)
 
-    @field_validator("crop_scale", "crop_ratio")
+    @field_validator("mean", "std")
     @classmethod
-    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if value[0] > value[1]:
-            raise ValueError("give the smaller number first")
-        return value
-
-    @field_validator("crop_scale")
-    @classmethod
-    def _within_the_image(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if value[1] > 1:
-            raise ValueError("a crop cannot be larger than the image: at most 1")
+    def _of_shares(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        # All images would look alike to the network, and the loss would not tell.
+        if not all(0 <= number <= 1 for number in value):
+            raise ValueError("should be of pixels in 0..1: divide numbers for 0..255 by 255")
         return value
 
 

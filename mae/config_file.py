@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from mae.config import Config
 from mae.errors import BadInput, nearest
@@ -58,7 +59,7 @@ def _whose(path: Path) -> str:
 def read_toml(path: Path, name: str, shipped: Mapping[str, str]) -> dict[str, Any]:
     """The tables in a file; `name` is what the user called it, `shipped` what could have been."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Windows' editors begin with a mark
     except PermissionError as error:
         raise BadInput(f"config {name!r}: {error.strerror}; {_whose(path)}") from None
     except OSError as error:
@@ -133,12 +134,22 @@ def _check(told: dict[str, Any], file: str, places: dict[str, str]) -> Config:
         return Config.model_validate(told)
     except ValidationError as error:
         first = error.errors()[0]
-        message = first["msg"].removeprefix("Value error, ")
+        message = words_of(first)
         where = _place(first["loc"], message, told, file, places)
         if first["type"] == "extra_forbidden":
             raise BadInput(f"{where}: unknown key{_hint(first['loc'])}") from None
         given = "" if isinstance(first["input"], dict | BaseModel) else f", not {first['input']!r}"
         raise BadInput(f"{where}: {message}{given}") from None
+
+
+def words_of(error: ErrorDetails) -> str:
+    """What is wrong with a value: of pydantic's words those that are not Python's."""
+    in_list = isinstance(error["input"], list)
+    if error["type"] == "tuple_type":
+        return "should be a list as TOML has it, e.g. [0.5, 1.0]"
+    if error["type"] == "too_long" or (error["type"] == "missing" and in_list):
+        return "should be two numbers, e.g. [0.5, 1.0]"
+    return error["msg"].removeprefix("Value error, ")
 
 
 def _place(

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from mae.config import Positive, Section, Share
-from mae.config_file import PRESETS, first_comment, parse_setting, put, read_toml
+from mae.config import CropScale, Positive, Section, Share
+from mae.config_file import PRESETS, first_comment, parse_setting, put, read_toml, words_of
 from mae.errors import BadInput, nearest
 
 NotNegative = Annotated[float, Field(ge=0)]
@@ -48,7 +48,7 @@ class Learning(Section):
 class Augmentation(Section):
     """What is done to images and labels; nothing beyond crops and flips by default."""
 
-    crop_scale: tuple[Share, Annotated[float, Field(gt=0, le=1)]] = (0.08, 1.0)
+    crop_scale: CropScale = (0.08, 1.0)
     flip: bool = True
     rand_augment: tuple[Magnitude, NotNegative] | None = None  # magnitude and its deviation
     mixup: NotNegative = 0.0  # alpha
@@ -116,7 +116,7 @@ def read_recipe(name: str, settings: tuple[str, ...] = ()) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
+        message = words_of(first)
         if first["type"] == "extra_forbidden":
             message = f"unknown key{_hint([str(part) for part in first['loc']])}"
         # A pair's members have a third part.

@@ -116,6 +116,11 @@ def test_published_presets_have_the_published_recipe(name):
         ),
         ("data.crop_scale=[0.9,0.1]", "smaller number first"),
         ("data.crop_scale=[0.9,1.1]", "at most 1"),
+        ("data.crop_scale=[0.9]", r"^--set data\.crop_scale: should be two numbers, e\.g\. \["),
+        ("recipe.betas=[0.9,0.9,0.9]", r"^--set recipe\.betas: should be two numbers, e\.g\. \["),
+        ("data.mean=[.4]", r"^--set data\.mean: .*a list as TOML has it.*, not '\[\.4\]'"),
+        ("data.mean=[72.9]", r"^--set data\.mean: .*0\.\.1: .* by 255, not \[72\.9\]"),
+        ("data.std=[90]", r"^--set data\.std: .*0\.\.1: .* by 255"),
         ("epochs=3", r"section\.key=value"),
         ("recipe.epochs", r"section\.key=value"),
     ],
@@ -137,6 +142,12 @@ def test_a_bad_setting_is_named_with_its_place(setting, complaint):
 def test_an_option_is_blamed_by_the_name_that_it_was_given_by(options, complaint):
     with pytest.raises(BadInput, match=complaint):
         read_config("fashion-tiny", (), options)
+
+
+def test_a_file_may_begin_with_the_mark_that_windows_editors_put_there(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_bytes("[recipe]\nseed = 4\n".encode("utf-8-sig"))
+    assert read_config(str(path)).recipe.seed == 4
 
 
 def test_a_file_is_blamed_for_its_own_mistakes_only(tmp_path):

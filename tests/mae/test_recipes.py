@@ -121,6 +121,18 @@ def test_a_setting_replaces_a_number_and_is_named_if_it_is_wrong(size):
         read_recipe(f"finetune/{size}", ("epochs=7",))
 
 
+def test_crops_are_checked_as_those_of_pretraining():
+    whole = read_recipe("linear/vit_base", ("augmentation.crop_scale=[1.0, 1.0]",))
+    assert whole.augmentation.crop_scale == (1.0, 1.0)
+    for wrong, complaint in [
+        ("[0.9, 0.2]", "smaller number first"),
+        ("[0.5, 1.5]", "at most 1"),
+        ("0.5", "a list as TOML has it"),
+    ]:
+        with pytest.raises(BadInput, match=rf"^--set augmentation\.crop_scale: .*{complaint}"):
+            read_recipe("linear/vit_base", (f"augmentation.crop_scale={wrong}",))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
