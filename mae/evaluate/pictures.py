@@ -20,20 +20,26 @@ METRICS = {
     "knn_top1": "kNN, %",
     "linear_top1": "linear probe, %",
 }
+# Inches: a square image's side, a word of 10 points, and as much as all rows may take.
+SQUARE, WORD, TALLEST = 0.9, 0.6, 12.0
 
 
 def save_reconstruction(path: Path, done: Reconstruction, title: str) -> None:
     """Input, masked input, the network's output, and it pasted into the input, one row each."""
     rows = {"input": done.imgs, "masked": done.masked}
     rows |= {"output": done.output, "pasted": done.pasted}
-    figure = Figure(figsize=(1 + 0.9 * len(done.imgs), 4.0), layout="constrained")
+    count, _, height, width = done.imgs.shape
+    line = SQUARE * height / width  # inches
+    shrunk = min(1.0, TALLEST / (len(rows) * line))
+    size = (1 + SQUARE * count * shrunk, 0.4 + len(rows) * line * shrunk)
+    figure = Figure(figsize=size, layout="constrained")
     # One picture of all: forty pairs of axes take ten times as long.
     axis = figure.subplots()
-    height = done.imgs.shape[2]
     gap = max(2, height // 16)
     axis.imshow(_sheet(list(rows.values()), gap), cmap="gray", vmin=0, vmax=1)
     middles = [height / 2 + n * (height + gap) for n in range(len(rows))]
-    axis.set_yticks(middles, labels=rows, rotation=90, va="center")
+    # A low image leaves no room for a word beside the next.
+    axis.set_yticks(middles, labels=rows, rotation=90 if line > WORD else 0, va="center")
     axis.tick_params(axis="y", length=0)
     axis.set_xticks([])
     axis.set_frame_on(False)

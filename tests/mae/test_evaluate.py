@@ -25,6 +25,7 @@ from mae.evaluate.linear import linear_top1
 from mae.evaluate.pictures import save_reconstruction
 from mae.evaluate.places import places_of
 from mae.evaluate.reconstruction import (
+    Reconstruction,
     reconstruct,
     reconstruction_metrics,
     structural_similarity,
@@ -340,6 +341,18 @@ def test_any_folder_can_be_looked_at(sample, tiny, tmp_path, capsys, name):
         save_reconstruction(place, reconstruct(model, batch, view, 0.75, torch.float32), name)
     with Image.open(place) as image:
         assert image.width > 100
+
+
+@pytest.mark.parametrize(
+    ("size", "pixels"),
+    [((28, 28), (1100, 440)), ((16, 96), (1100, 110)), ((96, 16), (660, 1364))],
+    ids=["square", "low", "tall"],
+)
+def test_a_picture_has_the_shape_of_its_images(tmp_path, size, pixels):
+    imgs = torch.rand(10, 1, *size)
+    save_reconstruction(tmp_path / "p.png", Reconstruction(*[imgs] * 7), "step 3")
+    with Image.open(tmp_path / "p.png") as image:
+        assert image.size == pytest.approx(pixels, abs=2)
 
 
 @pytest.mark.parametrize("place", ["evaluations", "pictures"])
