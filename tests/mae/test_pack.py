@@ -12,6 +12,7 @@ import tarfile
 import time
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -416,24 +417,21 @@ def test_a_worker_that_is_killed_is_told_of(folder, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.fault
 @pytest.mark.parametrize("workers", [0, 2])
-def test_kill_9_at_any_moment_changes_no_byte_of_the_store(folder, tmp_path, workers):
+def test_kill_9_at_any_moment_changes_no_byte_of_the_store(folder, tmp_path, monkeypatch, workers):
     """Chunks of three images follow each other without a pause; some kills hit the last steps."""
-    code = (
-        "from mae.data import pack_plan; pack_plan.CHUNK_IMAGES = 3\n"
-        "from mae.cli import main; main()"
-    )
+    monkeypatch.setattr(pack_plan, "CHUNK_IMAGES", 3)
     store = tmp_path / "store"
     command = [
-        sys.executable, "-c", code, "pack", str(folder), "--output", str(store), "--json",
+        sys.executable, "-m", "mae", "pack", str(folder), "--output", str(store), "--json",
         "--workers", str(workers),
     ]  # fmt: skip
     whole = [*command]
     whole[whole.index(str(store))] = str(tmp_path / "whole")
-    subprocess.run(whole, check=True, capture_output=True)
+    forked.run(whole, check=True)
     journal, moments, kept = tmp_path / ".tmp-store" / "journal.jsonl", random.Random(3), 0
     kills = 0
     while not store.exists():
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = forked.Forked(command, None, subprocess.PIPE, subprocess.PIPE)
         give_up = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < give_up:
             if journal.exists() and journal.read_bytes().count(b"\n") > kept:
@@ -447,7 +445,7 @@ def test_kill_9_at_any_moment_changes_no_byte_of_the_store(folder, tmp_path, wor
         assert lines >= kept, "what was on the disk is kept"
         kept = lines
     assert kills > 0
-    last = subprocess.run(command, check=True, capture_output=True, text=True)
+    last = forked.run(command, check=True)
     assert json.loads(last.stdout)["status"] == "completed"
     assert contents(store) == contents(tmp_path / "whole")
     assert not (tmp_path / ".tmp-store").exists()
