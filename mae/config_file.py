@@ -5,14 +5,15 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from mae.config import Config
+from mae.config import Config, Section
 from mae.errors import BadInput, nearest
 
+Kind = TypeVar("Kind", bound=Section)
 PRESETS = Path(__file__).with_name("presets")
 # What the command calls some keys.
 OPTIONS = {"--data": "data.source", "--steps": "recipe.steps", "--seed": "recipe.seed"}
@@ -82,16 +83,41 @@ def settle(
     options: Mapping[str, Any] | None = None,
 ) -> Config:
     """The config that tables from `file` mean, with settings and options as in `read_config`."""
+    given = {OPTIONS[o]: (o, value) for o, value in (options or {}).items() if value is not None}
+    return settle_as(Config, told, file, settings, given)
+
+
+def settle_as(
+    kind: type[Kind],
+    told: dict[str, Any],
+    file: str,
+    settings: tuple[str, ...],
+    options: Mapping[str, tuple[str, Any]] | None = None,
+    example: str = "recipe.epochs=30",
+) -> Kind:
+    """What tables from `file` mean, with "section.key=value" settings on top, and then options.
+
+    Those are by key: what the command calls it, and the value. Raises BadInput naming the place of
+    what is wrong.
+    """
     places = {}  # which words of the command line set a key
     for setting in settings:
-        key, value = parse_setting(setting)
+        key, value = parse_setting(setting, example)
         put(told, key, value)
         places[key] = f"--set {key}"
-    for option, value in (options or {}).items():
-        if value is not None:
-            put(told, OPTIONS[option], value)
-            places[OPTIONS[option]] = option
-    return _check(told, file, places)
+    for key, (option, value) in (options or {}).items():
+        put(told, key, value)
+        places[key] = option
+    try:
+        return kind.model_validate(told)
+    except ValidationError as error:
+        first = error.errors()[0]
+        message = words_of(first)
+        where = _place(kind, first["loc"], message, told, file, places)
+        if first["type"] == "extra_forbidden":
+            raise BadInput(f"{where}: unknown key{_hint(kind, first['loc'])}") from None
+        given = "" if isinstance(first["input"], dict | BaseModel) else f", not {first['input']!r}"
+        raise BadInput(f"{where}: {message}{given}") from None
 
 
 def dump(config: Config) -> str:
@@ -107,7 +133,7 @@ def _toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def parse_setting(setting: str, example: str = "recipe.epochs=30") -> tuple[str, Any]:
+def parse_setting(setting: str, example: str) -> tuple[str, Any]:
     """Key and value of "section.key=value"; what is no TOML is a string."""
     key, equals, text = setting.partition("=")
     section, dot, name = key.strip().partition(".")
@@ -128,20 +154,6 @@ def put(told: dict[str, Any], key: str, value: Any) -> None:
         table[name] = value
 
 
-def _check(told: dict[str, Any], file: str, places: dict[str, str]) -> Config:
-    """The config that nested tables mean; raises BadInput naming the place of what is wrong."""
-    try:
-        return Config.model_validate(told)
-    except ValidationError as error:
-        first = error.errors()[0]
-        message = words_of(first)
-        where = _place(first["loc"], message, told, file, places)
-        if first["type"] == "extra_forbidden":
-            raise BadInput(f"{where}: unknown key{_hint(first['loc'])}") from None
-        given = "" if isinstance(first["input"], dict | BaseModel) else f", not {first['input']!r}"
-        raise BadInput(f"{where}: {message}{given}") from None
-
-
 def words_of(error: ErrorDetails) -> str:
     """What is wrong with a value: of pydantic's words those that are not Python's."""
     in_list = isinstance(error["input"], list)
@@ -153,6 +165,7 @@ def words_of(error: ErrorDetails) -> str:
 
 
 def _place(
+    kind: type[Section],
     location: tuple[int | str, ...],
     message: str,
     told: dict[str, Any],
@@ -169,7 +182,7 @@ def _place(
     if len(parts) > 1:
         keys = [".".join(parts[:2])]
     else:
-        known = not parts or parts[0] in Config.model_fields
+        known = not parts or parts[0] in kind.model_fields
         table = {} if known else told[parts[0]]
         keys = [f"{parts[0]}.{name}" for name in table] if isinstance(table, dict) else []
     if keys and all(key in places for key in keys):
@@ -181,8 +194,8 @@ def _place(
     return ": ".join([file, ".".join(parts)] if parts else [file])
 
 
-def _hint(location: tuple[int | str, ...]) -> str:
+def _hint(kind: type[Section], location: tuple[int | str, ...]) -> str:
     section, *rest = (str(part) for part in location)
     if not rest:
-        return nearest(section, Config.model_fields)
-    return nearest(rest[0], type(getattr(Config(), section)).model_fields)
+        return nearest(section, kind.model_fields)
+    return nearest(rest[0], getattr(kind.model_fields[section].annotation, "model_fields", ()))

@@ -9,11 +9,10 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from mae.config import CropScale, Positive, Section, Share
-from mae.config_file import PRESETS, first_comment, parse_setting, put, read_toml, words_of
-from mae.errors import BadInput, nearest
+from mae.config_file import PRESETS, first_comment, read_toml, settle_as
 
 NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -106,27 +105,4 @@ def read_recipe(name: str, settings: tuple[str, ...] = ()) -> Recipe:
     """
     path = PRESETS / f"{name}.toml" if name in recipes() else Path(name)
     told = read_toml(path, name, recipes())
-    places = {}
-    for setting in settings:
-        key, value = parse_setting(setting, "learning.epochs=5")
-        put(told, key, value)
-        places[key] = f"--set {key}"
-    try:
-        return Recipe.model_validate(told)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        message = words_of(first)
-        if first["type"] == "extra_forbidden":
-            message = f"unknown key{_hint([str(part) for part in first['loc']])}"
-        # A pair's members have a third part.
-        key = ".".join(str(part) for part in first["loc"][:2])
-        raise BadInput(f"{places.get(key, f'{path}: {place}')}: {message}") from None
-
-
-def _hint(location: list[str]) -> str:
-    section = Recipe.model_fields.get(location[0])
-    known = (
-        section.annotation.model_fields if section and len(location) > 1 else Recipe.model_fields
-    )
-    return nearest(location[-1], known)
+    return settle_as(Recipe, told, str(path), settings, example="learning.epochs=5")
