@@ -22,16 +22,21 @@ FULL = 2**20  # bytes free, or fewer: then it was for want of room that a write 
 def place_of(what: str, path: str | Path, follow: bool = False) -> Path:
     """The absolute path that a user means, who may write ~ for a home; links followed if asked.
 
-    Raises BadInput, which says `what` it is of, for an unknown home and for links in a circle.
+    Raises BadInput, which says `what` it is of, for an unknown home and, followed, for links in a
+    circle: `Path.resolve` itself goes on with these from Python 3.13 on.
     """
     try:
         expanded = Path(path).expanduser()
     except RuntimeError:
         raise BadInput(f"{what}: there is no such home; write out its path") from None
+    if not follow:
+        return expanded.absolute()
     try:
-        return expanded.resolve() if follow else expanded.absolute()
-    except RuntimeError:
-        raise BadInput(f"{what}: its links lead round in a circle; mend them") from None
+        expanded.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise BadInput(f"{what}: its links lead round in a circle; mend them") from None
+    return Path(os.path.realpath(expanded))
 
 
 def _beside(path: Path) -> Path:

@@ -12,6 +12,14 @@ FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 
 
+def real_path(path: Path) -> Path:
+    """Where links lead, as far as they lead anywhere; never an error.
+
+    `Path.resolve` is one for links in a circle, until Python 3.13.
+    """
+    return Path(os.path.realpath(path))
+
+
 def make_private_directory(path: Path) -> Path:
     """`path` as a directory with mode 0700, its missing parents likewise."""
     for missing in reversed([p for p in (path, *path.parents) if not p.exists()]):

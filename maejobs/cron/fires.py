@@ -24,6 +24,7 @@ from maejobs.cron.wakeup import (
     is_due,
     local_minute,
 )
+from maejobs.files import real_path
 
 DAY = timedelta(days=1)
 HORIZON_DAYS = 41 * 366  # 29 February is a given weekday after forty years at the latest
@@ -60,7 +61,7 @@ def _first_zone(*names: str) -> tzinfo:
         try:
             if not name.startswith("/"):
                 return zone_called(name)
-            file = Path(name).resolve()
+            file = real_path(Path(name))
             _, _, key = str(file).rpartition("zoneinfo/")
             if key and not key.startswith("/"):
                 return ZoneInfo(key)

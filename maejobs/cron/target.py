@@ -3,6 +3,7 @@
 Imports little: `maejobs list` reads a target and answers in a blink.
 """
 
+import errno
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,19 +110,19 @@ def open_target(spec: str) -> Target:
     from maejobs.cron.file_target import FileTarget
 
     path = Path(spec)
-    try:
-        name = path.resolve().name
-    except RuntimeError:
-        raise UserError(f"crontab {spec}: a link that leads to itself; name a file") from None
-    if not name:  # nothing can lie beside it, a lock say
-        raise UserError(f"crontab {spec}: no file, but the root of all; name a file")
-    if _is_something_else(path):
-        raise UserError(f"crontab {spec}: is there and no plain file; name another")
+    if why := _why_no_table(path):
+        raise UserError(f"crontab {spec}: {why}")
     return FileTarget(path)
 
 
-def _is_something_else(path: Path) -> bool:
+def _why_no_table(path: Path) -> str | None:
+    """What is at `path` that can be no table, and the mend; None: one is, or may come to be."""
     try:
-        return not stat.S_ISREG(path.stat().st_mode)
-    except OSError:
-        return False  # not there yet, or its reading tells why it cannot be seen
+        mode = path.stat().st_mode
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "a link that leads to itself; name a file"
+        return None  # not there yet, or its reading tells why it cannot be seen
+    if not path.resolve().name:  # nothing can lie beside it, a lock say
+        return "no file, but the root of all; name a file"
+    return None if stat.S_ISREG(mode) else "is there and no plain file; name another"

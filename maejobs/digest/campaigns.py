@@ -5,6 +5,7 @@ from pathlib import Path
 
 from maejobs.digest.facts import Safety
 from maejobs.errors import MaejobsError
+from maejobs.files import real_path
 from maejobs.home import Home
 from maejobs.jobs.load import job_names, load_job
 from maejobs.jobs.placeholders import expand
@@ -24,7 +25,7 @@ def safety_of(campaign: Path, backup: Path | None) -> Safety:
     found = read_checkpoints(campaign)
     step = _newest(found)
     damaged = [one.name for one in found if not one.valid and (step is None or one.step > step)]
-    place = backup / campaign.resolve().name if backup else None
+    place = backup / real_path(campaign).name if backup else None
     copies = read_checkpoints(place) if place and place.is_dir() else []
     told = str(place) if place else None
     return Safety(campaign.name, step, tuple(damaged), told, _newest(copies))
@@ -42,7 +43,7 @@ def backups(home: Home) -> dict[Path, list[Path]]:
     """By campaign, where jobs of the home copy it to (`maejobs keep backup`), each place once."""
     found: dict[Path, list[Path]] = {}
     for campaign, place in _backup_jobs(home):
-        places = found.setdefault(campaign.resolve(), [])
+        places = found.setdefault(real_path(campaign), [])
         if place not in places:
             places.append(place)
     return found

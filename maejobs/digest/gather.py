@@ -13,6 +13,7 @@ from maejobs.digest.campaigns import backups, campaign_of, safety_of
 from maejobs.digest.facts import MOST_LINES, Coming, Digest, Picture, RunFact, Safety
 from maejobs.digest.pictures import read_picture
 from maejobs.errors import MaejobsError
+from maejobs.files import real_path
 from maejobs.home import Home
 from maejobs.launch.process import host_name
 from maejobs.notify.judge import read_told
@@ -154,7 +155,7 @@ def _safety(home: Home, rows: Iterable[Any], trouble: list[str]) -> list[Safety]
     found = []
     for campaign in sorted(campaigns):
         try:
-            places: Sequence[Path | None] = copied_to.get(campaign.resolve()) or [None]
+            places: Sequence[Path | None] = copied_to.get(real_path(campaign)) or [None]
             found += [safety_of(campaign, place) for place in places]
         except (MaejobsError, OSError) as error:
             trouble.append(str(error))

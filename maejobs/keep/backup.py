@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from maejobs.errors import MaejobsError, UserError
-from maejobs.files import make_private_directory, write_atomically
+from maejobs.files import make_private_directory, real_path, write_atomically
 from maejobs.keep.checkpoint import (
     CHECKPOINTS,
     StoredCheckpoint,
@@ -75,7 +75,7 @@ def back_up(
     if keep < 1:
         raise UserError(f"keep = {keep}: a backup keeps at least one checkpoint")
     checkpoints_directory(campaign)
-    campaign = campaign.resolve()
+    campaign = real_path(campaign)
     target = _target(campaign, destination)
     note = campaign / NOTE_NAME
     if not afresh:
@@ -136,9 +136,9 @@ def restore(
 
 def choose_backup(backup: Path, campaign: Path, step: int | None = None) -> StoredCheckpoint:
     """What `restore` would bring back: read and verified, nothing written. Raises UserError."""
-    below = backup / campaign.resolve().name
-    source = (below if (below / CHECKPOINTS).is_dir() else backup).resolve()
-    if source == campaign.resolve():
+    below = backup / real_path(campaign).name
+    source = real_path(below if (below / CHECKPOINTS).is_dir() else backup)
+    if source == real_path(campaign):
         raise UserError(f"{source}: is the campaign itself, not its backup")
     return _choose(source, step)
 
@@ -147,7 +147,7 @@ def _target(campaign: Path, destination: Path) -> Path:
     """The campaign's place in the destination. Raises UserError where that cannot be meant."""
     if destination.exists() and not destination.is_dir():
         raise UserError(f"{destination}: not a directory")
-    target = (destination / campaign.name).resolve()
+    target = real_path(destination / campaign.name)
     if campaign in (target, *target.parents):
         raise UserError(f"{destination}: is the campaign itself, or inside it; name another disk")
     if target in campaign.parents:

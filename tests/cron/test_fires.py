@@ -331,8 +331,10 @@ def test_a_localtime_that_is_a_copy_is_read_as_a_zone(monkeypatch, tmp_path):
     assert datetime(2026, 7, 1, tzinfo=host_zone()).utcoffset() == timedelta(hours=2)
 
 
-def test_a_host_without_localtime_is_in_utc(monkeypatch, tmp_path):
-    monkeypatch.setattr("maejobs.cron.fires.LOCALTIME", str(tmp_path / "none"))
+@pytest.mark.parametrize("name", ["none", "loop"])
+def test_a_host_without_localtime_is_in_utc(monkeypatch, tmp_path, name):
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.setattr("maejobs.cron.fires.LOCALTIME", str(tmp_path / name))
     monkeypatch.delenv("TZ", raising=False)
     assert host_zone() is UTC
 

@@ -194,6 +194,13 @@ def test_where_a_campaign_is_copied_to_is_what_a_job_says(home, write_job, words
     assert backups(home) == {(home.root / "main").resolve(): [Path("/nas")]}
 
 
+def test_a_campaign_whose_links_lead_round_in_a_circle_ends_no_digest(home, write_job):
+    loop = home.root / "loop"
+    loop.symlink_to("loop")
+    write_job("copies", f'command = ["{{maejobs}}", "keep", "backup", "{loop}", "/nas"]')
+    assert list(backups(home).values()) == [[Path("/nas")]]
+
+
 def test_of_a_campaign_that_is_copied_to_two_places_both_are_told(home, write_job, tmp_path):
     campaign = write_campaign(home.root / "main", 1)
     write_campaign(tmp_path / "near" / "main", 1)

@@ -302,6 +302,9 @@ def test_a_campaign_inside_its_own_backup_is_refused(disk):
 def test_a_file_is_no_destination_and_nothing_no_backup(campaign, tmp_path):
     with pytest.raises(UserError, match="not a directory"):
         back_up(campaign, campaign / "config.toml")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(MaejobsError, match="/loop: "):
+        back_up(campaign, tmp_path / "loop")
     with pytest.raises(UserError, match="at least one"):
         back_up(campaign, tmp_path / "disk", keep=0)
     with pytest.raises(UserError, match="no such campaign"):
