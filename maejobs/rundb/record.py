@@ -4,7 +4,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, Row, and_, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from maejobs import clock
@@ -13,6 +13,7 @@ from maejobs.rundb.run import (
     CLOCKS_DIFFER,
     NEVER_CALLED,
     PREDECESSORS,
+    QUEUED,
     RUNNING,
     SUCCEEDED,
     UNFINISHED,
@@ -84,9 +85,11 @@ def _update(connection: Connection, run: Run, stored: str) -> bool:
     allowed = PREDECESSORS.get(run.state, frozenset())
     if run.state not in WATCH_VERDICTS:  # a verdict is passed, and told, once
         allowed |= {run.state}
-    changed = connection.execute(
-        update(runs).where(runs.c.id == run.id, runs.c.state.in_(allowed)).values(**values)
-    )
+    may_change = [runs.c.id == run.id, runs.c.state.in_(allowed)]
+    if run.state == QUEUED:  # another home's, on another host maybe, waits for its turn already
+        is_ours = and_(runs.c.host == run.host, runs.c.directory == run.directory)
+        may_change.append(or_(runs.c.state != QUEUED, is_ours))
+    changed = connection.execute(update(runs).where(*may_change).values(**values))
     return changed.rowcount == 1
 
 

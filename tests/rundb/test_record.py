@@ -113,6 +113,14 @@ def test_a_slot_that_nobody_started_is_queued_by_whoever_comes_late(engine, home
     assert row(home, "SELECT trigger FROM runs") == {"trigger": CATCH_UP}
 
 
+@pytest.mark.parametrize("elsewhere", [{"host": "other"}, {"directory": "/other"}])
+def test_a_slot_that_waits_for_its_turn_is_queued_by_nobody_else(engine, home, elsewhere):
+    """Two hosts with one database and one job began it both, in the same second."""
+    assert write_run(engine, a_run(state=QUEUED))
+    assert not write_run(engine, a_run(state=QUEUED, **elsewhere))
+    assert write_run(engine, a_run(state=QUEUED, reason="waits for a lock"))
+
+
 @pytest.mark.parametrize("state", sorted((UNFINISHED | FINISHED) - {SUCCEEDED}))
 def test_success_is_never_overwritten(engine, home, state):
     write_run(engine, in_state(SUCCEEDED))
