@@ -22,6 +22,8 @@ from torch.utils.data import DataLoader, get_worker_info
 from mae.data.ahead import pieces_of, results_ahead
 from mae.data.readers import Decoder, Place, Plan, Seen
 
+IGNORED = (signal.SIGTERM, signal.SIGINT)  # by processes that read
+
 
 class Piece(NamedTuple):
     """What can be read of some samples of a batch, and which cannot be read."""
@@ -58,11 +60,20 @@ def read_ahead(
         pin_memory=pinned,
         prefetch_factor=ceil(results_ahead(in_a_batch, workers) / workers) if workers else None,
     )
-    with _ended(iter(loader)) as batches:
+    with _ended(_begun(loader)) as batches:
         read = _naming_the_dead(batches)
         for one in read:
             epoch, count = under_way.popleft()
             yield epoch, [one, *islice(read, count - 1)]
+
+
+def _begun(loader: DataLoader[Any]) -> Any:
+    """The loader's iterator, whose processes hear no signal before they ignore it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
+    try:
+        return iter(loader)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -114,6 +125,6 @@ def _collate(items: Sequence[Seen]) -> Piece:
 
 def _begin_work(_worker: int) -> None:
     # A supervisor signals the whole process group; the parent alone decides when to stop.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
     gc.freeze()  # what the parent made is not looked through, which would copy it: see Decoder

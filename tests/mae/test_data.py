@@ -8,6 +8,7 @@ import os
 import pickle
 import re
 import resource
+import signal
 import struct
 import time
 import warnings
@@ -270,6 +271,20 @@ def test_no_more_is_read_ahead_than_is_needed(folder, tiny, monkeypatch, size, m
         if taken == 5:
             break
     assert begun - taken == most
+
+
+def test_a_stop_that_comes_as_processes_begin_ends_none_of_them(folder, tiny, monkeypatch):
+    begin = pieces._begin_work
+
+    def told_to_stop_first(worker: int) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)  # as a supervisor does to the whole group
+        begin(worker)
+
+    monkeypatch.setattr(pieces, "_begin_work", told_to_stop_first)
+    decoder = Decoder(open_source(str(folder)).train, view_of(tiny), 0)
+    plan = iter([(0, np.arange(4))])
+    assert len(list(pieces.read_ahead(decoder, plan, 1, pinned=False))) == 1
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())  # of ours nothing is held back
 
 
 def test_images_of_which_none_can_be_read_are_refused(folder, tiny):

@@ -44,7 +44,7 @@ def test_a_config_that_no_reader_takes_is_named(tmp_path, value):
     path.write_text(f"[recipe]\nsteps = {value}\n")
     with pytest.raises(BadInput, match="not TOML"):
         read_config(str(path))
-    assert parse_setting(f"recipe.steps={value}") == ("recipe.steps", value)
+    assert parse_setting(f"recipe.steps={value}", "a.b=1") == ("recipe.steps", value)
 
 
 def test_json_that_nests_without_end_is_no_manifest_and_no_history(tmp_path):
