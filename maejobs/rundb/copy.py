@@ -8,7 +8,7 @@ from maejobs.errors import UserError
 from maejobs.home import Home
 from maejobs.rundb.database import open_database, place_of, reading
 from maejobs.rundb.migrate import upgrade, version_to_upgrade
-from maejobs.rundb.schema import jobs, metadata
+from maejobs.rundb.schema import REVISION, jobs, metadata
 
 BATCH = 1000  # rows held in memory
 
@@ -21,15 +21,26 @@ def copy_history(home: Home, url: str, dry_run: bool = False) -> dict[str, int]:
     and where a database holds history already.
     """
     other = replace(home, configured_database_url=url)
+    filled = UserError(f"{place_of(other)} holds history already; name an empty database")
     with open_database(home) as source, _of_one_moment(source) as old:
+        if not _is_empty(other):
+            raise filled
         if dry_run:
-            version_to_upgrade(other)
             return {table.name: _count(old, table) for table in metadata.sorted_tables}
         upgrade(other)
         with open_database(other) as target, target.begin() as new:
-            if _count(new, jobs):
-                raise UserError(f"{place_of(other)} holds history already; name an empty database")
+            if _count(new, jobs):  # somebody was sooner
+                raise filled
             return {table.name: _copy(old, new, table) for table in metadata.sorted_tables}
+
+
+def _is_empty(home: Home) -> bool:
+    """Whether it has no tables of ours yet, or nothing in them."""
+    found = version_to_upgrade(home)
+    if found != REVISION:  # an older one is somebody's, and not to be brought up for this
+        return found is None
+    with open_database(home) as engine, reading(engine) as connection:
+        return _count(connection, jobs) == 0
 
 
 def _of_one_moment(engine: Engine) -> Connection:

@@ -1,6 +1,7 @@
 """All history in another database: whole, of one moment, or not there."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from databases import configure
@@ -11,7 +12,9 @@ from maejobs.home import Home
 from maejobs.rundb import copy
 from maejobs.rundb.check import find_problems
 from maejobs.rundb.copy import copy_history
+from maejobs.rundb.database import found_revision
 from maejobs.rundb.ingest import ingest_directory
+from maejobs.rundb.migrate import upgrade
 from maejobs.rundb.record import set_job, write_run
 from maejobs.rundb.schema import VIEWS
 
@@ -65,9 +68,18 @@ def test_what_goes_over_and_back_is_what_it_was(lived_in, other, new_home, tmp_p
 
 def test_where_there_is_history_none_is_added(lived_in, other):
     copy_history(lived_in, file_of(other))
+    for dry_run in (True, False):
+        with pytest.raises(UserError, match="holds history already"):
+            copy_history(lived_in, file_of(other), dry_run)
+    assert row(other, "SELECT count(*) n FROM runs") == {"n": 1}
+
+
+def test_an_older_database_is_somebodys_and_stays_as_it_is(lived_in, other):
+    older = replace(other, configured_database_url=file_of(other))
+    upgrade(older, "0003")
     with pytest.raises(UserError, match="holds history already"):
         copy_history(lived_in, file_of(other))
-    assert row(other, "SELECT count(*) n FROM runs") == {"n": 1}
+    assert found_revision(older) == "0003"
 
 
 def test_a_dry_run_counts_and_makes_nothing(lived_in, other):
