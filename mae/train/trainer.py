@@ -154,10 +154,10 @@ class Trainer:
         if asked == self._asked:
             self.epochs = epochs
             return
-        done = self.course.epochs(self.step)
         if self.config.recipe.steps:  # a number of all steps, those in other batches as well
-            self.epochs = self.course.epochs(max(self.step, self.config.recipe.steps))
-        self.epochs = max(self.epochs, done)  # what is over cannot end sooner
+            self.epochs = self.course.epochs(self.config.recipe.steps)
+        # What is over cannot end sooner.
+        self.epochs = max(self.epochs, self.course.epochs(self.step))
 
     @property
     def _asked(self) -> list[float | None]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -106,14 +106,14 @@ def _deliver(home: Home, settings: Settings | None) -> Generator[Sent, None, dat
             continue  # what was behind them need not wait any more
         due = [message for message in found.due if message.name not in stuck]
         due = [message for message in due if settings or message.is_ping]
-        all_ahead = {message.name: ahead_of(message, waiting) for message in due}
+        ahead = {message.name: ahead_of(message, waiting) for message in due}
         if settings:
-            due = [message for message in due if _has_turn(settings, message, all_ahead)]
+            due = [one for one in due if _has_turn(settings, one, ahead[one.name])]
         if not due:
             return min(filter(None, (found.due_at, now + STUCK if stuck else None)), default=None)
         for message in due:
-            ahead = all_ahead[message.name]
-            if not (yield from _try(home, settings or Settings(), message, ahead)):
+            tried = _try(home, settings or Settings(), message, ahead[message.name])
+            if not (yield from tried):
                 stuck.add(message.name)
 
 
@@ -126,10 +126,9 @@ def _drop(home: Home, message: Message, now: datetime, why: str) -> None:
             untell(home, message.job)
 
 
-def _has_turn(settings: Settings, message: Message, ahead: Mapping[str, Sequence[Message]]) -> bool:
+def _has_turn(settings: Settings, message: Message, ahead: Sequence[Message]) -> bool:
     """Whether there is anybody to try now, or nobody is left that it would wait for."""
-    left = receivers(settings, message)
-    return not left or bool(receivers(settings, message, ahead[message.name]))
+    return bool(receivers(settings, message, ahead)) or not receivers(settings, message)
 
 
 def _try(
@@ -137,9 +136,8 @@ def _try(
 ) -> Generator[Sent, None, bool]:
     """Deliver it to all who do not have it yet; what failed is kept for later.
 
-    Those whom something `ahead` of it has not reached yet do not get it before that.
-
-    Whether what came of it could be noted.
+    Not to those whom something `ahead` of it has yet to reach. Whether what came of it could be
+    noted.
     """
     trouble = None
     for url in receivers(settings, message, ahead):
